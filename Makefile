@@ -1,0 +1,103 @@
+# Twinpay, on one machine. `make help` lists what there is.
+# Everything runs from the toolchains alone: Postgres is found on the machine or downloaded once, Docker isn't needed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+RUST_WANTED := 1.95
+GO_WANTED := 1.26
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+export TWINPAY_COMMIT := $(COMMIT)
+
+# Both profiles of the Rust programs share one Go binary: Go has no debug build.
+GO_BUILD := go build -trimpath -ldflags "-X twinpay.dev/payments/internal/admin.Commit=$(COMMIT)" -o ../target/go/payments ./cmd/payments
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+.PHONY: up
+up: toolchains ## start Postgres, the card network and both services; prints their addresses
+	@if [ -x target/release/stack ] && target/release/stack status --quiet; then target/release/stack up; \
+	else $(MAKE) build && target/release/stack up; fi
+
+.PHONY: down
+down: toolchains ## stop what `make up` started
+	@if [ -x target/release/stack ]; then target/release/stack down; else echo "nothing was ever started here"; fi
+
+.PHONY: status
+status: toolchains ## what is running, and where
+	@if [ -x target/release/stack ]; then target/release/stack status; else echo "not built yet: make up"; fi
+
+.PHONY: loadtest
+loadtest: build ## compare the two under load (about 4 minutes) and write a page
+	@target/release/loadtest compare --scenario checkout --scenario tokenize
+
+.PHONY: conformance
+conformance: build-debug ## show that both services keep the contract, over both doors
+	@target/debug/stack with-postgres -- target/debug/loadtest conformance
+
+.PHONY: verify-ledger
+verify-ledger: build ## check the invariants on the databases of the running stack
+	@target/release/loadtest verify-ledger --stack .stack/stack.json
+
+.PHONY: build
+build: toolchains ## release builds of everything
+	@echo "building the Rust programs (the first time takes some minutes)"
+	@cargo build --release --locked -p payments -p acquirer -p stack -p loadtests
+	@echo "building the Go service"
+	@cd go-service && $(GO_BUILD)
+
+.PHONY: build-debug
+build-debug: toolchains
+	@echo "building the Rust programs, unoptimised"
+	@cargo build --locked --workspace
+	@echo "building the Go service"
+	@cd go-service && $(GO_BUILD)
+
+.PHONY: test
+test: lint build-debug ## every test and lint; a real Postgres is found, started or downloaded
+	@target/debug/stack with-postgres -- $(MAKE) test-on-postgres
+	@echo "all tests passed"
+
+# TEST_DATABASE_URL is set here.
+.PHONY: test-on-postgres
+test-on-postgres:
+	cargo test --locked --workspace
+	cd go-service && go test -race ./...
+	target/debug/loadtest conformance
+	target/debug/loadtest races --rounds 20
+	target/debug/loadtest kill --rounds 2
+	target/debug/loadtest compare --smoke --scenario checkout
+
+.PHONY: lint
+lint: toolchains mirror ## formatting, clippy, vet, staticcheck, generated code is current
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cd go-service && test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt -w the files above"; exit 1; }
+	cd go-service && go vet ./...
+	cd go-service && go tool -modfile=tools/go.mod staticcheck ./...
+	cd go-service && ./generate.sh --check
+
+.PHONY: generate
+generate: toolchains ## the Go types from proto/
+	cd go-service && ./generate.sh
+
+.PHONY: mirror
+mirror: toolchains ## the two services have the same files
+	cargo test --quiet --locked -p loadtests --test mirror
+
+# Names what is missing and how to get it, instead of the shell's "command not found".
+.PHONY: toolchains
+toolchains:
+	@command -v cargo >/dev/null || { echo "Rust isn't installed: Rust $(RUST_WANTED) or newer is needed, see https://rustup.rs"; exit 2; }
+	@command -v go >/dev/null || { echo "Go isn't installed: Go $(GO_WANTED) or newer is needed, see https://go.dev/doc/install"; exit 2; }
+	@command -v cc >/dev/null || { echo "No C linker: Rust needs one (Debian, Ubuntu: apt-get install gcc)"; exit 2; }
+	@have=$$(rustc --version | sed -E 's/rustc ([0-9]+\.[0-9]+).*/\1/'); \
+	[ "$$(printf '%s\n' $(RUST_WANTED) $$have | sort -V | head -1)" = $(RUST_WANTED) ] || \
+	{ echo "Rust $$have is too old: $(RUST_WANTED) or newer is needed (rustup update stable)"; exit 2; }
+	@have=$$(go env GOVERSION | sed -E 's/go([0-9]+\.[0-9]+).*/\1/'); \
+	[ "$$(printf '%s\n' $(GO_WANTED) $$have | sort -V | head -1)" = $(GO_WANTED) ] || \
+	{ echo "Go $$have is too old: $(GO_WANTED) or newer is needed, see https://go.dev/doc/install"; exit 2; }
