@@ -2,3 +2,16 @@
 //!
 //! Everything about load (scenario, trace, pacer, engine, statistics, report) is free of any word about payments; the
 //! payment workload is one module on top. Here lives what measures; never what is measured.
+
+pub mod clock;
+pub mod command;
+pub mod draw;
+pub mod engine;
+pub mod histogram;
+pub mod pacer;
+pub mod payments;
+pub mod procstat;
+pub mod realtime;
+pub mod scenario;
+pub mod trace;
+pub mod workload;

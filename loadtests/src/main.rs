@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadtests::command::trace::TraceArgs;
 
 /// The judge of the two twins.
 #[derive(Parser)]
@@ -14,11 +15,15 @@ struct Cli {
 
 /// One line here and one arm in `main` a subcommand.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Trace(TraceArgs),
+}
 
 /// Exit codes: 0 done, 2 could not run, 3 the measurement is void.
 fn main() -> ExitCode {
-    let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {};
+    let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {
+        Command::Trace(args) => args.run(),
+    };
     outcome.unwrap_or_else(|error| {
         eprintln!("loadtest: {error:#}");
         ExitCode::from(2)

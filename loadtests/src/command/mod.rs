@@ -1,0 +1,54 @@
+//! The subcommands about load: their arguments, and what they print. Each ends in an exit code.
+
+pub mod trace;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::payments::Payments;
+use crate::scenario::{Overrides, Scenario};
+use crate::trace::Trace;
+use crate::workload::Workload;
+
+/// In place of the scenario file's values.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OverrideArgs {
+    /// Flows that begin a second, in the warm-up and in every stage
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// Pairs of slices: each slice is played on both services
+    #[arg(long, value_name = "N")]
+    pairs: Option<usize>,
+    /// Length of a slice in milliseconds
+    #[arg(long, value_name = "MS")]
+    slice: Option<u64>,
+    /// Seed of everything that is drawn
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Length of the warm-up in seconds
+    #[arg(long, value_name = "SECONDS")]
+    warm_up: Option<f64>,
+}
+
+impl OverrideArgs {
+    /// As the scenario takes them.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            rate: self.rate,
+            pairs: self.pairs,
+            slice_ms: self.slice,
+            seed: self.seed,
+            warm_up_seconds: self.warm_up,
+        }
+    }
+}
+
+/// A scenario that was read, and its trace.
+pub fn draw(scenario: &str, overrides: &Overrides) -> anyhow::Result<(Scenario, Trace)> {
+    let parsed = Scenario::load(scenario, overrides)?;
+    if parsed.workload != Payments.name() {
+        bail!("{scenario}: workload: unknown workload `{}`, expected {}", parsed.workload, Payments.name());
+    }
+    let trace = Trace::draw(scenario, &parsed, &Payments)?;
+    Ok((parsed, trace))
+}

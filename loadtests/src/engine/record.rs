@@ -1,0 +1,102 @@
+//! What is counted and timed while a stretch of a trace plays on one target.
+
+use std::collections::BTreeMap;
+
+use crate::histogram::{Recorder, record_ns, recorder};
+
+/// Different texts of unexpected replies and failures kept; further ones are counted as one.
+const MAX_KINDS: usize = 50;
+
+/// Counts and histograms of one play.
+pub struct Record {
+    /// Requests that came due.
+    pub offered: u64,
+    /// Requests that were written to a connection.
+    pub sent: u64,
+    /// Replies read whole.
+    pub replies: u64,
+    /// Due, but the result they need wasn't there.
+    pub skipped: u64,
+    /// Due, but too many in flight.
+    pub dropped: u64,
+    /// Waited for a connection.
+    pub queued: u64,
+    /// Sent, and the connection broke before the reply.
+    pub failed: u64,
+    /// Sent or queued, and no reply when draining ended.
+    pub unanswered: u64,
+    /// Connections opened again.
+    pub reopened: u64,
+    /// Replies that aren't what the contract says, and broken connections, by kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// Replies by operation and status.
+    pub statuses: BTreeMap<(usize, u16), u64>,
+    /// From the due time to the last byte of the reply, one an operation.
+    pub latency: Vec<Recorder>,
+    /// From the actual send to the last byte.
+    pub service: Recorder,
+    /// From the due time to the actual send; where a request has to wait for a connection, to its being queued.
+    pub lag: Recorder,
+    /// From the due time to the pacing thread being awake.
+    pub wake_lag: Recorder,
+    /// When the stretch began, by the clock.
+    pub begin_ns: u64,
+    /// Its length, or until the last reply if that came later.
+    pub length_ns: u64,
+    /// When the last reply was read.
+    pub last_reply_ns: u64,
+}
+
+impl Record {
+    pub(super) fn new(operations: &[&'static str]) -> Self {
+        Self {
+            offered: 0,
+            sent: 0,
+            replies: 0,
+            skipped: 0,
+            dropped: 0,
+            queued: 0,
+            failed: 0,
+            unanswered: 0,
+            reopened: 0,
+            kinds: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            latency: operations.iter().map(|_| recorder()).collect(),
+            service: recorder(),
+            lag: recorder(),
+            wake_lag: recorder(),
+            begin_ns: 0,
+            length_ns: 0,
+            last_reply_ns: 0,
+        }
+    }
+
+    pub(super) fn lag_ns(&mut self, ns: u64) {
+        record_ns(&mut self.lag, ns);
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        operation: usize,
+        status: u16,
+        latency_ns: u64,
+        service_ns: u64,
+        done_ns: u64,
+    ) {
+        self.replies += 1;
+        *self.statuses.entry((operation, status)).or_default() += 1;
+        record_ns(&mut self.latency[operation], latency_ns);
+        record_ns(&mut self.service, service_ns);
+        self.last_reply_ns = done_ns;
+    }
+
+    pub(super) fn unexpected(&mut self, what: String) {
+        let full = self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&what);
+        *self.kinds.entry(if full { "others".into() } else { what }).or_default() += 1;
+    }
+
+    pub(super) fn failure(&mut self, what: &str) {
+        self.failed += 1;
+        self.unexpected(format!("connection: {what}"));
+    }
+}

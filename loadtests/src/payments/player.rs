@@ -1,0 +1,243 @@
+//! One twin's side of a payment trace: builds each request from its line and the earlier replies, judges each reply.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::trace::{Line, Trace};
+use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What a line asks for, decided once before the first request is due.
+enum Step {
+    Tokenize { body: Bytes },
+    Pay { head: String, tail: String, automatic: bool, declined: bool },
+    Capture,
+    Get,
+}
+
+/// Plays payment traces; see the module's text.
+pub struct PaymentPlayer {
+    steps: Vec<Step>,
+    merchants: Vec<usize>,
+    /// Ids of the objects that earlier requests made, by the number of the request.
+    made: Vec<Option<Box<str>>>,
+    host: HeaderValue,
+    credentials: Vec<HeaderValue>,
+    /// Of the trace: makes keys and references of two traces differ, and those of one trace's two plays equal.
+    mark: String,
+    tokens: u64,
+    payments: u64,
+    captures: u64,
+}
+
+impl PaymentPlayer {
+    /// Prepares to play `trace` for the target; fails on lines that aren't of this workload.
+    pub fn new(trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Self> {
+        let credential = |key: &String| {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}"))?;
+            value.set_sensitive(true);
+            anyhow::Ok(value)
+        };
+        let credentials = target.credentials.iter().map(credential).collect::<Result<Vec<_>, _>>()?;
+        let mark = trace.sha256[..16].to_owned();
+        let (mut steps, mut merchants) = (Vec::new(), Vec::new());
+        for line in &trace.lines {
+            let merchant = number(line, "merchant")? as usize;
+            if merchant >= credentials.len() {
+                bail!("request {}: merchant {merchant} has no API key", line.id);
+            }
+            merchants.push(merchant);
+            steps.push(step(line, &mark).with_context(|| format!("request {}", line.id))?);
+        }
+        let made = vec![None; trace.lines.len()];
+        let host = HeaderValue::try_from(&target.authority)?;
+        Ok(Self { steps, merchants, made, host, credentials, mark, tokens: 0, payments: 0, captures: 0 })
+    }
+
+    fn earlier(&self, line: &Line) -> Option<&str> {
+        self.made.get(line.needs? as usize)?.as_deref()
+    }
+
+    /// The same for the same request of the same trace, whoever gets it: the twins' traces pair by it. Not sampled:
+    /// tracing stays off while timing.
+    fn traceparent(&self, id: u64) -> String {
+        format!("00-{}{:016x}-{:016x}-00", self.mark, id + 1, (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn request(&self, line: &Line, method: Method, path: &str, body: Option<Bytes>) -> Option<Prepared> {
+        let merchant = self.merchants[line.id as usize];
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.host.clone())
+            .header(AUTHORIZATION, self.credentials[merchant].clone())
+            .header(TRACEPARENT, self.traceparent(line.id));
+        if body.is_some() {
+            request = request
+                .header(CONTENT_TYPE, JSON)
+                .header(IDEMPOTENCY_KEY, format!("lt-{}-{}", self.mark, line.id));
+        }
+        // Every part was made here from hex, digits and ids: it is a valid request.
+        request.body(Full::new(body.unwrap_or_default())).ok()
+    }
+}
+
+impl Player for PaymentPlayer {
+    fn prepare(&mut self, line: &Line) -> Option<Prepared> {
+        match &self.steps[line.id as usize] {
+            Step::Tokenize { body } => {
+                self.request(line, Method::POST, "/v1/payment_tokens", Some(body.clone()))
+            }
+            Step::Pay { head, tail, .. } => {
+                let token = self.earlier(line)?;
+                let mut body = String::with_capacity(head.len() + token.len() + tail.len());
+                let _ = write!(body, "{head}{token}{tail}");
+                self.request(line, Method::POST, "/v1/payments", Some(body.into()))
+            }
+            Step::Capture => {
+                let path = format!("/v1/payments/{}/capture", self.earlier(line)?);
+                self.request(line, Method::POST, &path, Some(Bytes::from_static(b"{}")))
+            }
+            Step::Get => {
+                let path = format!("/v1/payments/{}", self.earlier(line)?);
+                self.request(line, Method::GET, &path, None)
+            }
+        }
+    }
+
+    fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, sampled: bool) -> Checked {
+        let wanted = match &self.steps[line.id as usize] {
+            Step::Tokenize { .. } => StatusCode::CREATED,
+            Step::Pay { declined: true, .. } => StatusCode::PAYMENT_REQUIRED,
+            Step::Pay { .. } => StatusCode::CREATED,
+            Step::Capture | Step::Get => StatusCode::OK,
+        };
+        if status != wanted {
+            return Checked::Unexpected(unexpected(line, status, body));
+        }
+        let Some(id) = object_id(body, status) else {
+            return Checked::Unexpected(format!("{} {}: no id in the body", line.operation, status.as_u16()));
+        };
+        match &self.steps[line.id as usize] {
+            Step::Tokenize { .. } => self.tokens += 1,
+            Step::Pay { .. } => self.payments += 1,
+            Step::Capture => self.captures += 1,
+            Step::Get => {}
+        }
+        if sampled && let Err(problem) = self.check_body(line, body) {
+            return Checked::Unexpected(format!("{} {}: {problem}", line.operation, status.as_u16()));
+        }
+        self.made[line.id as usize] = Some(id.into());
+        Checked::Expected
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        let effect = |name, count| Effect { name, count };
+        vec![
+            effect("payment tokens", self.tokens),
+            effect("payments", self.payments),
+            effect("captures", self.captures),
+        ]
+    }
+}
+
+impl PaymentPlayer {
+    /// Looks at the members whose values follow from the request.
+    fn check_body(&self, line: &Line, body: &Bytes) -> Result<(), String> {
+        let reply: Value = serde_json::from_slice(body).map_err(|_| "the body isn't JSON".to_owned())?;
+        let member = |object: &Value, name: &str, wanted: &Value| {
+            let got = object.get(name).unwrap_or(&Value::Null);
+            if got == wanted { Ok(()) } else { Err(format!("`{name}` is {got}, wanted {wanted}")) }
+        };
+        match &self.steps[line.id as usize] {
+            Step::Tokenize { .. } => {
+                let last4 = line.parameters["number"]
+                    .as_str()
+                    .map(|number| &number[number.len() - 4..])
+                    .unwrap_or_default();
+                member(reply.get("card").unwrap_or(&Value::Null), "last4", &last4.into())
+            }
+            Step::Pay { automatic, declined, .. } => {
+                let payment = if *declined { reply.get("payment").unwrap_or(&Value::Null) } else { &reply };
+                let state = if *declined {
+                    "declined"
+                } else if *automatic {
+                    "captured"
+                } else {
+                    "authorized"
+                };
+                member(payment, "amount", &line.parameters["amount"])?;
+                member(payment, "currency", &line.parameters["currency"])?;
+                member(payment, "state", &state.into())
+            }
+            Step::Capture => member(&reply, "state", &"captured".into()),
+            Step::Get => member(&reply, "id", &self.earlier(line).unwrap_or_default().into()),
+        }
+    }
+}
+
+fn step(line: &Line, mark: &str) -> anyhow::Result<Step> {
+    let text = |name: &str| {
+        line.parameters.get(name).and_then(Value::as_str).with_context(|| format!("no `{name}`"))
+    };
+    Ok(match line.operation.as_str() {
+        "tokenize" => {
+            let (card_number, cvc) = (text("number")?, text("cvc")?);
+            let (month, year) = (number(line, "exp_month")?, number(line, "exp_year")?);
+            let body = format!(
+                r#"{{"card":{{"number":"{card_number}","exp_month":{month},"exp_year":{year},"cvc":"{cvc}"}}}}"#
+            );
+            Step::Tokenize { body: body.into() }
+        }
+        "sale" | "authorize" => {
+            let automatic = line.operation == "sale";
+            let (amount, currency) = (number(line, "amount")?, text("currency")?);
+            let capture = if automatic { "automatic" } else { "manual" };
+            Step::Pay {
+                head: format!(r#"{{"amount":{amount},"currency":"{currency}","payment_token":""#),
+                tail: format!(r#"","capture":"{capture}","merchant_reference":"lt-{mark}-{}"}}"#, line.id),
+                automatic,
+                declined: line.parameters.get("declined").and_then(Value::as_bool).unwrap_or(false),
+            }
+        }
+        "capture" => Step::Capture,
+        "get" => Step::Get,
+        other => bail!("unknown operation `{other}`"),
+    })
+}
+
+fn number(line: &Line, name: &str) -> anyhow::Result<u64> {
+    line.parameters
+        .get(name)
+        .and_then(Value::as_u64)
+        .with_context(|| format!("request {}: no number `{name}`", line.id))
+}
+
+/// The id of the object in a reply. Objects begin with their id and a decline carries its payment, so nothing needs
+/// to be parsed on the hot path; the sampled bodies are.
+fn object_id(body: &[u8], status: StatusCode) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let object =
+        if status == StatusCode::PAYMENT_REQUIRED { text.split_once(r#""payment":"#)?.1 } else { text };
+    object.strip_prefix(r#"{"id":""#)?.split_once('"').map(|(id, _)| id)
+}
+
+/// Operation, status and reason: few different texts, so that they can be counted.
+fn unexpected(line: &Line, status: StatusCode, body: &Bytes) -> String {
+    let reason = serde_json::from_slice::<Value>(body).ok();
+    let reason = reason
+        .as_ref()
+        .and_then(|problem| problem.get("reason"))
+        .and_then(Value::as_str)
+        .unwrap_or("no reason given");
+    format!("{} {} {reason}", line.operation, status.as_u16())
+}

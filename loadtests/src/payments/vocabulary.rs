@@ -1,0 +1,85 @@
+//! The operations of the payment workload, and what is drawn for each request of a flow.
+
+use serde_json::{Value, json};
+
+use super::card;
+use super::player::PaymentPlayer;
+use crate::draw::Draw;
+use crate::scenario::{Flow, Parameters};
+use crate::trace::Trace;
+use crate::workload::{Operation, Player, PlayerTarget, Workload};
+
+/// Merchants that the traffic is spread over: enough that no row of one merchant is special.
+pub const MERCHANTS: usize = 8;
+
+/// In the order of a payment's life.
+const OPERATIONS: [Operation; 5] = [
+    Operation { name: "tokenize", needs: &[] },
+    Operation { name: "sale", needs: &["tokenize"] },
+    Operation { name: "authorize", needs: &["tokenize"] },
+    Operation { name: "capture", needs: &["authorize"] },
+    Operation { name: "get", needs: &["sale", "authorize"] },
+];
+const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
+
+/// The workload `payments`.
+pub struct Payments;
+
+impl Workload for Payments {
+    fn name(&self) -> &'static str {
+        "payments"
+    }
+
+    fn operations(&self) -> &'static [Operation] {
+        &OPERATIONS
+    }
+
+    fn check_flow(&self, flow: &Flow) -> Result<(), String> {
+        for (name, value) in &flow.parameters {
+            match (name.as_str(), value.as_str()) {
+                ("card", Some("approved" | "declined")) => {}
+                ("card", _) => return Err(format!("`card` must be approved or declined, is {value}")),
+                _ => return Err(format!("unknown parameter `{name}`, expected card")),
+            }
+        }
+        let held = flow.steps.iter().any(|step| step == "authorize");
+        if is_declined(flow) && held {
+            return Err("`card = \"declined\"` goes with sale only: there would be nothing to capture".into());
+        }
+        Ok(())
+    }
+
+    fn draw_flow(&self, flow: &Flow, draw: &mut Draw) -> Vec<Parameters> {
+        let merchant = draw.below(MERCHANTS as u64);
+        let number = if is_declined(flow) { card::declined(draw) } else { card::approved(draw) };
+        let amount = 100 + draw.below(50_000);
+        let currency = CURRENCIES[draw.below(CURRENCIES.len() as u64) as usize];
+        let month = 1 + draw.below(12);
+        let parameters = |step: &String| {
+            let value = match step.as_str() {
+                "tokenize" => {
+                    json!({"merchant": merchant, "number": number, "exp_month": month, "exp_year": 2090, "cvc": "737"})
+                }
+                "sale" | "authorize" => {
+                    json!({"merchant": merchant, "amount": amount, "currency": currency, "declined": is_declined(flow)})
+                }
+                _ => json!({"merchant": merchant}),
+            };
+            match value {
+                Value::Object(map) => map,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                    Parameters::new()
+                }
+            }
+        };
+        flow.steps.iter().map(parameters).collect()
+    }
+
+    fn player(&self, trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Box<dyn Player>> {
+        Ok(Box::new(PaymentPlayer::new(trace, target)?))
+    }
+}
+
+fn is_declined(flow: &Flow) -> bool {
+    flow.parameters.get("card").and_then(Value::as_str) == Some("declined")
+}

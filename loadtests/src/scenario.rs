@@ -1,0 +1,299 @@
+//! A scenario: what arrives, how fast, for how long, and how the comparison cuts it. Read from TOML, checked whole.
+//!
+//! Unknown fields and impossible values are refused here with one line that names file, field and problem; what comes
+//! out of `Scenario::load` can be played.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Named values that a flow hands to its workload, such as the kind of card.
+pub type Parameters = serde_json::Map<String, serde_json::Value>;
+
+/// Flows a second beyond which one machine's generator is not the right tool.
+const MAX_RATE: f64 = 100_000.0;
+/// Files of the same name as the scenario, next to each other: where `--scenario checkout` looks.
+const FOLDER: &str = "loadtests/scenarios";
+
+/// Why a scenario can't be used: one line.
+#[derive(Debug, Error)]
+#[error("{file}: {field}: {problem}")]
+pub struct ScenarioError {
+    /// The file as the caller named it.
+    pub file: String,
+    /// Dotted path of the field, such as `stages[0].rate`.
+    pub field: String,
+    /// What is wrong with it, and the bound.
+    pub problem: String,
+}
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Equal gaps.
+    Constant,
+    /// Exponential gaps: independent customers.
+    Poisson,
+}
+
+/// A stretch of constant offered rate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Flows that begin, a second.
+    pub rate: f64,
+    /// Length in seconds.
+    pub seconds: f64,
+}
+
+/// A customer's sequence of operations; each step is due a think time after the one before.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// Shown in messages only.
+    pub name: String,
+    /// Weight of this flow among all.
+    pub share: u32,
+    /// Operations of the workload, in order.
+    pub steps: Vec<String>,
+    /// Handed to the workload.
+    #[serde(default)]
+    pub parameters: Parameters,
+}
+
+/// A whole scenario.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The file's name without its ending; not a field of the file.
+    #[serde(skip_deserializing)]
+    pub name: String,
+    /// One sentence for the report.
+    pub description: String,
+    /// The module that knows what the operations are.
+    pub workload: String,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// How arrivals are spaced.
+    pub arrivals: Arrivals,
+    /// Between two steps of a flow.
+    pub think_time_ms: u64,
+    /// Keep-alive connections held open to each twin.
+    pub connections: usize,
+    /// Requests sent or waiting for a connection at most; what comes due beyond is dropped and counted.
+    pub in_flight: usize,
+    /// Length of one slice of the trace.
+    pub slice_ms: u64,
+    /// Slices; each is played on both twins.
+    pub pairs: usize,
+    /// Wait for the last replies of a slice at most this long.
+    pub drain_ms: u64,
+    /// Played on each twin before the first slice, not measured.
+    pub warm_up: Stage,
+    /// Walked in order, and again from the first, until `pairs` slices are full.
+    pub stages: Vec<Stage>,
+    /// What arrives.
+    pub flows: Vec<Flow>,
+}
+
+/// Changes from the command line, each in place of the file's value.
+#[derive(Debug, Default, Clone)]
+pub struct Overrides {
+    /// Flows a second in every stage and in the warm-up.
+    pub rate: Option<f64>,
+    /// Pairs of slices.
+    pub pairs: Option<usize>,
+    /// Slice length in milliseconds.
+    pub slice_ms: Option<u64>,
+    /// Seed.
+    pub seed: Option<u64>,
+    /// Warm-up length in seconds.
+    pub warm_up_seconds: Option<f64>,
+}
+
+impl Scenario {
+    /// Reads a scenario by name (`checkout`: a file in `loadtests/scenarios`) or by path, and applies `overrides`.
+    pub fn load(name: &str, overrides: &Overrides) -> Result<Self, ScenarioError> {
+        let path = locate(name);
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(&path).map_err(|error| ScenarioError {
+            file: file.clone(),
+            field: "file".into(),
+            problem: format!("can't be read: {error}"),
+        })?;
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Self::parse(&file, &stem, &text, overrides)
+    }
+
+    /// Parses and checks the text of a scenario; `file` is named in errors.
+    pub fn parse(file: &str, name: &str, text: &str, overrides: &Overrides) -> Result<Self, ScenarioError> {
+        let fail = |field: String, problem: String| ScenarioError { file: file.to_owned(), field, problem };
+        let one_line = |message: &str| message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let parsed = toml::Deserializer::parse(text)
+            .map_err(|error| fail(line_of(text, error.span()), one_line(error.message())))?;
+        let mut scenario: Self = serde_path_to_error::deserialize(parsed).map_err(|error| {
+            let path = error.path().to_string();
+            let field = if path == "." { line_of(text, error.inner().span()) } else { path };
+            fail(field, one_line(error.inner().message()))
+        })?;
+        scenario.name = name.to_owned();
+        scenario.apply(overrides);
+        scenario.check().map_err(|(field, problem)| fail(field, problem))?;
+        Ok(scenario)
+    }
+
+    fn apply(&mut self, overrides: &Overrides) {
+        if let Some(rate) = overrides.rate {
+            self.warm_up.rate = rate;
+            self.stages.iter_mut().for_each(|stage| stage.rate = rate);
+        }
+        self.pairs = overrides.pairs.unwrap_or(self.pairs);
+        self.slice_ms = overrides.slice_ms.unwrap_or(self.slice_ms);
+        self.seed = overrides.seed.unwrap_or(self.seed);
+        self.warm_up.seconds = overrides.warm_up_seconds.unwrap_or(self.warm_up.seconds);
+    }
+
+    fn check(&self) -> Result<(), (String, String)> {
+        within("connections", self.connections, 1, 10_000)?;
+        within("in_flight", self.in_flight, self.connections, 100_000)?;
+        within("slice_ms", self.slice_ms, 50, 60_000)?;
+        within("pairs", self.pairs, 2, 10_000)?;
+        within("drain_ms", self.drain_ms, 100, 60_000)?;
+        within("think_time_ms", self.think_time_ms, 1, 60_000)?;
+        check_stage("warm_up", &self.warm_up)?;
+        if self.stages.is_empty() {
+            return Err(("stages".into(), "must name at least one".into()));
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            check_stage(&format!("stages[{index}]"), stage)?;
+        }
+        if self.flows.is_empty() {
+            return Err(("flows".into(), "must name at least one".into()));
+        }
+        for (index, flow) in self.flows.iter().enumerate() {
+            within(&format!("flows[{index}].share"), flow.share, 1, 1_000_000)?;
+            within(&format!("flows[{index}].steps"), flow.steps.len(), 1, 32)?;
+        }
+        Ok(())
+    }
+
+    /// Length of the warm-up in µs.
+    pub fn warm_up_us(&self) -> u64 {
+        micros(self.warm_up.seconds)
+    }
+
+    /// Length of the whole trace in µs: the warm-up and all slices.
+    pub fn total_us(&self) -> u64 {
+        self.warm_up_us() + self.pairs as u64 * self.slice_ms * 1000
+    }
+}
+
+/// Seconds as whole µs.
+pub fn micros(seconds: f64) -> u64 {
+    (seconds * 1e6).round() as u64
+}
+
+fn check_stage(field: &str, stage: &Stage) -> Result<(), (String, String)> {
+    if !(stage.rate > 0.0 && stage.rate <= MAX_RATE) {
+        return Err((
+            format!("{field}.rate"),
+            format!("must be over 0 and at most {MAX_RATE}, is {}", stage.rate),
+        ));
+    }
+    if !(stage.seconds > 0.0 && stage.seconds <= 86_400.0) {
+        return Err((
+            format!("{field}.seconds"),
+            format!("must be over 0 and at most 86400, is {}", stage.seconds),
+        ));
+    }
+    Ok(())
+}
+
+fn within<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T) -> Result<(), (String, String)> {
+    if value < low || value > high {
+        return Err((field.to_owned(), format!("must be {low} to {high}, is {value}")));
+    }
+    Ok(())
+}
+
+/// A name without a slash or an ending is looked up in the scenarios' folder, from here or from the crate's place.
+fn locate(name: &str) -> PathBuf {
+    if name.contains('/') || name.contains('.') {
+        return PathBuf::from(name);
+    }
+    let here = Path::new(FOLDER).join(format!("{name}.toml"));
+    if here.exists() {
+        return here;
+    }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{name}.toml"))
+}
+
+fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let start = span.map_or(0, |span| span.start.min(text.len()));
+    format!("line {}", text[..start].matches('\n').count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../scenarios/checkout.toml");
+
+    fn refusal(text: &str) -> String {
+        Scenario::parse("x.toml", "x", text, &Overrides::default()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_shipped_scenarios_are_good() {
+        for name in ["checkout", "tokenize"] {
+            Scenario::load(name, &Overrides::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_refusal_is_one_line_that_names_file_field_and_problem() {
+        let cases = [
+            (GOOD.replace("pairs =", "pears ="), "unknown field `pears`"),
+            (GOOD.replacen("rate = ", "rate = 0.0 #", 2), "warm_up.rate: must be over 0"),
+            (GOOD.replace("connections = ", "connections = 0 #"), "connections: must be 1 to 10000, is 0"),
+            (
+                GOOD.replace("arrivals = \"poisson\"", "arrivals = \"often\""),
+                "arrivals: unknown variant `often`",
+            ),
+            (GOOD.replace("seed = ", "seed = \"x\" #"), "seed: invalid type: string \"x\", expected u64"),
+            (GOOD.replace("[warm_up]", "[warm_up"), "line "),
+            (GOOD.replace("pairs = ", "# pairs = "), "missing field `pairs`"),
+        ];
+        for (text, wanted) in cases {
+            let got = refusal(&text);
+            assert!(
+                got.starts_with("x.toml: ") && got.contains(wanted) && !got.contains('\n'),
+                "wanted {wanted:?}, got {got:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let got = Scenario::load("no/such.toml", &Overrides::default()).expect_err("refused").to_string();
+        assert!(got.starts_with("no/such.toml: file: can't be read"), "{got}");
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file() {
+        let overrides = Overrides {
+            rate: Some(5.0),
+            pairs: Some(3),
+            slice_ms: Some(200),
+            seed: Some(9),
+            warm_up_seconds: Some(0.5),
+        };
+        let scenario = Scenario::load("checkout", &overrides).unwrap();
+        assert_eq!((scenario.pairs, scenario.slice_ms, scenario.seed), (3, 200, 9));
+        assert!(scenario.stages.iter().all(|stage| stage.rate == 5.0));
+        assert_eq!(scenario.total_us(), 500_000 + 600_000);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the load machinery asks of a workload: parameters for a trace's lines, requests when they are due, and a
+//! verdict on each reply. Nothing here, or in what calls it, knows what the operations mean.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+
+use crate::draw::Draw;
+use crate::scenario::{Flow, Parameters};
+use crate::trace::{Line, Trace};
+
+/// A kind of request that a workload knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// As scenarios and traces name it.
+    pub name: &'static str,
+    /// The result of an earlier step of one of these kinds is needed; empty: of none.
+    pub needs: &'static [&'static str],
+}
+
+/// A vocabulary of operations and how they are spoken.
+pub trait Workload {
+    /// As scenarios name it.
+    fn name(&self) -> &'static str;
+
+    /// Every operation; a trace's lines are reported in this order.
+    fn operations(&self) -> &'static [Operation];
+
+    /// Refuses parameters of a flow that this workload doesn't know, saying which and why.
+    fn check_flow(&self, flow: &Flow) -> Result<(), String>;
+
+    /// Draws the parameters of each step of one flow. Everything that varies between requests is drawn here, so that
+    /// it stands in the trace.
+    fn draw_flow(&self, flow: &Flow, draw: &mut Draw) -> Vec<Parameters>;
+
+    /// A player of `trace` against one target.
+    fn player(&self, trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Box<dyn Player>>;
+}
+
+/// Whom a player's requests are for.
+#[derive(Debug, Clone)]
+pub struct PlayerTarget {
+    /// `Host` of each request.
+    pub authority: String,
+    /// One credential a scope of the workload; what they are is the workload's business.
+    pub credentials: Vec<String>,
+}
+
+/// A request that is about to be sent.
+pub type Prepared = Request<Full<Bytes>>;
+
+/// What a reply was.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// As the contract says for this request.
+    Expected,
+    /// Anything else, in a few words that group well.
+    Unexpected(String),
+}
+
+/// One target's side of a trace being played: holds the results that later requests need.
+pub trait Player {
+    /// The request of `line`, or nothing where the result that it needs isn't there.
+    fn prepare(&mut self, line: &Line) -> Option<Prepared>;
+
+    /// Judges a reply, keeping what later requests need. `sampled`: look at the whole body.
+    fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, sampled: bool) -> Checked;
+
+    /// Replies so far that must each have left something countable behind, by what they left.
+    fn effects(&self) -> Vec<Effect>;
+}
+
+/// A number that must be found again on the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// What is counted.
+    pub name: &'static str,
+    /// How many of it.
+    pub count: u64,
+}

@@ -1,0 +1,70 @@
+//! What the generator counts and times.
+
+use std::time::Duration;
+
+use loadtests::histogram::Sparse;
+
+use crate::support::{Manner, play, scenario};
+
+#[test]
+fn every_request_is_sent_and_every_reply_is_read() {
+    let record = play(&scenario(r#"["make"]"#, 200.0, 4, 64), |_| Manner::Reply);
+    assert_eq!(record.offered, 98); // every 5 ms from one gap after the begin of each of the two stages
+    assert_eq!(
+        (record.sent, record.replies, record.skipped, record.dropped, record.unanswered),
+        (98, 98, 0, 0, 0)
+    );
+    assert_eq!(record.statuses[&(0, 200)], 98);
+    assert_eq!(
+        (record.latency[0].len(), record.service.len(), record.lag.len(), record.wake_lag.len()),
+        (98, 98, 98, 98)
+    );
+    assert!(record.length_ns >= 500_000_000, "{}", record.length_ns);
+}
+
+#[test]
+fn a_stalled_server_shows_in_the_latency_from_the_due_time() {
+    // One connection; the tenth request takes 200 ms, so some forty others come due meanwhile.
+    let record = play(&scenario(r#"["make"]"#, 200.0, 1, 256), |id| match id {
+        10 => Manner::Late(Duration::from_millis(200)),
+        _ => Manner::Reply,
+    });
+    let (corrected, service) = (Sparse::of(&record.latency[0]), Sparse::of(&record.service));
+    assert_eq!((record.dropped, record.replies), (0, 98));
+    // From the due time a quarter of all requests waited long; from the send only one did.
+    assert!(corrected.percentile(75.0) > Some(50_000), "{:?}", corrected.percentile(75.0));
+    assert!(corrected.mean() > 3.0 * service.mean(), "{} against {}", corrected.mean(), service.mean());
+    assert!(record.queued >= 30, "{}", record.queued);
+}
+
+#[test]
+fn what_cannot_be_sent_is_dropped_and_counted() {
+    let record = play(&scenario(r#"["make"]"#, 200.0, 2, 5), |_| Manner::Never);
+    assert_eq!((record.offered, record.sent, record.replies), (98, 2, 0));
+    assert_eq!((record.dropped, record.unanswered), (93, 5));
+}
+
+#[test]
+fn a_request_whose_result_is_not_there_is_skipped_and_counted() {
+    // The answer to `make` takes longer than the think time before `use`.
+    let record = play(&scenario(r#"["make", "use"]"#, 50.0, 16, 64), |id| match id {
+        0..9 => Manner::Late(Duration::from_millis(150)),
+        _ => Manner::Reply,
+    });
+    assert!(record.skipped > 0, "none skipped");
+    assert_eq!(record.offered, record.sent + record.skipped);
+    assert_eq!(record.sent, record.replies);
+}
+
+#[test]
+fn unexpected_replies_and_broken_connections_are_counted_by_kind() {
+    let record = play(&scenario(r#"["make"]"#, 200.0, 4, 64), |id| match id {
+        7 | 8 => Manner::Status(503),
+        20 => Manner::HangUp,
+        _ => Manner::Reply,
+    });
+    assert_eq!(record.kinds.get("make 503"), Some(&2));
+    assert_eq!((record.failed, record.replies, record.sent), (1, 97, 98));
+    assert_eq!(record.reopened, 1);
+    assert_eq!(record.kinds.values().sum::<u64>(), 3, "{:?}", record.kinds);
+}

@@ -1,0 +1,116 @@
+//! The same scenario and seed give the same bytes, and the lines are what the scenario says.
+
+use loadtests::payments::Payments;
+use loadtests::scenario::{Overrides, Scenario};
+use loadtests::trace::Trace;
+
+use crate::support::{Toy, scenario};
+
+fn checkout(overrides: &Overrides) -> (Scenario, Trace) {
+    let scenario = Scenario::load("checkout", overrides).expect("a good scenario");
+    let trace = Trace::draw("checkout", &scenario, &Payments).expect("a trace");
+    (scenario, trace)
+}
+
+#[test]
+fn a_trace_has_the_same_bytes_everywhere() {
+    let text = r#"
+        description = "golden"
+        workload = "payments"
+        seed = 42
+        arrivals = "poisson"
+        think_time_ms = 100
+        connections = 4
+        in_flight = 16
+        slice_ms = 1000
+        pairs = 5
+        drain_ms = 1000
+        warm_up = { rate = 20.0, seconds = 2.0 }
+        stages = [{ rate = 30.0, seconds = 2.0 }, { rate = 60.0, seconds = 1.5 }]
+        flows = [
+          { name = "a", share = 3, steps = ["tokenize", "sale", "get"] },
+          { name = "b", share = 2, steps = ["tokenize", "authorize", "capture", "get"] },
+          { name = "c", share = 1, steps = ["tokenize", "sale"], parameters = { card = "declined" } },
+        ]
+    "#;
+    let scenario =
+        Scenario::parse("golden.toml", "golden", text, &Overrides::default()).expect("a good scenario");
+    let trace = Trace::draw("golden.toml", &scenario, &Payments).expect("a trace");
+    assert_eq!(trace.sha256, "0ba0edc7e68d26b37f111dae61ab5b36fa8ea6d10d161ace9469463d5be43c73");
+}
+
+#[test]
+fn another_seed_gives_another_trace() {
+    let short = Overrides { pairs: Some(2), ..Overrides::default() };
+    let other = Overrides { seed: Some(7), ..short.clone() };
+    assert_eq!(checkout(&short).1.sha256, checkout(&short).1.sha256);
+    assert_ne!(checkout(&short).1.sha256, checkout(&other).1.sha256);
+}
+
+#[test]
+fn lines_are_in_order_of_due_time_and_need_earlier_ones_a_think_time_before() {
+    let (scenario, trace) = checkout(&Overrides::default());
+    assert!(trace.lines.len() > 5000, "{}", trace.lines.len());
+    for (index, line) in trace.lines.iter().enumerate() {
+        assert_eq!(line.id, index as u64);
+        assert!(index == 0 || trace.lines[index - 1].due_us <= line.due_us);
+        assert!(line.due_us < scenario.total_us());
+        let Some(needs) = line.needs else { continue };
+        assert!(trace.lines[needs as usize].due_us + scenario.think_time_ms * 1000 <= line.due_us);
+    }
+}
+
+#[test]
+fn a_written_trace_reads_back_with_the_same_hash() {
+    let (_, trace) = checkout(&Overrides { pairs: Some(2), ..Overrides::default() });
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    trace.write(&mut file.as_file()).expect("written");
+    let read = Trace::read(file.path()).expect("read");
+    assert_eq!((read.sha256, read.lines), (trace.sha256, trace.lines));
+}
+
+#[test]
+fn rates_and_shares_are_those_of_the_scenario() {
+    let (scenario, trace) = checkout(&Overrides { pairs: Some(400), ..Overrides::default() });
+    let count =
+        |operation: &str| trace.lines.iter().filter(|line| line.operation == operation).count() as f64;
+    let expected = 50.0 * scenario.total_us() as f64 / 1e6;
+    assert!((count("tokenize") / expected - 1.0).abs() < 0.02, "{} of {expected}", count("tokenize"));
+    assert!((count("authorize") / count("tokenize") - 0.36).abs() < 0.01);
+    assert!((count("capture") / count("authorize") - 1.0).abs() < 0.01);
+}
+
+#[test]
+fn a_slice_is_the_lines_that_are_due_in_it() {
+    let scenario = scenario(r#"["make"]"#, 100.0, 4, 64);
+    let trace = Trace::draw("toy.toml", &scenario, &Toy).expect("a trace");
+    let window = trace.window(100_000, 600_000);
+    assert!(trace.lines[window.clone()].iter().all(|line| (100_000..600_000).contains(&line.due_us)));
+    assert_eq!(window.len(), 49);
+    assert_eq!(trace.window(0, scenario.total_us()).len(), trace.lines.len());
+}
+
+#[test]
+fn steps_that_cannot_work_are_refused_in_one_line() {
+    let refusal = |from: &str, to: &str| {
+        let text = include_str!("../../scenarios/checkout.toml").replacen(from, to, 1);
+        let scenario = Scenario::parse("x.toml", "x", &text, &Overrides::default()).expect("well-formed");
+        Trace::draw("x.toml", &scenario, &Payments).expect_err("refused").to_string()
+    };
+    assert_eq!(
+        refusal(r#"["tokenize", "sale", "get"]"#, r#"["sale"]"#),
+        "x.toml: flows[0].steps[0]: `sale` needs tokenize before it"
+    );
+    assert_eq!(
+        refusal(r#""capture""#, r#""chargeback""#),
+        "x.toml: flows[1].steps[2]: unknown operation `chargeback`, expected one of tokenize, sale, authorize, capture, get"
+    );
+    assert_eq!(
+        refusal(r#"card = "declined""#, r#"card = "gold""#),
+        "x.toml: flows[2].parameters: `card` must be approved or declined, is \"gold\""
+    );
+    assert_eq!(
+        refusal("card =", "kard ="),
+        "x.toml: flows[2].parameters: unknown parameter `kard`, expected card"
+    );
+}
