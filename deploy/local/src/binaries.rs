@@ -1,0 +1,61 @@
+//! Where the programs are.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::folders;
+
+/// The Rust service: `payments`, beside the running program. `TWINPAY_BIN_RUST` overrides.
+pub fn rust() -> Result<PathBuf> {
+    find("TWINPAY_BIN_RUST", beside_us("payments"), "cargo build -p payments")
+}
+
+/// The Go service: `target/go/payments` of the clone. `TWINPAY_BIN_GO` overrides.
+pub fn go() -> Result<PathBuf> {
+    let command = "cd go-service && go build -trimpath -o ../target/go/payments ./cmd/payments";
+    find("TWINPAY_BIN_GO", folders::repository().join("target/go/payments"), command)
+}
+
+/// The card network: `acquirer`, beside the running program. `TWINPAY_BIN_ACQUIRER` overrides.
+pub fn acquirer() -> Result<PathBuf> {
+    find("TWINPAY_BIN_ACQUIRER", beside_us("acquirer"), "cargo build -p acquirer")
+}
+
+fn find(variable: &'static str, usual: PathBuf, command: &'static str) -> Result<PathBuf> {
+    let path = std::env::var_os(variable).map_or(usual, PathBuf::from);
+    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, command, variable }) }
+}
+
+fn beside_us(name: &str) -> PathBuf {
+    let ours =
+        std::env::current_exe().unwrap_or_else(|_| folders::repository().join("target/debug/deps/unknown"));
+    beside(&ours, name)
+}
+
+/// Programs are in `target/<profile>/`, test programs in `target/<profile>/deps/`.
+fn beside(exe: &Path, name: &str) -> PathBuf {
+    let folder = exe.parent().unwrap_or(Path::new("/"));
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
+    folder.join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_from_programs_and_from_tests() {
+        assert_eq!(beside(Path::new("/t/release/loadtest"), "payments"), Path::new("/t/release/payments"));
+        assert_eq!(beside(Path::new("/t/debug/deps/it-0a1b"), "payments"), Path::new("/t/debug/payments"));
+    }
+
+    #[test]
+    fn a_missing_program_is_named_in_one_line_with_what_builds_it() {
+        let error = find("TWINPAY_NOT_SET", "/nowhere/acquirer".into(), "cargo build -p acquirer")
+            .expect_err("missing");
+        assert_eq!(
+            error.to_string(),
+            "/nowhere/acquirer is missing: build it with `cargo build -p acquirer`, or name another by TWINPAY_NOT_SET"
+        );
+    }
+}

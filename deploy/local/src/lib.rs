@@ -1,0 +1,23 @@
+//! Runs everything of Twinpay on one machine, without Docker: Postgres, the card network, both twins.
+//!
+//! As a program it is `make up`, `make down` and `make status`. As a library it gives tests and the judge a Postgres of
+//! their own ([`test_postgres`]) and further instances ([`instance`]): two twins on one database, one pinned to a core,
+//! a slow card network. What it starts for them ends with them.
+//!
+//! Nothing here knows what a payment is.
+
+pub mod binaries;
+mod cluster;
+pub mod error;
+pub mod folders;
+pub mod instance;
+pub mod migrate;
+pub mod postgres;
+mod postgres_bin;
+mod process;
+pub mod stack_json;
+pub mod test_postgres;
+pub mod urls;
+
+pub use error::{Error, Result};
+pub use process::{Identity, Life};

