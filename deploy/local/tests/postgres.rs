@@ -22,7 +22,8 @@ fn owner_of(pid: u32) -> u32 {
 
 /// A kept server in a folder that this test removes.
 fn kept(name: &str) -> Options {
-    let folder = folders::shared_folder().expect("folder").join(format!("test-{name}-{}", std::process::id()));
+    let folder =
+        folders::shared_folder().expect("folder").join(format!("test-{name}-{}", std::process::id()));
     Options { folder, temporary: false, ..Options::temporary(Durability::None).expect("options") }
 }
 
@@ -50,7 +51,8 @@ async fn a_server_runs_as_somebody_else_than_root_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_wrong_password_is_refused() {
-    let server = Postgres::start(Options::temporary(Durability::None).expect("options")).await.expect("starts");
+    let server =
+        Postgres::start(Options::temporary(Durability::None).expect("options")).await.expect("starts");
     let url = stack::urls::with_user(&server.url("postgres"), "twinpay", "guess").expect("a URL");
     assert!(PgConnection::connect(&url).await.is_err());
     server.stop().await.expect("stops");
@@ -67,7 +69,14 @@ async fn a_killed_server_starts_again_on_its_folder_and_still_has_the_data() {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
     assert!(server.identity().ends_within(Duration::from_secs(10)).await);
     drop(server);
-    assert!(options.folder.read_dir().expect("folder").flatten().any(|entry| entry.path().join("postmaster.pid").exists()));
+    assert!(
+        options
+            .folder
+            .read_dir()
+            .expect("folder")
+            .flatten()
+            .any(|entry| entry.path().join("postmaster.pid").exists())
+    );
 
     let again = Postgres::start(options).await.expect("starts on what the kill left");
     assert_eq!(ask(&again.url("kept"), "select current_database()::text").await, "kept");
