@@ -1,0 +1,312 @@
+//! The state machine: (payment, command, now) -> change, or Error. A payment's row is locked while this decides, so that what it
+//! decided from is still true when it is recorded.
+
+use time::OffsetDateTime;
+
+use super::{
+    error::{Error, names},
+    event::EventType,
+    id::{MerchantId, PaymentId, TokenId},
+    ledger::{self, Entry},
+    money::{Amount, Currency, Fees},
+};
+
+names! {
+    /// Where a payment is.
+    State {
+        Processing = "processing",
+        Authorized = "authorized",
+        PartiallyCaptured = "partially_captured",
+        Captured = "captured",
+        Declined = "declined",
+    }
+}
+
+names! {
+    /// Whether the money is taken at once.
+    CaptureMethod {
+        Automatic = "automatic",
+        Manual = "manual",
+    }
+}
+
+names! {
+    /// Why a payment was declined.
+    DeclineReason {
+        InsufficientFunds = "insufficient_funds",
+        DoNotHonor = "do_not_honor",
+        ExpiredCard = "expired_card",
+        IncorrectCvc = "incorrect_cvc",
+        LostOrStolen = "lost_or_stolen",
+        ProcessingError = "processing_error",
+        RiskBlocked = "risk_blocked",
+    }
+}
+
+/// The states from which a capture may start.
+pub const CAPTURABLE: &[State] = &[State::Authorized, State::PartiallyCaptured];
+
+/// What a merchant hangs on a payment: pairs in the order of the keys' bytes.
+pub type Metadata = Vec<(String, String)>;
+
+/// A payment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Payment {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// pay_…
+    pub id: PaymentId,
+    /// ptk_…
+    pub payment_token: TokenId,
+    /// What was asked for.
+    pub amount: Amount,
+    /// Of all its amounts.
+    pub currency: Currency,
+    /// Whether the money is taken at once.
+    pub capture: CaptureMethod,
+    /// Unique among the merchant's payments.
+    pub merchant_reference: String,
+    /// Never empty.
+    pub description: Option<String>,
+    /// In the order of the keys' bytes.
+    pub metadata: Metadata,
+    /// Where it is.
+    pub state: State,
+    /// Set where it is declined.
+    pub decline_reason: Option<DeclineReason>,
+    /// 0 <= refunded <= captured <= authorized <= amount, in minor units.
+    pub authorized: i64,
+    /// What was taken.
+    pub captured: i64,
+    /// What was given back.
+    pub refunded: i64,
+    /// When the authorisation lapses; none where nothing is left to capture.
+    pub expires_at: Option<OffsetDateTime>,
+    /// When it was claimed.
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
+}
+
+/// What is asked of a payment; each is an operation in Postgres.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Reserve the amount.
+    Authorize,
+    /// Reserve and take it.
+    Sale,
+    /// Take a part, or all that remains.
+    Capture {
+        /// All that remains where none.
+        amount: Option<Amount>,
+        /// Whether nothing more will be captured.
+        last: bool,
+    },
+}
+
+impl Command {
+    /// The operation's kind in Postgres.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Sale => "sale",
+            Self::Capture { .. } => "capture",
+        }
+    }
+}
+
+/// What the network or the risk rules made of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Done as decided.
+    Approved,
+    /// An authorisation or a sale that wasn't granted.
+    Declined(DeclineReason),
+    /// A later operation that wasn't accepted.
+    Refused,
+}
+
+/// What to record: the payment as it will be, and what belongs to the step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// After the step.
+    pub payment: Payment,
+    /// What was moved; nothing where it failed.
+    pub moved: i64,
+    /// Sums to zero.
+    pub journal: Vec<Entry>,
+    /// In causal order.
+    pub events: &'static [EventType],
+}
+
+/// What will be recorded if the network approves; and the amount that it is to be asked for. Refused here, it is never asked.
+pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<(Amount, Change), Error> {
+    let mut payment = before.clone();
+    let (moved, journal, events): (_, _, &'static [EventType]) = match command {
+        Command::Authorize => {
+            payment.state = State::Authorized;
+            payment.authorized = payment.amount.minor();
+            (payment.amount, Vec::new(), &[EventType::PaymentAuthorized])
+        }
+        Command::Sale => {
+            payment.state = State::Captured;
+            payment.authorized = payment.amount.minor();
+            payment.captured = payment.amount.minor();
+            payment.expires_at = None;
+            let journal = ledger::capture(payment.amount, fees);
+            (payment.amount, journal, &[EventType::PaymentAuthorized, EventType::PaymentCaptured])
+        }
+        Command::Capture { amount, last } => {
+            let moved = capturable(before, amount)?;
+            payment.captured += moved.minor();
+            let all = last || payment.captured == payment.authorized;
+            payment.state = if all { State::Captured } else { State::PartiallyCaptured };
+            payment.expires_at = payment.expires_at.filter(|_| !all);
+            (moved, ledger::capture(moved, fees), &[EventType::PaymentCaptured])
+        }
+    };
+    Ok((moved, Change { payment, moved: moved.minor(), journal, events }))
+}
+
+/// What a capture of `asked` moves.
+fn capturable(payment: &Payment, asked: Option<Amount>) -> Result<Amount, Error> {
+    if !CAPTURABLE.contains(&payment.state) {
+        return Err(Error::PaymentStateInvalid {
+            payment: payment.id,
+            current: payment.state,
+            allowed: CAPTURABLE,
+        });
+    }
+    let room = Amount::new(payment.authorized - payment.captured);
+    match (asked, room) {
+        (None, Some(room)) => Ok(room),
+        (Some(asked), Some(room)) if asked.minor() <= room.minor() => Ok(asked),
+        (_, _) => Err(Error::AmountExceedsCapturable(payment.id)),
+    }
+}
+
+/// What to record now that the verdict is known: `change` as decided, or the failure of `before`.
+pub fn conclude(before: Payment, change: Change, verdict: Verdict, now: OffsetDateTime) -> Change {
+    let mut change = match verdict {
+        Verdict::Approved => change,
+        Verdict::Declined(reason) => Change {
+            payment: Payment {
+                state: State::Declined,
+                decline_reason: Some(reason),
+                expires_at: None,
+                ..before
+            },
+            moved: 0,
+            journal: Vec::new(),
+            events: &[EventType::PaymentDeclined],
+        },
+        Verdict::Refused => Change {
+            payment: before,
+            moved: 0,
+            journal: Vec::new(),
+            events: &[EventType::PaymentOperationFailed],
+        },
+    };
+    change.payment.updated_at = now;
+    change
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-02 3:04:05.000_006 UTC);
+    const LATER: OffsetDateTime = datetime!(2026-01-02 3:04:06 UTC);
+
+    fn payment(state: State, authorized: i64, captured: i64) -> Payment {
+        Payment {
+            merchant: MerchantId(Uuid::nil()),
+            id: PaymentId(Uuid::nil()),
+            payment_token: TokenId(Uuid::nil()),
+            amount: Amount::new(1000).unwrap(),
+            currency: Currency::Usd,
+            capture: CaptureMethod::Manual,
+            merchant_reference: "order".into(),
+            description: None,
+            metadata: Vec::new(),
+            state,
+            decline_reason: None,
+            authorized,
+            captured,
+            refunded: 0,
+            expires_at: Some(LATER),
+            created_at: NOW,
+            updated_at: NOW,
+        }
+    }
+
+    const FEES: Fees = Fees { bps: 290, fixed: 30 };
+
+    #[test]
+    fn a_payment_moves_as_the_table_of_states_says() {
+        let capture = |amount, last| Command::Capture { amount: Amount::new(amount), last };
+        let table = [
+            // before, command: state, authorized, captured, moved, lines, still expires
+            (payment(State::Processing, 0, 0), Command::Authorize, (State::Authorized, 1000, 0, 1000, 0, true)),
+            (payment(State::Processing, 0, 0), Command::Sale, (State::Captured, 1000, 1000, 1000, 3, false)),
+            (
+                payment(State::Authorized, 1000, 0),
+                capture(400, false),
+                (State::PartiallyCaptured, 1000, 400, 400, 3, true),
+            ),
+            (payment(State::Authorized, 1000, 0), capture(400, true), (State::Captured, 1000, 400, 400, 3, false)),
+            (
+                payment(State::Authorized, 1000, 0),
+                capture(1000, false),
+                (State::Captured, 1000, 1000, 1000, 3, false),
+            ),
+            (
+                payment(State::PartiallyCaptured, 1000, 400),
+                capture(0, true),
+                (State::Captured, 1000, 1000, 600, 3, false),
+            ),
+        ];
+        for (before, command, want) in table {
+            let (asked, change) = decide(&before, command, FEES).unwrap();
+            let change = conclude(before, change, Verdict::Approved, LATER);
+            let p = &change.payment;
+            let lines = change.journal.len();
+            assert_eq!(
+                (p.state, p.authorized, p.captured, change.moved, lines, p.expires_at.is_some()),
+                want,
+                "{command:?}"
+            );
+            assert_eq!((asked.minor(), p.updated_at), (change.moved, LATER));
+        }
+    }
+
+    #[test]
+    fn a_capture_is_refused_before_anybody_is_asked() {
+        for state in [State::Processing, State::Captured, State::Declined] {
+            let refused =
+                decide(&payment(state, 1000, 0), Command::Capture { amount: None, last: true }, FEES).unwrap_err();
+            assert!(matches!(refused, Error::PaymentStateInvalid { current, .. } if current == state));
+        }
+        let too_much = Command::Capture { amount: Amount::new(601), last: false };
+        let refused = decide(&payment(State::PartiallyCaptured, 1000, 400), too_much, FEES).unwrap_err();
+        assert!(matches!(refused, Error::AmountExceedsCapturable(_)));
+    }
+
+    #[test]
+    fn a_failure_moves_nothing() {
+        let before = payment(State::Processing, 0, 0);
+        let (_, change) = decide(&before, Command::Sale, FEES).unwrap();
+        let declined = conclude(before, change, Verdict::Declined(DeclineReason::DoNotHonor), LATER);
+        assert_eq!((declined.payment.state, declined.moved, declined.payment.authorized), (State::Declined, 0, 0));
+        assert_eq!(declined.payment.decline_reason, Some(DeclineReason::DoNotHonor));
+        assert_eq!((declined.payment.expires_at, declined.events), (None, [EventType::PaymentDeclined].as_slice()));
+
+        let before = payment(State::PartiallyCaptured, 1000, 400);
+        let (_, change) = decide(&before, Command::Capture { amount: None, last: true }, FEES).unwrap();
+        let refused = conclude(before.clone(), change, Verdict::Refused, LATER);
+        assert_eq!(refused.payment, Payment { updated_at: LATER, ..before });
+        assert_eq!((refused.moved, refused.events), (0, [EventType::PaymentOperationFailed].as_slice()));
+    }
+}

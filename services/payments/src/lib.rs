@@ -1,0 +1,7 @@
+//! The payment service. `main` reads the configuration and starts [`app::App`]; everything flows from a door through a use case to
+//! the store, the hash pool and the card network.
+
+pub mod config;
+pub mod domain;
+pub mod reply;
+pub mod telemetry;

@@ -1,0 +1,397 @@
+//! Logs, traces, metrics, and what one request carries down; the names of all spans stand in [`spans`], of all metrics in
+//! [`Metrics`]. Telemetry never blocks or fails a request: a full queue drops.
+
+use std::{io::Write as _, sync::Arc};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, MeterProvider as _, UpDownCounter},
+    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _},
+};
+use opentelemetry_otlp::WithExportConfig as _;
+use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
+use time::{OffsetDateTime, macros::format_description};
+use tokio::time::Instant;
+use tracing::{Event, Level, Span, Subscriber, field::Field, level_filters::LevelFilter};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::{
+    Layer,
+    filter::filter_fn,
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
+
+/// The instrumentation scope of spans and metrics.
+const SCOPE: &str = "payments";
+/// The resource's `service.name`.
+const SERVICE: &str = "payments-rust";
+
+/// What one request, or one recovered operation, carries down.
+pub struct Call {
+    /// After this nobody waits for it any more.
+    pub deadline: Instant,
+    /// The parent of the spans below.
+    pub span: Span,
+    /// The trace it belongs to, also where nothing is exported.
+    pub trace: Trace,
+}
+
+impl Call {
+    /// The same trace with another deadline.
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { deadline, span: self.span.clone(), trace: self.trace }
+    }
+
+    /// Whether nobody waits any more.
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+/// A W3C trace context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trace {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+impl Trace {
+    /// The context of a `traceparent`; none where it isn't a valid one.
+    pub fn parse(header: &str) -> Option<Self> {
+        let (version, rest) = header.split_at_checked(2)?;
+        let rest = rest.strip_prefix('-')?;
+        let lower = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let (trace_id, rest) = rest.split_at_checked(32)?;
+        let (span_id, rest) = rest.strip_prefix('-')?.split_at_checked(16)?;
+        let (flags, rest) = rest.strip_prefix('-')?.split_at_checked(2)?;
+        let known = version == "00" && rest.is_empty();
+        let newer = version != "ff" && version != "00" && (rest.is_empty() || rest.starts_with('-'));
+        if !(known || newer) || ![version, trace_id, span_id, flags].into_iter().all(lower) {
+            return None;
+        }
+        let trace = Self {
+            trace_id: u128::from_str_radix(trace_id, 16).ok()?,
+            span_id: u64::from_str_radix(span_id, 16).ok()?,
+            flags: u8::from_str_radix(flags, 16).ok()? & 1,
+        };
+        (trace.trace_id != 0 && trace.span_id != 0).then_some(trace)
+    }
+
+    /// A new one that nobody samples.
+    fn fresh() -> Self {
+        Self { trace_id: rand::random::<u128>() | 1, span_id: rand::random::<u64>() | 1, flags: 0 }
+    }
+
+    /// As a `traceparent`.
+    pub fn header(self) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+
+    /// The trace's id as logs show it.
+    pub fn trace_id(self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+
+    /// The span's id as logs show it.
+    pub fn span_id(self) -> String {
+        format!("{:016x}", self.span_id)
+    }
+
+    fn of(span: &Span) -> Self {
+        let context = span.context();
+        let context = context.span().span_context().clone();
+        Self {
+            trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
+            span_id: u64::from_be_bytes(context.span_id().to_bytes()),
+            flags: context.trace_flags().to_u8(),
+        }
+    }
+
+    fn remote(self) -> SpanContext {
+        let (trace, span) =
+            (TraceId::from_bytes(self.trace_id.to_be_bytes()), SpanId::from_bytes(self.span_id.to_be_bytes()));
+        SpanContext::new(trace, span, TraceFlags::new(self.flags), true, TraceState::NONE)
+    }
+}
+
+/// All spans. The layer that exports takes these and nothing else; where nothing is exported they cost nothing.
+pub mod spans {
+    use tracing::{field::Empty, info_span};
+
+    use super::*;
+
+    /// Joins `span` to the caller's trace, if it has one, and tells which trace that is.
+    pub fn join(span: &Span, traceparent: Option<&str>) -> Trace {
+        let remote = traceparent.and_then(Trace::parse);
+        if span.is_disabled() {
+            return remote.unwrap_or_else(Trace::fresh);
+        }
+        if let Some(remote) = remote {
+            // It can only fail on a span that has begun, and this one hasn't.
+            let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote.remote()));
+        }
+        Trace::of(span)
+    }
+
+    /// A request at the HTTP door; an unknown route has no name.
+    pub fn http(method: &str, route: Option<&str>) -> Span {
+        let span = info_span!(parent: None, "http", otel.name = Empty, otel.kind = "server",
+            otel.status_code = Empty, http.request.method = method, http.route = Empty,
+            http.response.status_code = Empty, error.type = Empty, twinpay.reason = Empty);
+        match route {
+            _ if span.is_disabled() => {}
+            Some(route) => {
+                span.record("otel.name", format!("{method} {route}"));
+                span.record("http.route", route);
+            }
+            None => {
+                span.record("otel.name", method);
+            }
+        }
+        span
+    }
+
+    /// A request at the gRPC door.
+    pub fn grpc(method: &str) -> Span {
+        info_span!(parent: None, "grpc", otel.name = method, otel.kind = "server", otel.status_code = Empty,
+            rpc.system.name = "grpc", rpc.method = method, rpc.response.status_code = Empty,
+            error.type = Empty, twinpay.reason = Empty)
+    }
+
+    /// One statement.
+    pub fn database(call: &Call, statement: &'static str) -> Span {
+        info_span!(parent: &call.span, "database", otel.name = statement, otel.kind = "client",
+            otel.status_code = Empty, db.system.name = "postgresql", db.query.summary = statement,
+            twinpay.db_wait_ms = Empty, error.type = Empty)
+    }
+
+    /// One call of the card network, and the context to hand to it.
+    pub fn acquirer(call: &Call, method: &'static str) -> (Span, Trace) {
+        let span = info_span!(parent: &call.span, "acquirer", otel.name = method, otel.kind = "client",
+            otel.status_code = Empty, rpc.system.name = "grpc", rpc.method = method,
+            rpc.response.status_code = Empty, error.type = Empty);
+        let trace = if span.is_disabled() { call.trace } else { Trace::of(&span) };
+        (span, trace)
+    }
+
+    /// One hash; begins when the work does.
+    pub fn hash(parent: &Span, wait_ms: f64) -> Span {
+        info_span!(parent: parent, "hash", otel.name = "hash_pool.run", otel.kind = "internal",
+            twinpay.wait_ms = wait_ms)
+    }
+
+    /// One recovered operation, linked to the trace of the request that claimed it.
+    pub fn settle(kind: &str, traceparent: Option<&str>) -> (Span, Trace) {
+        let span = info_span!(parent: None, "settle", otel.name = "recovery.settle", otel.kind = "internal",
+            twinpay.operation = kind);
+        if span.is_disabled() {
+            return (span, traceparent.and_then(Trace::parse).unwrap_or_else(Trace::fresh));
+        }
+        if let Some(claimed) = traceparent.and_then(Trace::parse) {
+            span.add_link(claimed.remote());
+        }
+        let trace = Trace::of(&span);
+        (span, trace)
+    }
+
+    /// Marks a span as failed.
+    pub fn fail(span: &Span, error: &str) {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", error);
+    }
+}
+
+/// The target of the spans below.
+const SPANS: &str = concat!(module_path!(), "::spans");
+
+/// Buckets of all durations, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// All metrics, and the registry that `/metrics` reads.
+pub struct Metrics {
+    /// What Prometheus is told.
+    pub registry: prometheus::Registry,
+    /// Keeps the instruments alive, and makes those that are observed.
+    pub provider: SdkMeterProvider,
+    /// Seconds of a request at the HTTP door.
+    pub http_duration: Histogram<f64>,
+    /// Seconds of a request at the gRPC door.
+    pub rpc_duration: Histogram<f64>,
+    /// Seconds of a statement, without the wait for its connection.
+    pub db_duration: Histogram<f64>,
+    /// Seconds that a statement waited for its connection.
+    pub db_wait: Histogram<f64>,
+    /// Seconds that a hash waited.
+    pub hash_wait: Histogram<f64>,
+    /// Seconds that a hash ran.
+    pub hash_run: Histogram<f64>,
+    /// Hashes that wait now.
+    pub hash_queue: UpDownCounter<i64>,
+    /// Requests that were shed, by reason.
+    pub rejected: Counter<u64>,
+    /// Operations of this process between their claim and their record.
+    pub pending: UpDownCounter<i64>,
+}
+
+impl Metrics {
+    /// One set a process (in tests: a service).
+    pub fn new() -> Result<Arc<Self>, Box<dyn std::error::Error + Send + Sync>> {
+        let registry = prometheus::Registry::new();
+        let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
+        let meter = provider.meter(SCOPE);
+        let seconds = |name| meter.f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build();
+        Ok(Arc::new(Self {
+            registry,
+            http_duration: seconds("http.server.request.duration"),
+            rpc_duration: seconds("rpc.server.call.duration"),
+            db_duration: seconds("db.client.operation.duration"),
+            db_wait: seconds("twinpay.db_pool.wait"),
+            hash_wait: seconds("twinpay.hash_pool.wait.duration"),
+            hash_run: seconds("twinpay.hash_pool.run.duration"),
+            hash_queue: meter.i64_up_down_counter("twinpay.hash_pool.queue").build(),
+            rejected: meter.u64_counter("twinpay.admission.rejected").build(),
+            pending: meter.i64_up_down_counter("twinpay.operations.pending").build(),
+            provider,
+        }))
+    }
+
+    /// Counts connections in use when somebody looks.
+    pub fn watch_pool(&self, pool: &'static str, in_use: impl Fn() -> u64 + Send + Sync + 'static) {
+        let _instrument = self
+            .provider
+            .meter(SCOPE)
+            .u64_observable_gauge("twinpay.db_pool.in_use")
+            .with_callback(move |gauge| gauge.observe(in_use(), &[KeyValue::new("pool", pool)]))
+            .build();
+    }
+}
+
+fn resource() -> Resource {
+    Resource::builder().with_service_name(SERVICE).build()
+}
+
+/// Sends logs to stdout and, where there is an endpoint, spans to it. Call once, inside of the runtime. What is returned flushes.
+pub fn install(
+    level: LevelFilter,
+    endpoint: Option<&str>,
+) -> Result<Option<SdkTracerProvider>, Box<dyn std::error::Error + Send + Sync>> {
+    let provider = match endpoint {
+        None => None,
+        Some(endpoint) => {
+            let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+            Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build())
+        }
+    };
+    let export = provider.as_ref().map(|provider| {
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(SCOPE))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_level(false)
+            .with_tracked_inactivity(false)
+            .with_error_events_to_status(false)
+            .with_error_events_to_exceptions(false)
+            .with_error_records_to_exceptions(false)
+            .with_context_activation(false)
+            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS))
+    });
+    let log = JsonLog.with_filter(filter_fn(move |metadata| {
+        let ours = metadata.target().starts_with(SCOPE);
+        metadata.is_event() && *metadata.level() <= if ours { level } else { level.min(LevelFilter::WARN) }
+    }));
+    tracing_subscriber::registry().with(export).with(log).try_init()?;
+    Ok(provider)
+}
+
+/// One JSON object a line on stdout.
+struct JsonLog;
+
+impl<S: Subscriber> Layer<S> for JsonLog {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            Level::DEBUG | Level::TRACE => "debug",
+        };
+        let mut line = serde_json::Map::new();
+        line.insert("timestamp".into(), rfc3339(OffsetDateTime::now_utc()).into());
+        line.insert("level".into(), level.into());
+        event.record(&mut Fields(&mut line));
+        let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+        bytes.push(b'\n');
+        // A closed stdout is no reason to stop.
+        let _ = std::io::stdout().lock().write_all(&bytes);
+    }
+}
+
+struct Fields<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+
+impl tracing::field::Visit for Fields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name().into(), format!("{value:?}").into());
+    }
+}
+
+/// RFC 3339 in UTC with six fraction digits.
+pub fn rfc3339(at: OffsetDateTime) -> String {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    at.format(format).unwrap_or_default()
+}
+
+/// An error and all that lies behind it, in one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparents_are_read_as_w3c_says() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(Trace::parse(good).unwrap().header(), good);
+        assert!(Trace::parse("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").is_some());
+        for bad in [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-é",
+        ] {
+            assert_eq!(Trace::parse(bad), None, "{bad}");
+        }
+    }
+}
