@@ -143,7 +143,8 @@ async fn a_lost_reply_resets_its_stream_and_the_next_ask_tells_what_was_decided(
         let again = client.sale(sale(&id, &token)).await.expect("the second ask is answered");
         assert_eq!(again.into_inner().result, approved());
     }
-    assert_eq!(slow.await.expect("no panic"), Code::DeadlineExceeded);
+    // tonic's client calls its own deadline CANCELLED; a closed connection would be UNAVAILABLE or UNKNOWN.
+    assert!(matches!(slow.await.expect("no panic"), Code::DeadlineExceeded | Code::Cancelled));
 }
 
 #[tokio::test]
