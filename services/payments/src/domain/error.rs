@@ -303,6 +303,88 @@ impl Rule {
     }
 }
 
+/// More than this a client isn't told at once.
+const MAX_VIOLATIONS: usize = 20;
+
+/// Collects violations in the order in which members are declared.
+#[derive(Default, Debug)]
+pub struct Violations(Vec<Violation>);
+
+impl Violations {
+    /// Another one.
+    pub fn add(&mut self, field: impl Into<Cow<'static, str>>, rule: Rule) {
+        if self.0.len() < MAX_VIOLATIONS {
+            self.0.push(Violation { field: field.into(), rule });
+        }
+    }
+
+    /// A required integer within its bounds.
+    pub fn integer(&mut self, field: &'static str, value: Option<i64>, min: i64, max: i64) -> Option<i64> {
+        if value.is_none() {
+            self.add(field, Rule::Required);
+        }
+        self.optional_integer(field, value, min, max)
+    }
+
+    /// An integer within its bounds, if there is one.
+    pub fn optional_integer(
+        &mut self,
+        field: &'static str,
+        value: Option<i64>,
+        min: i64,
+        max: i64,
+    ) -> Option<i64> {
+        let value = value?;
+        if !(min..=max).contains(&value) {
+            self.add(field, Rule::OutOfRange(min, max));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// A required text of so many bytes, without NUL.
+    pub fn text(&mut self, field: &'static str, value: Option<String>, min: usize, max: usize) -> Option<String> {
+        let Some(value) = value else {
+            self.add(field, Rule::Required);
+            return None;
+        };
+        match text_rule(&value, min, max) {
+            None => Some(value),
+            Some(rule) => {
+                self.add(field, rule);
+                None
+            }
+        }
+    }
+
+    /// A required text of so many ASCII digits.
+    pub fn digits(&mut self, field: &'static str, value: Option<&str>, min: usize, max: usize) {
+        match value {
+            None => self.add(field, Rule::Required),
+            Some(value) if value.len() < min => self.add(field, Rule::TooShort(min)),
+            Some(value) if value.len() > max => self.add(field, Rule::TooLong(max)),
+            Some(value) if value.bytes().all(|b| b.is_ascii_digit()) => {}
+            Some(_) => self.add(field, Rule::Malformed),
+        }
+    }
+
+    /// The error, if there is one.
+    pub fn check(self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.0)) }
+    }
+}
+
+/// The rule that a text breaks, its length first.
+pub fn text_rule(value: &str, min: usize, max: usize) -> Option<Rule> {
+    if value.len() < min {
+        return Some(Rule::TooShort(min));
+    }
+    if value.len() > max {
+        return Some(Rule::TooLong(max));
+    }
+    value.contains('\0').then_some(Rule::HasNul)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

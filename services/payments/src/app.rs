@@ -1,0 +1,242 @@
+//! The wiring: pools, card network, use cases, doors, admin port, workers; and the end, in order. Whoever starts it owns the
+//! configuration, the clock and the stop signal.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tracing::{Span, info, warn};
+
+use crate::{
+    acquirer::Acquirer,
+    admin::{self, Readiness},
+    config::{self, Config},
+    domain::error::Cause,
+    hash_pool::{HashPool, Limits},
+    httpapi,
+    store::db::{Db, Schema},
+    telemetry::{Call, Metrics, chain, spans},
+    usecase::payments::{Clock, Payments, Settings},
+    workers::recovery::Recovery,
+};
+
+/// How long requests in flight may take once the end has begun.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Streams of one HTTP/2 connection at once; hyper's own limit is higher, tonic's none.
+const MAX_STREAMS: u32 = 100;
+/// Bytes of a request's headers on HTTP/2, and the read buffer of an HTTP/1 connection.
+const MAX_HEADERS: u32 = 16 * 1024;
+const MAX_BUFFER: usize = 64 * 1024;
+/// Streams that a peer may reset before they are accepted, and that may fail for its own fault: more is a flood.
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_LOCAL_RESETS: usize = 1024;
+/// Pause when a connection can't be accepted: too many open files won't pass in a microsecond.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Pause between two looks for the schema, and how long one may take.
+const SCHEMA_PAUSE: Duration = Duration::from_millis(250);
+const SCHEMA_LIMIT: Duration = Duration::from_secs(2);
+
+/// The database has no schema, or another than this program was built with.
+#[derive(Debug, thiserror::Error)]
+#[error("the database's schema isn't version {}: run `payments migrate`", crate::store::db::SCHEMA_VERSION)]
+pub struct SchemaMismatch;
+
+/// A service that is bound to its ports.
+pub struct App {
+    /// All use cases.
+    pub payments: Arc<Payments>,
+    /// The recovery; taken by [`App::run`].
+    pub recovery: Recovery,
+    /// What `/metrics` reads.
+    pub metrics: Arc<Metrics>,
+    http: TcpListener,
+    grpc: TcpListener,
+    admin: TcpListener,
+    workers_db: Db,
+}
+
+/// Where a service listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The HTTP door.
+    pub http: SocketAddr,
+    /// The gRPC door.
+    pub grpc: SocketAddr,
+    /// Health, version, metrics.
+    pub admin: SocketAddr,
+}
+
+impl App {
+    /// Binds the ports; asks nobody for anything yet.
+    pub async fn bind(config: &Config, clock: Clock) -> Result<Self, Cause> {
+        let metrics = Metrics::new()?;
+        let (url, wait) = (config.database_url.as_str(), config.database_wait);
+        let db = Db::new("requests", url, config.database_connections, wait, metrics.clone())?;
+        let workers_db = Db::new("workers", url, config.worker_connections, wait, metrics.clone())?;
+        let limits = Limits { permits: config.hash_permits, queue: config.hash_queue, wait: config.hash_wait };
+        let settings = Settings {
+            admin_token: config.admin_token.clone(),
+            pepper: config.pepper,
+            hash_iterations: config.hash_iterations,
+            authorization: config.authorization,
+            lease: config.lease,
+        };
+        let acquirer = Acquirer::new(&config.acquirer_url)?;
+        let hash_pool = HashPool::new(limits, metrics.clone());
+        let payments = Payments::new(db, acquirer, hash_pool, clock, settings, metrics.clone());
+        let recovery = Recovery::new(Arc::new(payments.with_db(workers_db.clone())));
+        Ok(Self {
+            payments: Arc::new(payments),
+            recovery,
+            metrics,
+            http: bind(&config.http_addr).await?,
+            grpc: bind(&config.grpc_addr).await?,
+            admin: bind(&config.admin_addr).await?,
+            workers_db,
+        })
+    }
+
+    /// The ports that were bound.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        let (http, grpc) = (self.http.local_addr()?, self.grpc.local_addr()?);
+        Ok(Addresses { http, grpc, admin: self.admin.local_addr()? })
+    }
+
+    /// Serves until `stop`, then drains. An error is a reason to exit with 1.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Cause> {
+        let Addresses { http, grpc, admin } = self.addresses()?;
+        info!(http_addr = %http, grpc_addr = %grpc, admin_addr = %admin, "listening");
+        let readiness = watch::Sender::new(Readiness::default());
+        let (doors, ended) = (CancellationToken::new(), CancellationToken::new());
+
+        let mut serving = JoinSet::new();
+        let routes = httpapi::router::router(self.payments.clone(), self.metrics.clone());
+        serving.spawn(serve(self.http, routes, doors.clone()));
+        let admin = admin::router(readiness.subscribe(), self.metrics.clone());
+        let admin = tokio::spawn(serve(self.admin, admin, ended.clone()));
+        let worker = tokio::spawn({
+            let (payments, readiness, stop) = (self.payments.clone(), readiness.clone(), doors.clone());
+            async move {
+                if see_schema(&payments.db, &readiness, &stop).await {
+                    self.recovery.run(stop).await;
+                }
+            }
+        });
+
+        let result = tokio::select! {
+            () = stop => Ok(()),
+            () = self.payments.db.schema_mismatch() => Err(SchemaMismatch.into()),
+            () = self.workers_db.schema_mismatch() => Err(SchemaMismatch.into()),
+        };
+        info!("draining");
+        readiness.send_modify(|readiness| readiness.draining = true);
+        doors.cancel();
+        self.payments.tasks.close();
+        let until = Instant::now() + DRAIN;
+        let drained = timeout_at(until, async {
+            while serving.join_next().await.is_some() {}
+            self.payments.tasks.wait().await;
+            let _ = worker.await;
+        });
+        if drained.await.is_err() {
+            warn!("requests were cut off at the end of the drain");
+        }
+        self.payments.db.drain().await;
+        self.workers_db.drain().await;
+        ended.cancel();
+        let _ = timeout(Duration::from_secs(1), admin).await;
+        result
+    }
+}
+
+async fn bind(address: &str) -> Result<TcpListener, Cause> {
+    let resolved = config::resolve(address).await.map_err(|error| format!("{address}: {error}"))?;
+    Ok(TcpListener::bind(resolved).await.map_err(|error| format!("can't listen on {address}: {error}"))?)
+}
+
+/// Looks until the schema was seen once. False: it never was.
+async fn see_schema(db: &Db, readiness: &watch::Sender<Readiness>, stop: &CancellationToken) -> bool {
+    loop {
+        let deadline = Instant::now() + SCHEMA_LIMIT;
+        let call = Call { deadline, span: Span::none(), trace: spans::nowhere() };
+        match db.see_schema(&call).await {
+            Schema::Right => {
+                readiness.send_modify(|readiness| readiness.schema_seen = true);
+                info!("ready");
+                return true;
+            }
+            Schema::Wrong(_) => return false,
+            Schema::Unseen => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = sleep(SCHEMA_PAUSE) => {}
+        }
+    }
+}
+
+/// Accepts until `stop`, then tells every connection to end after what it is doing, and waits for that.
+async fn serve<S, B>(listener: TcpListener, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Cause>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Cause>,
+{
+    let builder = connection_builder();
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(error = %chain(&error), "can't accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // It can only fail on a connection that is gone already.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(service.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // How a client ends its connection is its own affair.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+/// HTTP/1.1 and cleartext HTTP/2 on one port, with every limit named.
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS);
+    builder
+}

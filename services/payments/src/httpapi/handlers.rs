@@ -1,0 +1,103 @@
+//! One function an operation: admit, read, call the use case, render.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use http::{HeaderValue, header};
+
+use super::{
+    error::{refused, respond},
+    middleware::{Admitted, Scope},
+    router::Shared,
+    wire,
+};
+use crate::{
+    domain::error::Error,
+    reply::{self, Reply},
+};
+
+/// POST /v1/merchants
+pub async fn create_merchant(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Admin).await?;
+        let key = admitted.key()?;
+        let command = wire::create_merchant(&admitted.body().await?)?;
+        payments.create_merchant(&admitted.call, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// POST /v1/merchants/{merchant_id}/api_keys
+pub async fn create_api_key(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Admin).await?;
+        wire::nothing(&admitted.body().await?)?;
+        let violations = std::mem::take(&mut admitted.violations);
+        let key = payments.create_api_key(&admitted.call, admitted.path_id(), violations).await?;
+        Ok(Reply::fresh(201, reply::api_key(key.id, key.merchant, &key.secret, key.created_at)))
+    };
+    respond(work.await)
+}
+
+/// POST /v1/payment_tokens
+pub async fn create_payment_token(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+        let command = wire::create_payment_token(&admitted.body().await?)?;
+        payments.tokenize(&admitted.call, merchant, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// POST /v1/payments
+pub async fn create_payment(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+        let command = wire::create_payment(&admitted.body().await?)?;
+        payments.create(admitted.call, merchant, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// POST /v1/payments/{id}/capture
+pub async fn capture_payment(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+        let body = admitted.body().await?;
+        let command = wire::capture_payment(admitted.path_id(), &body)?;
+        payments.capture(admitted.call, merchant, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// GET /v1/payments/{id}
+pub async fn get_payment(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let payment = payments.get_payment(&admitted.call, merchant, admitted.path_id(), violations).await?;
+        Ok(Reply::fresh(200, reply::payment(&payment)))
+    };
+    respond(work.await)
+}
+
+/// GET /livez: no dependency is asked.
+pub async fn live() -> Response {
+    let mut response = Response::new(r#"{"status":"live"}"#.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A path that isn't one of ours.
+pub async fn route_not_found() -> Response {
+    refused(&Error::RouteNotFound)
+}
+
+/// A path of ours with another method.
+pub async fn method_not_allowed(allow: &'static str) -> Response {
+    refused(&Error::MethodNotAllowed(allow))
+}

@@ -1,0 +1,314 @@
+//! What every request passes, in the contract's order of checks: path, (the router's) method, content type, declared size,
+//! credential, deadline, key, body.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http_body_util::BodyExt as _;
+use opentelemetry::KeyValue;
+use tokio::time::{Instant, timeout_at};
+use tracing::{Span, debug, error};
+use zeroize::Zeroizing;
+
+use super::error::{Failed, refused};
+use crate::{
+    domain::{
+        error::{Error, Rule, Violations},
+        id::{MerchantId, RequestId},
+    },
+    telemetry::{Call, Metrics, Trace, spans},
+    usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
+};
+
+/// A body has at most so many bytes.
+const MAX_BODY: usize = 65_536;
+/// The bare handler: no span, no metric.
+pub const LIVEZ: &str = "/livez";
+
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout-ms");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// Span, trace and arrival of the request, for its handler.
+#[derive(Clone)]
+struct Seen {
+    span: Span,
+    trace: Trace,
+    arrived: Instant,
+}
+
+/// Checks the path, gives the request its span and its id, and tells metrics and log what became of it.
+pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, next: Next) -> Response {
+    let arrived = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path());
+    let bare = path == LIVEZ;
+    let no_store = path.starts_with("/v1/");
+    let good = is_plain(path);
+    let route = request.extensions().get::<MatchedPath>().cloned().filter(|_| good);
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = if bare { Span::none() } else { spans::http(method.as_str(), route) };
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace = spans::join(&span, traceparent);
+
+    let mut response = if good {
+        request.extensions_mut().insert(Seen { span: span.clone(), trace, arrived });
+        next.run(request).await
+    } else {
+        refused(&Error::RouteNotFound)
+    };
+
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(RequestId::fresh().to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if no_store {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if !bare {
+        report(&metrics, &method, route, &response, &span, trace, arrived.elapsed());
+    }
+    response
+}
+
+fn report(
+    metrics: &Metrics,
+    method: &Method,
+    route: Option<&str>,
+    response: &Response,
+    span: &Span,
+    trace: Trace,
+    took: Duration,
+) {
+    let status = response.status().as_u16();
+    span.record("http.response.status_code", i64::from(status));
+    let failed = response.extensions().get::<Failed>();
+    if let Some(Failed { reason, cause }) = failed {
+        span.record("twinpay.reason", reason.as_str());
+        if status >= 500 {
+            spans::fail(span, reason.as_str());
+            error!(trace_id = trace.trace_id(), span_id = trace.span_id(), method = method.as_str(), route,
+                status, reason = reason.as_str(), error = cause.as_deref(), "request failed");
+        }
+    }
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", known(method)),
+        KeyValue::new("http.response.status_code", i64::from(status)),
+    ];
+    if let Some(route) = route {
+        attributes.push(KeyValue::new("http.route", route.to_owned()));
+    }
+    metrics.http_duration.record(took.as_secs_f64(), &attributes);
+    debug!(trace_id = trace.trace_id(), span_id = trace.span_id(), method = method.as_str(), route, status,
+        duration_ms = took.as_secs_f64() * 1000.0, "request");
+}
+
+/// Anybody can invent methods; metrics hold the common ones.
+fn known(method: &Method) -> &'static str {
+    [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS]
+        .iter()
+        .zip(["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+        .find_map(|(known, name)| (known == method).then_some(name))
+        .unwrap_or("_OTHER")
+}
+
+/// Routers differ on empty segments, dots and escapes, so no router sees them.
+fn is_plain(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|path| {
+        path.split('/').all(|segment| !matches!(segment, "" | "." | "..") && !segment.contains('%'))
+    })
+}
+
+/// A request that may be read.
+pub struct Admitted {
+    /// What goes down with it.
+    pub call: Call,
+    /// Who asks.
+    pub caller: Caller,
+    /// What the query already broke.
+    pub violations: Violations,
+    headers: HeaderMap,
+    body: Body,
+    path: String,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The administrator alone.
+    Admin,
+    /// A merchant alone.
+    Merchant,
+}
+
+impl Admitted {
+    /// Everything that is checked before a body is read.
+    pub async fn new(payments: &Payments, request: Request, scope: Scope) -> Result<Self, Error> {
+        let (mut parts, body) = request.into_parts();
+        let Some(seen) = parts.extensions.remove::<Seen>() else {
+            return Err(Error::Internal("a request passed unobserved".into()));
+        };
+        if parts.method == Method::POST {
+            check_content(&parts.headers)?;
+        }
+        let timeout = parts.headers.get_all(REQUEST_TIMEOUT);
+        let deadline = deadline::from_http(timeout.iter().map(HeaderValue::as_bytes), seen.arrived);
+        // A deadline that is malformed or already over is told after the credential.
+        let until = match &deadline {
+            Ok(deadline) if *deadline > seen.arrived => *deadline,
+            Ok(_) | Err(_) => deadline::default(seen.arrived),
+        };
+        let mut call = Call { deadline: until, span: seen.span, trace: seen.trace };
+        let credentials = parts.headers.get_all(header::AUTHORIZATION);
+        let caller = payments.authenticate(&call, credentials.iter().map(HeaderValue::as_bytes)).await?;
+        match scope {
+            Scope::Admin => caller.admin()?,
+            Scope::Merchant => caller.merchant().map(|_| ())?,
+        }
+        call.deadline = deadline?;
+        if call.is_over() {
+            return Err(Error::DeadlineExceeded);
+        }
+        let violations = check_query(parts.uri.query());
+        let path = parts.uri.path().to_owned();
+        Ok(Self { call, caller, violations, headers: parts.headers, body, path })
+    }
+
+    /// Whose request this is.
+    pub fn merchant(&self) -> Result<MerchantId, Error> {
+        self.caller.merchant()
+    }
+
+    /// The id in the path: its third segment.
+    pub fn path_id(&self) -> &str {
+        self.path.split('/').nth(3).unwrap_or_default()
+    }
+
+    /// The idempotency key, if there is one.
+    pub fn key(&self) -> Result<Option<IdempotencyKey>, Error> {
+        let values = self.headers.get_all(IDEMPOTENCY_KEY);
+        IdempotencyKey::parse(values.iter().map(HeaderValue::as_bytes))
+    }
+
+    /// The idempotency key.
+    pub fn required_key(&self) -> Result<IdempotencyKey, Error> {
+        self.key()?.ok_or(Error::IdempotencyKeyMissing)
+    }
+
+    /// The whole body; wiped when dropped, since it may hold a card.
+    pub async fn body(&mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        // Of full size from the start where it may grow, so that no copy of a part stays behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(declared(&self.headers).unwrap_or(MAX_BODY)));
+        loop {
+            let frame = match timeout_at(self.call.deadline, self.body.frame()).await {
+                Err(_) => return Err(Error::DeadlineExceeded),
+                Ok(None) => return Ok(bytes),
+                Ok(Some(Err(_))) => return Err(Error::MalformedBody),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > MAX_BODY {
+                return Err(Error::PayloadTooLarge);
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+}
+
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn check_content(headers: &HeaderMap) -> Result<(), Error> {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let json = match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => {
+            let kind = kind.as_bytes().split(|b| *b == b';').next().unwrap_or_default();
+            kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+        }
+        (_, _) => false,
+    };
+    if !json {
+        return Err(Error::UnsupportedMediaType);
+    }
+    if declared(headers).is_some_and(|length| length > MAX_BODY) {
+        return Err(Error::PayloadTooLarge);
+    }
+    Ok(())
+}
+
+/// No operation has query parameters yet: each distinct name is a violation, and one for all that aren't names.
+fn check_query(query: Option<&str>) -> Violations {
+    let mut violations = Violations::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in query.filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&')) {
+        let name = pair.split('=').next().unwrap_or_default();
+        let is_name = (1..=64).contains(&name.len())
+            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        let name = if is_name { name } else { "" };
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        if is_name {
+            violations.add(name.to_owned(), Rule::UnknownParameter);
+        } else {
+            violations.add("query", Rule::Malformed);
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_paths_pass() {
+        for good in ["/v1/payments", "/a;b", "/é", "/.a/...", "/v1/payments/pay_x/capture"] {
+            assert!(is_plain(good), "{good}");
+        }
+        for bad in ["", "*", "/", "//", "/v1//payments", "/v1/payments/", "/v1/../x", "/./x", "/v1/%70ayments", "/%"] {
+            assert!(!is_plain(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_content_type_is_json_once_with_any_parameters() {
+        let check = |kinds: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for kind in kinds {
+                headers.append(header::CONTENT_TYPE, HeaderValue::from_str(kind).unwrap());
+            }
+            check_content(&headers).is_ok()
+        };
+        for good in ["application/json", "Application/JSON ; charset=utf-8", "application/json;x"] {
+            assert!(check(&[good]), "{good}");
+        }
+        for bad in ["", "text/json", "application/jsonx", "application/json, application/json", "application/problem+json"] {
+            assert!(!check(&[bad]), "{bad}");
+        }
+        assert!(!check(&[]) && !check(&["application/json", "application/json"]));
+    }
+
+    #[test]
+    fn query_parameters_are_violations_once_each() {
+        let all = |query: &str| match check_query(Some(query)).check() {
+            Ok(()) => Vec::new(),
+            Err(Error::ValidationFailed(all)) => {
+                all.into_iter().map(|v| (v.field.into_owned(), v.rule.reason())).collect()
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(all(""), []);
+        let want = [("limit", "UNKNOWN_PARAMETER"), ("query", "MALFORMED"), ("a_1", "UNKNOWN_PARAMETER")];
+        assert_eq!(all("limit=1&X=2&limit=3&%61=&&a_1"), want.map(|(f, r)| (f.to_owned(), r)));
+    }
+}

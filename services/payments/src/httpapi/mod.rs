@@ -1,0 +1,8 @@
+//! The HTTP door: routes, the order of checks, strict JSON in, problems out. It calls use cases and renders what they return; no
+//! rule of the business stands here.
+
+pub mod error;
+pub mod handlers;
+pub mod middleware;
+pub mod router;
+pub mod wire;

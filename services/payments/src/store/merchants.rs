@@ -1,0 +1,107 @@
+//! Merchants and their API keys.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    db::{Db, Failure, Step, broken},
+    tokens::{Inserted, inserted, status},
+};
+use crate::{
+    domain::{
+        id::{KeyId, MerchantId, NIL_MERCHANT},
+        merchant::Merchant,
+    },
+    reply::Reply,
+    telemetry::Call,
+};
+
+struct InsertedRow {
+    outcome: Option<String>,
+    reply_status: Option<i16>,
+    reply_body: Option<String>,
+}
+
+/// Stores a merchant and, where a key is given, the reply under it.
+pub async fn insert_merchant(
+    db: &Db,
+    call: &Call,
+    key: Option<(&str, [u8; 32])>,
+    merchant: &Merchant,
+    reply: &Reply,
+) -> Result<Inserted, Failure> {
+    let make = || {
+        sqlx::query_file_as!(
+            InsertedRow,
+            "../../db/queries/insert_merchant.sql",
+            NIL_MERCHANT.0,
+            key.map(|(key, _)| key),
+            key.as_ref().map(|(_, hash)| hash.as_slice()),
+            merchant.id.0,
+            merchant.name,
+            merchant.fees.bps,
+            merchant.fees.fixed,
+            merchant.amount_limit,
+            merchant.velocity_limit,
+            merchant.created_at,
+            status(reply),
+            reply.body.as_str(),
+        )
+    };
+    let row = db.rows(Step::first(call, "insert_merchant"), make).await?.pop();
+    let row = row.ok_or_else(|| broken("insert_merchant"))?;
+    inserted("insert_merchant", row.outcome.as_deref(), row.reply_status, row.reply_body)
+}
+
+/// Stores a key. False where there is no such merchant.
+pub async fn insert_api_key(
+    db: &Db,
+    call: &Call,
+    id: KeyId,
+    merchant: MerchantId,
+    secret_sha256: &[u8; 32],
+    now: OffsetDateTime,
+) -> Result<bool, Failure> {
+    struct Row {
+        #[expect(dead_code, reason = "that there is a row says it all")]
+        id: Uuid,
+    }
+    let make = || {
+        sqlx::query_file_as!(
+            Row,
+            "../../db/queries/insert_api_key.sql",
+            id.0,
+            merchant.0,
+            secret_sha256.as_slice(),
+            now
+        )
+    };
+    let rows = db.rows(Step::first(call, "insert_api_key"), make).await?;
+    Ok(!rows.is_empty())
+}
+
+/// What a credential is checked against.
+#[derive(Clone)]
+pub struct ApiKey {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Over the secret's 64 hex digits.
+    pub secret_sha256: [u8; 32],
+}
+
+/// None where the key is unknown or revoked. Not part of a request's trace: one look-up serves many.
+pub async fn find_api_key(db: &Db, call: &Call, id: KeyId) -> Result<Option<ApiKey>, Failure> {
+    struct Row {
+        merchant_id: Uuid,
+        secret_sha256: Vec<u8>,
+        revoked_at: Option<OffsetDateTime>,
+    }
+    let make = || sqlx::query_file_as!(Row, "../../db/queries/find_api_key.sql", id.0);
+    let row = db.rows(Step::untraced(call, "find_api_key"), make).await?.pop();
+    row.filter(|row| row.revoked_at.is_none())
+        .map(|row| {
+            let secret_sha256 = row.secret_sha256.try_into().map_err(|_| broken("find_api_key"))?;
+            Ok(ApiKey { merchant: MerchantId(row.merchant_id), secret_sha256 })
+        })
+        .transpose()
+}

@@ -1,0 +1,170 @@
+//! The one road of every verb that moves money, for requests and for the recovery: decide, ask the card network, record. The claim
+//! comes before it. No transaction is open while the network is asked; what is left behind at any point is a pending operation,
+//! which the recovery takes up on this same road.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::payments::Payments;
+use crate::{
+    acquirer::Answer,
+    domain::{
+        error::{Cause, Error},
+        payment::{self, Change, DeclineReason, Verdict},
+    },
+    reply::{self, Reply},
+    store::{
+        idempotency::{Taken, find_replay},
+        operations::{Outcome, Pending, Ticket, record_operation, reject_operation, release_operation},
+    },
+    telemetry::Call,
+};
+
+/// How often a claim looks again when others keep taking key or payment between its snapshot and its lock.
+pub(super) const MAX_LOOKS: u32 = 3;
+/// The recovery takes a released operation after this: asked at once, a network in trouble would be asked again and again.
+const RELEASE_AFTER: time::Duration = time::Duration::seconds(1);
+/// How long a release may take; nobody waits for it.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+/// Pauses between two looks for a reply that somebody else records.
+const FENCED_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+
+/// What became of an operation.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// It is recorded; the key answers this.
+    Recorded(Reply),
+    /// Somebody else holds it, or has recorded it.
+    Fenced,
+    /// Nobody knows yet; it stays pending.
+    Unknown(Cause),
+}
+
+impl Payments {
+    /// Runs work that goes on when its client has gone.
+    pub(super) async fn detached(
+        &self,
+        work: impl Future<Output = Result<Reply, Error>> + Send + 'static,
+    ) -> Result<Reply, Error> {
+        match self.tasks.spawn(work).await {
+            Ok(result) => result,
+            Err(panic) => Err(Error::Internal(panic.into())),
+        }
+    }
+
+    /// From a fresh claim to the request's reply.
+    pub(super) async fn finish(&self, call: &Call, ticket: &Ticket<'_>, pending: Pending) -> Result<Reply, Error> {
+        let payment = pending.payment.id;
+        self.metrics.pending.add(1, &[]);
+        let settled = self.settle(call, pending).await;
+        self.metrics.pending.add(-1, &[]);
+        match settled {
+            Ok(Settled::Recorded(reply)) => Ok(reply),
+            Ok(Settled::Fenced) => self.await_replay(call, ticket).await.ok_or_else(|| {
+                Error::OutcomeUnknown(Some(payment), Some("fenced, and no reply before the deadline".into()))
+            }),
+            Ok(Settled::Unknown(cause)) => Err(Error::OutcomeUnknown(Some(payment), Some(cause))),
+            Err(failure) => Err(failure.claimed(payment)),
+        }
+    }
+
+    /// Decides, asks, records. The decision comes first: what the domain refuses must never reach the network.
+    pub(crate) async fn settle(
+        &self,
+        call: &Call,
+        pending: Pending,
+    ) -> Result<Settled, crate::store::db::Failure> {
+        let (amount, change) = match payment::decide(&pending.payment, pending.command, pending.fees) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                let reply = Reply::of_error(&refusal);
+                let ours = reject_operation(&self.db, call, &pending, &reply).await?;
+                return Ok(if ours { Settled::Recorded(reply) } else { Settled::Fenced });
+            }
+        };
+        let verdict = if pending.risk_blocked {
+            Verdict::Declined(DeclineReason::RiskBlocked)
+        } else {
+            match self.acquirer.operate(call, &pending, amount).await {
+                Answer::Decided(verdict) => verdict,
+                Answer::Unknown(cause) => {
+                    self.release(call, pending);
+                    return Ok(Settled::Unknown(cause));
+                }
+            }
+        };
+        self.record(call, pending, change, verdict).await
+    }
+
+    async fn record(
+        &self,
+        call: &Call,
+        pending: Pending,
+        change: Change,
+        verdict: Verdict,
+    ) -> Result<Settled, crate::store::db::Failure> {
+        let change = payment::conclude(pending.payment.clone(), change, verdict, self.clock.now());
+        let event_data = reply::payment(&change.payment);
+        let (reply, failure_reason) = match verdict {
+            Verdict::Approved => (Reply::fresh(pending.success_status(), event_data.clone()), None),
+            Verdict::Declined(reason) => {
+                let payment = Box::new(change.payment.clone());
+                let error = match reason {
+                    DeclineReason::RiskBlocked => Error::RiskBlocked(payment),
+                    DeclineReason::InsufficientFunds
+                    | DeclineReason::DoNotHonor
+                    | DeclineReason::ExpiredCard
+                    | DeclineReason::IncorrectCvc
+                    | DeclineReason::LostOrStolen
+                    | DeclineReason::ProcessingError => Error::CardDeclined(payment),
+                };
+                (Reply::of_error(&error), Some(reason.as_str()))
+            }
+            Verdict::Refused => {
+                let error = Error::OperationRefused(Box::new(change.payment.clone()));
+                (Reply::of_error(&error), Some("refused"))
+            }
+        };
+        let outcome = Outcome {
+            succeeded: verdict == Verdict::Approved,
+            failure_reason,
+            change: &change,
+            event_data: &event_data,
+            reply: &reply,
+        };
+        let ours = record_operation(&self.db, call, &pending, &outcome).await?;
+        Ok(if ours { Settled::Recorded(reply) } else { Settled::Fenced })
+    }
+
+    /// Nobody waits for this: the client's answer is that nobody knows. If it fails, the lease ends by itself.
+    fn release(&self, call: &Call, pending: Pending) {
+        let (payments, call) = (self.clone(), call.until(Instant::now() + RELEASE_LIMIT));
+        self.tasks.spawn(async move {
+            let until = payments.clock.now() + RELEASE_AFTER;
+            let _ = release_operation(&payments.db, &call, &pending, until).await;
+        });
+    }
+
+    /// The reply that somebody else records under this key, if it comes before the deadline.
+    async fn await_replay(&self, call: &Call, ticket: &Ticket<'_>) -> Option<Reply> {
+        let (mut pause, longest) = FENCED_PAUSES;
+        loop {
+            let look = find_replay(&self.db, call, false, ticket.merchant, ticket.key, &ticket.request_hash);
+            if let Ok(Some(Taken::Replay(reply))) = look.await {
+                return Some(reply);
+            }
+            timeout_at(call.deadline, sleep(pause)).await.ok()?;
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
+impl Pending {
+    fn success_status(&self) -> u16 {
+        match self.command {
+            payment::Command::Authorize | payment::Command::Sale => 201,
+            payment::Command::Capture { .. } => 200,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The one entrance: what all use cases share.
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use time::OffsetDateTime;
+use tokio_util::task::TaskTracker;
+
+use super::authenticate;
+use crate::{
+    acquirer::Acquirer,
+    domain::id::KeyId,
+    hash_pool::HashPool,
+    store::{db::Db, merchants::ApiKey},
+    telemetry::Metrics,
+};
+
+/// The time, passed in so that tests can move it.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
+
+impl Clock {
+    /// The machine's.
+    pub fn system() -> Self {
+        Self::new(OffsetDateTime::now_utc)
+    }
+
+    /// Any.
+    pub fn new(now: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// To the microsecond, as Postgres keeps it.
+    pub fn now(&self) -> OffsetDateTime {
+        let now = (self.0)();
+        now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now)
+    }
+}
+
+/// What the configuration says to the use cases.
+#[derive(Clone)]
+pub struct Settings {
+    /// The admin operations' credential.
+    pub admin_token: String,
+    /// The key of all fingerprints.
+    pub pepper: [u8; 32],
+    /// PBKDF2 rounds.
+    pub hash_iterations: u32,
+    /// Until an authorisation lapses.
+    pub authorization: time::Duration,
+    /// Of a claimed operation.
+    pub lease: std::time::Duration,
+}
+
+/// All use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Payments {
+    pub(crate) db: Db,
+    pub(super) acquirer: Acquirer,
+    pub(super) hash_pool: HashPool,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Arc<Settings>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) keys: Cache<KeyId, ApiKey>,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Payments {
+    /// `tasks` holds the work that goes on when its client has gone.
+    pub fn new(
+        db: Db,
+        acquirer: Acquirer,
+        hash_pool: HashPool,
+        clock: Clock,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            db,
+            acquirer,
+            hash_pool,
+            clock,
+            settings: Arc::new(settings),
+            metrics,
+            keys: authenticate::cache(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The same over another pool: workers and requests can't starve each other.
+    pub fn with_db(&self, db: Db) -> Self {
+        Self { db, ..self.clone() }
+    }
+}

@@ -1,0 +1,30 @@
+//! Reading what is there.
+
+use uuid::Uuid;
+
+use super::payments::Payments;
+use crate::{
+    domain::{
+        error::{Error, Violations},
+        id::{MerchantId, PaymentId},
+        payment::Payment,
+    },
+    store::payments::get_payment,
+    telemetry::Call,
+};
+
+impl Payments {
+    /// One payment of a merchant. `id` is as it was sent; a malformed one is looked for like an unknown one.
+    pub async fn get_payment(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        id: &str,
+        violations: Violations,
+    ) -> Result<Payment, Error> {
+        violations.check()?;
+        let id = PaymentId::parse(id).unwrap_or(PaymentId(Uuid::nil()));
+        let found = get_payment(&self.db, call, merchant, id).await;
+        found.map_err(|failure| failure.reading())?.ok_or(Error::ResourceNotFound)
+    }
+}
