@@ -5,13 +5,19 @@
 
 pub mod clock;
 pub mod command;
+pub mod compare;
 pub mod draw;
 pub mod engine;
+pub mod environment;
 pub mod histogram;
 pub mod pacer;
 pub mod payments;
 pub mod procstat;
+pub mod progress;
 pub mod realtime;
+pub mod report;
 pub mod scenario;
+pub mod stats;
 pub mod trace;
+pub mod validity;
 pub mod workload;

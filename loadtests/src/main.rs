@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadtests::command::compare::CompareArgs;
 use loadtests::command::trace::TraceArgs;
 
 /// The judge of the two twins.
@@ -17,12 +18,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Trace(TraceArgs),
+    Compare(Box<CompareArgs>),
 }
 
 /// Exit codes: 0 done, 2 could not run, 3 the measurement is void.
 fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {
         Command::Trace(args) => args.run(),
+        Command::Compare(args) => args.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("loadtest: {error:#}");

@@ -40,7 +40,7 @@ pub enum Arrivals {
 }
 
 /// A stretch of constant offered rate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
     /// Flows that begin, a second.
@@ -50,7 +50,7 @@ pub struct Stage {
 }
 
 /// A customer's sequence of operations; each step is due a think time after the one before.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flow {
     /// Shown in messages only.
@@ -65,11 +65,11 @@ pub struct Flow {
 }
 
 /// A whole scenario.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// The file's name without its ending; not a field of the file.
-    #[serde(skip_deserializing)]
+    /// The file's name without its ending; can't be set in the file.
+    #[serde(default)]
     pub name: String,
     /// One sentence for the report.
     pub description: String,
@@ -139,6 +139,9 @@ impl Scenario {
             let field = if path == "." { line_of(text, error.inner().span()) } else { path };
             fail(field, one_line(error.inner().message()))
         })?;
+        if !scenario.name.is_empty() {
+            return Err(fail("name".into(), "is the file's own name and can't be set in it".into()));
+        }
         scenario.name = name.to_owned();
         scenario.apply(overrides);
         scenario.check().map_err(|(field, problem)| fail(field, problem))?;

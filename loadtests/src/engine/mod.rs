@@ -56,7 +56,7 @@ pub struct Target {
 
 /// What the connections of one target share. One thread: cells, no locks.
 struct Shared {
-    trace: Rc<Trace>,
+    trace: Arc<Trace>,
     operations: Vec<&'static str>,
     player: RefCell<Box<dyn Player>>,
     queue: RefCell<VecDeque<Job>>,
@@ -83,7 +83,7 @@ impl Target {
     pub async fn open(
         name: &str,
         address: SocketAddr,
-        trace: Rc<Trace>,
+        trace: Arc<Trace>,
         operations: Vec<&'static str>,
         player: Box<dyn Player>,
         limits: Limits,
@@ -212,7 +212,7 @@ impl Engine {
         length_us: u64,
     ) -> anyhow::Result<Record> {
         let begin = now_ns() + LEAD_NS;
-        let trace = Rc::clone(&target.shared.trace);
+        let trace = Arc::clone(&target.shared.trace);
         let due: Arc<[u64]> =
             trace.lines[window.clone()].iter().map(|line| begin + (line.due_us - from_us) * 1000).collect();
         target.shared.record.replace(Record::new(&target.shared.operations));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::histogram::{Recorder, record_ns, recorder};
+use crate::histogram::{Recorder, Sparse, record_ns, recorder};
 
 /// Different texts of unexpected replies and failures kept; further ones are counted as one.
 const MAX_KINDS: usize = 50;
@@ -69,6 +69,11 @@ impl Record {
             length_ns: 0,
             last_reply_ns: 0,
         }
+    }
+
+    /// Latencies of all operations together.
+    pub fn all_latency(&self) -> Sparse {
+        Sparse::merge(&self.latency.iter().map(Sparse::of).collect::<Vec<_>>())
     }
 
     pub(super) fn lag_ns(&mut self, ns: u64) {

@@ -1,5 +1,7 @@
 //! The generator against small servers whose behaviour is known, and the trace's bytes.
 
+mod compare;
 mod engine;
+mod page;
 mod support;
 mod trace;

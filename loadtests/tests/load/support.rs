@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -97,7 +96,7 @@ pub fn scenario(steps: &str, rate: f64, connections: usize, in_flight: usize) ->
 
 /// Plays the first half second of the scenario's trace against a server of such manners.
 pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
-    let trace = Rc::new(Trace::draw("toy.toml", scenario, &Toy).expect("a trace"));
+    let trace = Arc::new(Trace::draw("toy.toml", scenario, &Toy).expect("a trace"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let local = tokio::task::LocalSet::new();
     let limits = Limits {
@@ -110,11 +109,25 @@ pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
         let player_target = PlayerTarget { authority: "toy".into(), credentials: vec![] };
         let player = Toy.player(&trace, &player_target).expect("a player");
         let engine = Engine::start(Arc::new(AtomicBool::new(false))).expect("an engine");
-        let mut target = Target::open("toy", address, Rc::clone(&trace), vec!["make", "use"], player, limits)
-            .await
-            .expect("open");
+        let mut target =
+            Target::open("toy", address, Arc::clone(&trace), vec!["make", "use"], player, limits)
+                .await
+                .expect("open");
         engine.play(&mut target, trace.window(0, 500_000), 0, 500_000).await.expect("played")
     })
+}
+
+/// The same server in a thread of its own, for as long as the test's process lives.
+pub fn serve_aside(manner: fn(u64) -> Manner) -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            tell.send(serve(manner).await).expect("somebody waits");
+            std::future::pending::<()>().await;
+        });
+    });
+    told.recv().expect("an address")
 }
 
 async fn serve(manner: fn(u64) -> Manner) -> SocketAddr {

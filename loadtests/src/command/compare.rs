@@ -1,0 +1,316 @@
+//! `loadtest compare`: the two services against each other, from starting them to the page.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{OverrideArgs, draw};
+use crate::compare::{Order, Playback, Played, judge, play};
+use crate::environment;
+use crate::payments::{Bench, Layout, Pairing, Payments};
+use crate::progress::Progress;
+use crate::report::{ContenderReport, Environment, FORMAT, Report, ScenarioReport, table};
+use crate::scenario::{Overrides, Scenario};
+use crate::stats::rounded;
+use crate::trace::Trace;
+use crate::validity::{Bound, OF_THE_MACHINE};
+use crate::workload::Workload;
+
+/// As sentences call the two.
+const LABELS: [&str; 2] = ["Rust", "Go"];
+/// Enough that the ends of an interval don't wander by more than a few per cent of its width.
+const RESAMPLES: usize = 2000;
+/// Where reports go by default.
+const OUT: &str = "loadtests/out";
+/// What `--smoke` asks for, unless an option says otherwise.
+const SMOKE: Overrides = Overrides {
+    rate: Some(15.0),
+    pairs: Some(3),
+    slice_ms: Some(500),
+    seed: None,
+    warm_up_seconds: Some(1.0),
+};
+const SMOKE_RESAMPLES: usize = 200;
+
+/// Compare the Rust and the Go service under the same load and write a report
+///
+/// Starts everything itself: Postgres, a card network, and for each scenario both services on fresh databases, each
+/// pinned to the same core from its first instruction; generator, Postgres and card network run on the others. The
+/// scenario's request trace is cut into slices; each slice is played on one service, drained, then played on the other,
+/// in an order drawn at random. Needs the built programs (`make build`), nothing else.
+///
+/// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md.
+///
+/// Exit codes: 0 done; 2 could not run (one line says why); 3 the run is void: a bound of its validity was missed (the
+/// report says which on top), or it was interrupted.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// A name out of loadtests/scenarios (checkout, tokenize) or a file; more than one makes one report of all
+    #[arg(long = "scenario", default_value = "checkout", value_name = "NAME|FILE")]
+    scenarios: Vec<String>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Folder of the report [default: loadtests/out/<time>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Seconds long: shows that everything works. Bounds that are about the machine (see --allow-void) don't void it
+    #[arg(long)]
+    smoke: bool,
+    /// Bounds that may be missed without voiding the run: rate, lag, skipped, dropped, generator, support, others,
+    /// stolen, build, connections. Not unexpected, counts, complete: those are about right and wrong
+    #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
+    allow_void: Vec<String>,
+}
+
+impl CompareArgs {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let allowed = self.allowed()?;
+        let overrides = self.overrides();
+        // A wrong scenario is said before anything is started.
+        let drawn =
+            self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
+        // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (report, folder) = runtime.block_on(self.compare(drawn, allowed))?;
+        print!("\n{}", table(&report));
+        println!("\nThe page: {}", folder.join("report.html").display());
+        Ok(if report.void.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    }
+
+    fn overrides(&self) -> Overrides {
+        let given = self.overrides.overrides();
+        if !self.smoke {
+            return given;
+        }
+        Overrides {
+            rate: given.rate.or(SMOKE.rate),
+            pairs: given.pairs.or(SMOKE.pairs),
+            slice_ms: given.slice_ms.or(SMOKE.slice_ms),
+            seed: given.seed,
+            warm_up_seconds: given.warm_up_seconds.or(SMOKE.warm_up_seconds),
+        }
+    }
+
+    fn allowed(&self) -> anyhow::Result<Vec<String>> {
+        let mut allowed = self.allow_void.clone();
+        let may = |name: &str| OF_THE_MACHINE.contains(&name) || name == crate::validity::name::CONNECTIONS;
+        if let Some(name) = allowed.iter().find(|name| !may(name)) {
+            bail!(
+                "--allow-void: `{name}` is no bound that may be missed; these may: {}, connections",
+                OF_THE_MACHINE.join(", ")
+            );
+        }
+        if self.smoke {
+            allowed.extend(OF_THE_MACHINE.map(String::from));
+        }
+        Ok(allowed)
+    }
+
+    async fn compare(
+        &self,
+        drawn: Vec<(Scenario, Trace)>,
+        allowed: Vec<String>,
+    ) -> anyhow::Result<(Report, PathBuf)> {
+        let (started, at) = (Instant::now(), OffsetDateTime::now_utc());
+        let mut run = Run {
+            allowed,
+            resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
+            layout: Layout::of(&environment::cores()?),
+            stopped: stop_on_signal()?,
+            progress: Progress::new(),
+            contenders: Vec::new(),
+        };
+        for (who, cores) in run.layout.lines() {
+            run.progress.say(&format!("{who}: {cores}"));
+        }
+        run.progress.doing("starting Postgres and the card network");
+        let bench =
+            run.unless_stopped(Bench::start(run.layout.clone(), |text| run.progress.say(text))).await?;
+        let mut machine = environment::machine()?;
+        machine.push(("Postgres".into(), bench.postgres_version().await?));
+        let mut scenarios = Vec::new();
+        for (scenario, trace) in drawn {
+            if !*run.stopped.borrow() {
+                scenarios.push(run.scenario(&bench, scenario, trace).await?);
+            }
+        }
+        run.progress.doing("stopping");
+        let stopping = bench.stop().await;
+        run.progress.end();
+        stopping?;
+        let environment = Environment { machine, layout: run.layout.lines(), settings: Bench::settings() };
+        let report = Report {
+            format: FORMAT,
+            started_at: at.format(&Rfc3339)?,
+            seconds: rounded(started.elapsed().as_secs_f64()),
+            command: std::env::args().collect(),
+            void: said(&scenarios, Bound::voids),
+            allowed: said(&scenarios, |bound| bound.allowed),
+            environment,
+            contenders: run.contenders,
+            scenarios,
+        };
+        let folder = self.folder(at)?;
+        report.write(&folder)?;
+        Ok((report, folder))
+    }
+
+    fn folder(&self, at: OffsetDateTime) -> anyhow::Result<PathBuf> {
+        let name = at.format(format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z"))?;
+        Ok(self.out.clone().unwrap_or_else(|| Path::new(OUT).join(name)))
+    }
+}
+
+/// A run in progress.
+struct Run {
+    allowed: Vec<String>,
+    resamples: usize,
+    layout: Layout,
+    stopped: watch::Receiver<bool>,
+    progress: Progress,
+    contenders: Vec<ContenderReport>,
+}
+
+impl Run {
+    /// Gives up on what takes long when a signal came; what it had started ends with it.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            done = work => done,
+            _ = stopped.wait_for(|stopped| *stopped) => bail!("interrupted before anything was measured"),
+        }
+    }
+
+    async fn scenario(
+        &mut self,
+        bench: &Bench,
+        scenario: Scenario,
+        trace: Trace,
+    ) -> anyhow::Result<ScenarioReport> {
+        let (count, seconds) = (trace.lines.len(), scenario.total_us() as f64 / 1e6);
+        self.progress.say(&format!(
+            "{}: {count} requests in {seconds:.1} s for each, trace sha256 {}",
+            scenario.name, trace.sha256
+        ));
+        self.progress.doing(&format!("{}: starting both services", scenario.name));
+        let pairing = self.unless_stopped(bench.pairing(&scenario.name)).await?;
+        self.introduce(&pairing);
+        let trace = Arc::new(trace);
+        let playback = self.play(bench, &pairing, &scenario, &trace).await;
+        let playback = playback.map_err(|error| match pairing.obituary() {
+            Some(log) => {
+                error.context(format!("a service ended during the run; the end of its log:\n{log}\n"))
+            }
+            None => error,
+        })?;
+        let rows = pairing.rows().await?;
+        pairing.stop().await;
+        self.progress.doing(&format!("{}: resampling", scenario.name));
+        let mut profiles: Vec<String> =
+            self.contenders.iter().map(|contender| contender.version.profile.clone()).collect();
+        profiles.push(environment::build().into());
+        judge(&Played {
+            scenario: &scenario,
+            trace: &trace,
+            labels: LABELS.map(String::from),
+            operations: Payments.operations().iter().map(|operation| operation.name).collect(),
+            playback,
+            rows,
+            support_cores: self.layout.shared_cores(),
+            resamples: self.resamples,
+            allowed: self.allowed.clone(),
+            profiles,
+        })
+    }
+
+    fn introduce(&mut self, pairing: &Pairing) {
+        for (index, label) in LABELS.into_iter().enumerate() {
+            let ready_ms = rounded(pairing.ready_ms[index]);
+            if let Some(known) = self.contenders.get_mut(index) {
+                known.ready_ms.push(ready_ms);
+                continue;
+            }
+            self.contenders.push(ContenderReport {
+                name: pairing.contenders[index].name.clone(),
+                label: label.into(),
+                version: pairing.versions[index].clone(),
+                ready_ms: vec![ready_ms],
+            });
+        }
+    }
+
+    /// Plays in a thread of its own, which becomes real-time, while this one shows how far it is.
+    async fn play(
+        &mut self,
+        bench: &Bench,
+        pairing: &Pairing,
+        scenario: &Scenario,
+        trace: &Arc<Trace>,
+    ) -> anyhow::Result<Playback> {
+        let (events, mut happened) = mpsc::unbounded_channel();
+        let (done, mut result) = oneshot::channel();
+        let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
+        let (scenario_copy, trace, contenders) =
+            (scenario.clone(), Arc::clone(trace), pairing.contenders.clone());
+        let (support, cores, stop_play) = (bench.support(), self.layout.generator.clone(), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
+            let order = Order {
+                scenario: &scenario_copy,
+                trace,
+                workload: &Payments,
+                contenders: &contenders,
+                support: &support,
+                cores: &cores,
+            };
+            // Nobody waits any more: then the result is of no use.
+            let _ = done.send(play(&order, &stop_play, &events));
+        })?;
+        let mut stopped = self.stopped.clone();
+        let mut follow = self.progress.scenario(&scenario.name, scenario.pairs, LABELS.map(String::from));
+        let playback = loop {
+            tokio::select! {
+                Some(event) = happened.recv() => follow.event(event),
+                _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
+                played = &mut result => break played.context("the sending thread ended without a result")?,
+            }
+        };
+        thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
+        playback
+    }
+}
+
+/// Becomes true on SIGINT or SIGTERM.
+fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        eprintln!("\ninterrupted: ending the slice, stopping everything, reporting what there is");
+        let _ = stop.send(true);
+        stop.closed().await;
+    });
+    Ok(stopped)
+}
+
+/// A sentence for each bound that `which` picks, with its scenario.
+fn said(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
+    let of = |scenario: &ScenarioReport| {
+        let name = scenario.scenario.name.clone();
+        let bounds: Vec<_> = scenario.validity.iter().filter(|bound| which(bound)).cloned().collect();
+        bounds
+            .into_iter()
+            .map(move |bound| format!("{name}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured))
+    };
+    scenarios.iter().flat_map(of).collect()
+}

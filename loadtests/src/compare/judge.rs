@@ -1,0 +1,251 @@
+//! Turns what was played into a scenario's report: metrics with intervals, curves, validity, raw slices.
+
+use std::collections::BTreeMap;
+
+use super::play::{Generator, Playback, Slice};
+use crate::engine::Record;
+use crate::histogram::{Recorder, Sparse, encode};
+use crate::report::{CurvePoint, GeneratorReport, Metric, OperationRow, RawSlice, ScenarioReport};
+use crate::scenario::Scenario;
+use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
+use crate::trace::Trace;
+use crate::validity::{self, Counts, Evidence};
+
+/// Percentiles of the curves.
+const CURVE: [f64; 18] = [
+    1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9,
+    99.99,
+];
+
+/// Everything about one scenario that was played.
+pub struct Played<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its trace.
+    pub trace: &'a Trace,
+    /// Names of the contenders, as sentences call them.
+    pub labels: [String; 2],
+    /// Operations in the workload's order.
+    pub operations: Vec<&'static str>,
+    /// What came back.
+    pub playback: Playback,
+    /// What was found on the other side, one list a contender, in the order of its effects.
+    pub rows: Vec<Vec<u64>>,
+    /// Build profiles of the contenders, and of this program.
+    pub profiles: Vec<String>,
+    /// Cores that generator and support share.
+    pub support_cores: usize,
+    /// Resamples of each bootstrap.
+    pub resamples: usize,
+    /// Bounds that don't void.
+    pub allowed: Vec<String>,
+}
+
+/// The report of one scenario.
+pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
+    let pairs = &played.playback.pairs;
+    let sample = |latency: &dyn Fn(&Record) -> Sparse| -> Vec<Pair> {
+        pairs.iter().map(|pair| [as_sample(&pair[0], latency), as_sample(&pair[1], latency)]).collect()
+    };
+    let bootstrap = Bootstrap::new(sample(&Record::all_latency), played.resamples, played.scenario.seed);
+    let by_operation = |index: usize| {
+        let pairs = sample(&|record| Sparse::of(&record.latency[index]));
+        operation_row(
+            played.operations[index],
+            &Bootstrap::new(pairs, played.resamples, played.scenario.seed),
+        )
+    };
+    let slices = (0..2).map(|contender| {
+        pairs.iter().map(|pair| raw(&pair[contender], &played.operations)).collect::<anyhow::Result<Vec<_>>>()
+    });
+    Ok(ScenarioReport {
+        scenario: played.scenario.clone(),
+        trace_sha256: played.trace.sha256.clone(),
+        requests: played.trace.lines.len(),
+        metrics: metrics(&bootstrap),
+        operations: (0..played.operations.len()).filter_map(by_operation).collect(),
+        curves: (0..2).map(|contender| curve(pairs, contender)).collect(),
+        validity: validity::judge(&evidence(played), &played.allowed),
+        generator: generator(played),
+        slices: slices.collect::<anyhow::Result<_>>()?,
+    })
+}
+
+fn as_sample(slice: &Slice, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
+    Sample {
+        latency: latency(&slice.record),
+        replies: slice.record.replies,
+        cpu_ns: slice.cpu_ns,
+        length_ns: slice.record.length_ns,
+        rss_bytes: slice.rss_bytes,
+    }
+}
+
+/// The table's lines; a line that can't be said is left out.
+fn metrics(bootstrap: &Bootstrap) -> Vec<Metric> {
+    let lines = [
+        (Quantity::Percentile(50.0), "p50", "p50 latency", "ms", 1e3, Some(true)),
+        (Quantity::Percentile(90.0), "p90", "p90 latency", "ms", 1e3, Some(true)),
+        (Quantity::Percentile(99.0), "p99", "p99 latency", "ms", 1e3, Some(true)),
+        (Quantity::Percentile(99.9), "p99.9", "p99.9 latency", "ms", 1e3, Some(true)),
+        (Quantity::Rate, "rate", "Rate", "replies/s", 1.0, None),
+        (Quantity::CpuPerReply, "cpu", "CPU a request", "µs", 1.0, Some(true)),
+        (Quantity::Rss, "rss", "Memory (RSS)", "MiB", 1_048_576.0, Some(true)),
+    ];
+    let line = |(quantity, name, label, unit, scale, less_is_better): (_, &str, &str, &str, f64, _)| {
+        let found = bootstrap.ratio(quantity)?;
+        Some(Metric {
+            name: name.into(),
+            label: label.into(),
+            unit: unit.into(),
+            values: found.values.map(|value| rounded(value / scale)),
+            ratio: found.ratio,
+            less_is_better,
+        })
+    };
+    lines.into_iter().filter_map(line).collect()
+}
+
+fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow> {
+    let median = bootstrap.ratio(Quantity::Percentile(50.0))?;
+    let replies = bootstrap.counts();
+    let enough = replies.iter().all(|count| *count >= SAMPLES_BEYOND * 100);
+    let p99 = bootstrap.ratio(Quantity::Percentile(99.0)).filter(|_| enough);
+    Some(OperationRow {
+        operation: operation.into(),
+        replies,
+        p50_us: median.values,
+        p99_us: p99.map(|p99| p99.values),
+        ratio: median.ratio,
+    })
+}
+
+fn merged<'a>(pairs: &'a [[Slice; 2]], of: impl Fn(&'a Slice) -> Sparse) -> [Sparse; 2] {
+    [0, 1].map(|contender| Sparse::merge(&pairs.iter().map(|pair| of(&pair[contender])).collect::<Vec<_>>()))
+}
+
+fn curve(pairs: &[[Slice; 2]], contender: usize) -> Vec<CurvePoint> {
+    let latency = &merged(pairs, |slice| slice.record.all_latency())[contender];
+    let service = &merged(pairs, |slice| Sparse::of(&slice.record.service))[contender];
+    let told =
+        |percentile: &&f64| latency.count() as f64 * (100.0 - **percentile) / 100.0 >= SAMPLES_BEYOND as f64;
+    let point = |percentile: &f64| {
+        Some(CurvePoint {
+            percentile: *percentile,
+            latency_us: latency.percentile(*percentile)?,
+            service_us: service.percentile(*percentile)?,
+        })
+    };
+    CURVE.iter().filter(told).filter_map(point).collect()
+}
+
+fn generator(played: &Played<'_>) -> GeneratorReport {
+    let playback = &played.playback;
+    let all = |of: fn(&Record) -> &Recorder| {
+        Sparse::merge(&merged(&playback.pairs, |slice| Sparse::of(of(&slice.record))))
+    };
+    let four = |sparse: &Sparse| {
+        [50.0, 99.0, 99.9, 100.0].map(|percentile| sparse.percentile(percentile).unwrap_or(0))
+    };
+    let slices = || playback.pairs.iter().flatten();
+    let sent: u64 = slices().map(|slice| slice.record.sent).sum();
+    let cpu_ns: u64 = slices().map(|slice| slice.generator.0).sum();
+    GeneratorReport {
+        generator: Generator {
+            pacer_policy: playback.policies.0.clone(),
+            sender_policy: playback.policies.1.clone(),
+            cpu_us_a_request: rounded(cpu_ns as f64 / 1e3 / sent.max(1) as f64),
+        },
+        lag_us: four(&all(|record| &record.lag)),
+        wake_lag_us: four(&all(|record| &record.wake_lag)),
+        usage: playback.usage.clone(),
+    }
+}
+
+fn evidence(played: &Played<'_>) -> Evidence {
+    let playback = &played.playback;
+    let lag = Sparse::merge(&merged(&playback.pairs, |slice| Sparse::of(&slice.record.lag)));
+    let (busy, time) = playback
+        .pairs
+        .iter()
+        .flatten()
+        .fold((0, 0), |(busy, time), slice| (busy + slice.generator.0, time + slice.generator.1));
+    let usage = &playback.usage;
+    let wall = usage.wall_ns.max(1) as f64;
+    let support: u64 = usage.generator_ns + usage.support_ns.iter().map(|(_, ns)| ns).sum::<u64>();
+    Evidence {
+        contenders: (0..2).map(|contender| counts(played, contender)).collect(),
+        lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
+        generator_share: busy as f64 / time.max(1) as f64,
+        support_share: support as f64 / wall / played.support_cores.max(1) as f64,
+        others_cores: usage.others_ns() as f64 / wall,
+        stolen_cores: usage.stolen_ns as f64 / wall,
+        profiles: played.profiles.clone(),
+        slices: (played.scenario.pairs * 2, playback.slices_played),
+    }
+}
+
+fn counts(played: &Played<'_>, contender: usize) -> Counts {
+    let playback = &played.playback;
+    let measured = || playback.pairs.iter().map(|pair| &pair[contender].record);
+    let all = || {
+        measured()
+            .chain(playback.warm_up.get(contender))
+            .chain(playback.torn.get(contender).into_iter().flatten())
+    };
+    let sum = |of: fn(&Record) -> u64| all().map(of).sum::<u64>();
+    let offered = measured().map(|record| record.offered).sum();
+    let seconds = |ns: u64| (ns as f64 / 1e9).max(f64::MIN_POSITIVE);
+    let asked_ns = playback.pairs.len() as u64 * played.scenario.slice_ms * 1_000_000;
+    let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
+    for (kind, count) in all().flat_map(|record| &record.kinds) {
+        *unexpected.entry(kind.clone()).or_default() += count;
+    }
+    let effects = playback.effects[contender].iter().zip(&played.rows[contender]);
+    Counts {
+        name: played.labels[contender].clone(),
+        offered,
+        offered_rate: offered as f64 / seconds(asked_ns),
+        achieved_rate: measured().map(|record| record.replies).sum::<u64>() as f64
+            / seconds(measured().map(|record| record.length_ns).sum()),
+        sent: sum(|record| record.sent),
+        replies: sum(|record| record.replies),
+        skipped: measured().map(|record| record.skipped).sum(),
+        dropped: sum(|record| record.dropped),
+        unexpected: unexpected.into_iter().collect(),
+        reopened: sum(|record| record.reopened),
+        effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
+    }
+}
+
+fn raw(slice: &Slice, operations: &[&'static str]) -> anyhow::Result<RawSlice> {
+    let record = &slice.record;
+    let name = |index: usize| operations.get(index).copied().unwrap_or_default();
+    let used = record.latency.iter().enumerate().filter(|(_, histogram)| !histogram.is_empty());
+    let latency = used.map(|(index, histogram)| Ok((name(index).to_owned(), encode(histogram)?)));
+    let statuses = record
+        .statuses
+        .iter()
+        .map(|((operation, status), count)| (format!("{} {status}", name(*operation)), *count));
+    Ok(RawSlice {
+        first: slice.first,
+        offered: record.offered,
+        sent: record.sent,
+        replies: record.replies,
+        skipped: record.skipped,
+        dropped: record.dropped,
+        queued: record.queued,
+        failed: record.failed,
+        unanswered: record.unanswered,
+        statuses: statuses.collect(),
+        unexpected: record.kinds.clone(),
+        length_ns: record.length_ns,
+        cpu_ns: slice.cpu_ns,
+        idle_cpu_ns: slice.idle_cpu_ns,
+        rss_bytes: slice.rss_bytes,
+        latency: latency.collect::<anyhow::Result<_>>()?,
+        service: encode(&record.service)?,
+        lag: encode(&record.lag)?,
+        wake_lag: encode(&record.wake_lag)?,
+    })
+}

@@ -1,0 +1,13 @@
+//! The interleaved comparison: both contenders stay up and warm, and each slice of the trace is played on one, drained,
+//! then on the other, in an order drawn at random for each pair.
+//!
+//! `plan` cuts the trace, `play` plays it in a thread of its own, `judge` turns what came back into a report. Nothing
+//! here knows what the requests mean.
+
+mod judge;
+mod plan;
+mod play;
+
+pub use judge::{Played, judge};
+pub use plan::{Plan, Window};
+pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, Usage, play};

@@ -1,0 +1,317 @@
+//! Plays a plan on two contenders, in one thread that is pinned and, where allowed, real-time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::LocalSet;
+
+use super::plan::{Plan, Window};
+use crate::clock::now_ns;
+use crate::engine::{Engine, Limits, Record, Target};
+use crate::histogram::Sparse;
+use crate::procstat::{Machine, Process, family_cpu_ns};
+use crate::realtime;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::workload::{Effect, PlayerTarget, Workload};
+
+/// One of the two that are compared.
+#[derive(Debug, Clone)]
+pub struct Contender {
+    /// As reports call it.
+    pub name: String,
+    /// Where its door listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    /// For the workload.
+    pub target: PlayerTarget,
+}
+
+/// A process that isn't compared but belongs to the run, with its children.
+#[derive(Debug, Clone)]
+pub struct Support {
+    /// As reports call it.
+    pub name: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// What is said while it plays.
+#[derive(Debug)]
+pub enum Event {
+    /// A contender's warm-up has ended.
+    Warm(String),
+    /// A slice has ended.
+    Slice {
+        /// On whom.
+        contender: usize,
+        /// Its pair, from 0.
+        pair: usize,
+        /// Latencies from the due time.
+        latency: Sparse,
+        /// Unexpected replies in it.
+        unexpected: u64,
+    },
+}
+
+/// One slice on one contender.
+pub struct Slice {
+    /// Whether it had the slice before the other.
+    pub first: bool,
+    /// What was counted and timed.
+    pub record: Record,
+    /// CPU of the contender meanwhile.
+    pub cpu_ns: u64,
+    /// CPU of the one that had nothing to do meanwhile.
+    pub idle_cpu_ns: u64,
+    /// Resident memory of the contender at the end.
+    pub rss_bytes: u64,
+    /// CPU of this process meanwhile, and the time it took in all.
+    pub generator: (u64, u64),
+}
+
+/// How the generator ran.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Generator {
+    /// Scheduling policy of the pacing thread.
+    pub pacer_policy: String,
+    /// Scheduling policy of the sending thread.
+    pub sender_policy: String,
+    /// CPU of this process a request in measured slices, in µs.
+    pub cpu_us_a_request: f64,
+}
+
+/// All that a play gave.
+pub struct Playback {
+    /// One record a contender.
+    pub warm_up: Vec<Record>,
+    /// Complete pairs, each in the order of the contenders.
+    pub pairs: Vec<[Slice; 2]>,
+    /// Records of slices whose pair was not completed, one list a contender: they left rows too.
+    pub torn: Vec<Vec<Record>>,
+    /// Slices that were played, those of an incomplete pair included.
+    pub slices_played: usize,
+    /// Replies counted by what they must have left, one list a contender.
+    pub effects: Vec<Vec<Effect>>,
+    /// Policies of pacer and sender.
+    pub policies: (String, String),
+    /// While the pairs played: wall time, the machine's CPU, this process's, the contenders', each support's.
+    pub usage: Usage,
+}
+
+/// CPU over all measured slices.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Usage {
+    /// Wall time in ns.
+    pub wall_ns: u64,
+    /// All of the machine.
+    pub machine_ns: u64,
+    /// Taken by the host.
+    pub stolen_ns: u64,
+    /// This process.
+    pub generator_ns: u64,
+    /// Both contenders.
+    pub contenders_ns: u64,
+    /// What stands around, by name.
+    pub support_ns: Vec<(String, u64)>,
+}
+
+/// What a play needs.
+pub struct Order<'a> {
+    /// The scenario, for its limits.
+    pub scenario: &'a Scenario,
+    /// Its trace.
+    pub trace: Arc<Trace>,
+    /// Who speaks for it.
+    pub workload: &'a dyn Workload,
+    /// The two.
+    pub contenders: &'a [Contender; 2],
+    /// Those whose CPU is expected.
+    pub support: &'a [Support],
+    /// Where this thread and the pacer run.
+    pub cores: &'a [usize],
+}
+
+/// Plays the scenario's plan; raising `stop` ends it early with what there is. Blocks: meant for a thread of its own,
+/// since it changes the thread's scheduling for good.
+pub fn play(
+    order: &Order<'_>,
+    stop: &Arc<AtomicBool>,
+    events: &UnboundedSender<Event>,
+) -> anyhow::Result<Playback> {
+    realtime::pin(order.cores)?;
+    let sender_policy = realtime::go_fifo(realtime::SENDER);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let engine = Engine::start(Arc::clone(stop))?;
+        let mut targets = Vec::new();
+        for contender in order.contenders {
+            targets.push(open(order, contender).await?);
+        }
+        let policies = (engine.pacer_policy().to_owned(), sender_policy);
+        let mut player = Player { order, engine, targets, stop, events, slices_played: 0 };
+        player.all(policies).await
+    })
+}
+
+async fn open(order: &Order<'_>, contender: &Contender) -> anyhow::Result<Target> {
+    let limits = Limits {
+        connections: order.scenario.connections,
+        in_flight: order.scenario.in_flight,
+        drain: Duration::from_millis(order.scenario.drain_ms),
+    };
+    let operations = order.workload.operations().iter().map(|operation| operation.name).collect();
+    let player = order.workload.player(&order.trace, &contender.target)?;
+    Target::open(&contender.name, contender.address, Arc::clone(&order.trace), operations, player, limits)
+        .await
+}
+
+/// What became of a pair.
+enum Turn {
+    Whole(Box<[Slice; 2]>),
+    Torn(Vec<(usize, Slice)>),
+}
+
+struct Player<'a> {
+    order: &'a Order<'a>,
+    engine: Engine,
+    targets: Vec<Target>,
+    stop: &'a AtomicBool,
+    events: &'a UnboundedSender<Event>,
+    slices_played: usize,
+}
+
+impl Player<'_> {
+    async fn all(&mut self, policies: (String, String)) -> anyhow::Result<Playback> {
+        let plan = Plan::of(self.order.scenario);
+        let mut warm_up = Vec::new();
+        for index in 0..self.targets.len() {
+            warm_up.push(self.stretch(index, plan.warm_up).await?);
+            self.say(Event::Warm(self.targets[index].name.clone()));
+        }
+        let processes =
+            [Process::of(self.order.contenders[0].pid)?, Process::of(self.order.contenders[1].pid)?];
+        let before = self.usage(&processes)?;
+        let (mut pairs, mut torn) = (Vec::new(), vec![Vec::new(), Vec::new()]);
+        for (number, (window, first)) in plan.pairs.iter().enumerate() {
+            match self.pair(number, *window, *first, &processes).await? {
+                Turn::Whole(pair) => pairs.push(*pair),
+                Turn::Torn(slices) => {
+                    slices.into_iter().for_each(|(contender, slice)| torn[contender].push(slice.record));
+                    break;
+                }
+            }
+        }
+        let usage = self.usage(&processes)?.since(&before);
+        let effects = self.targets.iter().map(Target::effects).collect();
+        Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policies, usage })
+    }
+
+    /// Half a pair, where the run was stopped meanwhile, is no pair.
+    async fn pair(
+        &mut self,
+        number: usize,
+        window: Window,
+        first: usize,
+        processes: &[Process; 2],
+    ) -> anyhow::Result<Turn> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Turn::Torn(Vec::new()));
+        }
+        let earlier = self.slice(number, first, window, true, processes).await?;
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Turn::Torn(vec![(first, earlier)]));
+        }
+        let later = self.slice(number, 1 - first, window, false, processes).await?;
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(Turn::Torn(vec![(first, earlier), (1 - first, later)]));
+        }
+        Ok(Turn::Whole(Box::new(if first == 0 { [earlier, later] } else { [later, earlier] })))
+    }
+
+    async fn slice(
+        &mut self,
+        pair: usize,
+        contender: usize,
+        window: Window,
+        first: bool,
+        processes: &[Process; 2],
+    ) -> anyhow::Result<Slice> {
+        let own = Process::of(std::process::id())?;
+        let now = || {
+            let idle = processes[1 - contender].cpu_ns()?;
+            anyhow::Ok((processes[contender].cpu_ns()?, idle, own.cpu_ns()?, now_ns()))
+        };
+        let before = now()?;
+        let record = self.stretch(contender, window).await?;
+        let after = now()?;
+        if !self.stop.load(Ordering::Relaxed) {
+            self.slices_played += 1;
+        }
+        self.say(Event::Slice {
+            contender,
+            pair,
+            latency: record.all_latency(),
+            unexpected: record.kinds.values().sum(),
+        });
+        Ok(Slice {
+            first,
+            record,
+            cpu_ns: after.0 - before.0,
+            idle_cpu_ns: after.1 - before.1,
+            rss_bytes: processes[contender].rss_bytes()?,
+            generator: (after.2 - before.2, after.3 - before.3),
+        })
+    }
+
+    async fn stretch(&mut self, contender: usize, window: Window) -> anyhow::Result<Record> {
+        let lines = self.order.trace.window(window.from_us, window.from_us + window.length_us);
+        self.engine.play(&mut self.targets[contender], lines, window.from_us, window.length_us).await
+    }
+
+    fn usage(&self, processes: &[Process; 2]) -> anyhow::Result<Usage> {
+        let machine = Machine::now()?;
+        let support = |support: &Support| (support.name.clone(), family_cpu_ns(support.pid));
+        Ok(Usage {
+            wall_ns: now_ns(),
+            machine_ns: machine.busy_ns,
+            stolen_ns: machine.stolen_ns,
+            generator_ns: Process::of(std::process::id())?.cpu_ns()?,
+            contenders_ns: processes[0].cpu_ns()? + processes[1].cpu_ns()?,
+            support_ns: self.order.support.iter().map(support).collect(),
+        })
+    }
+
+    fn say(&self, event: Event) {
+        // Nobody listens any more: then nobody is told.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Usage {
+    fn since(self, before: &Self) -> Self {
+        let support = self.support_ns.into_iter().zip(&before.support_ns);
+        Self {
+            wall_ns: self.wall_ns - before.wall_ns,
+            machine_ns: self.machine_ns.saturating_sub(before.machine_ns),
+            stolen_ns: self.stolen_ns.saturating_sub(before.stolen_ns),
+            generator_ns: self.generator_ns - before.generator_ns,
+            contenders_ns: self.contenders_ns.saturating_sub(before.contenders_ns),
+            support_ns: support
+                .map(|((name, after), (_, before))| (name, after.saturating_sub(*before)))
+                .collect(),
+        }
+    }
+
+    /// CPU of processes that aren't part of the run, in ns.
+    pub fn others_ns(&self) -> u64 {
+        let ours =
+            self.generator_ns + self.contenders_ns + self.support_ns.iter().map(|(_, ns)| ns).sum::<u64>();
+        self.machine_ns.saturating_sub(ours)
+    }
+}

@@ -1,0 +1,239 @@
+//! The two services under test, and what stands around them: one Postgres and one card network for a whole run, and for
+//! each scenario fresh databases and fresh services, each pinned from its first instruction.
+
+use std::path::Path;
+
+use http::Method;
+use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
+use stack::postgres::{Durability, Options, Postgres};
+
+use super::{client, rows, setup};
+use crate::compare::{Contender, Support};
+use crate::report::Version;
+use crate::workload::PlayerTarget;
+
+/// What the card network takes for an answer. A real one takes 20 to 200 ms; this is enough to be waited for, and short
+/// enough not to hide the services behind it.
+const ACQUIRER_LATENCY: &str = "fixed:2ms";
+
+/// Which cores are whose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The service under test; the idle one too.
+    pub service: Vec<usize>,
+    /// This process' sending and pacing threads.
+    pub generator: Vec<usize>,
+    /// Postgres and the card network.
+    pub support: Vec<usize>,
+}
+
+impl Layout {
+    /// For the cores that this process may use: the last one for the service, since the first gets most interrupts.
+    pub fn of(cores: &[usize]) -> Self {
+        match cores {
+            [] => Self { service: vec![0], generator: vec![0], support: vec![0] },
+            [only] => Self { service: vec![*only], generator: vec![*only], support: vec![*only] },
+            [rest, service] => Self { service: vec![*service], generator: vec![*rest], support: vec![*rest] },
+            [generator, support @ .., service] => {
+                Self { service: vec![*service], generator: vec![*generator], support: support.to_vec() }
+            }
+        }
+    }
+
+    /// Cores that generator and support have between them.
+    pub fn shared_cores(&self) -> usize {
+        let mut cores: Vec<_> = self.generator.iter().chain(&self.support).collect();
+        cores.sort_unstable();
+        cores.dedup();
+        cores.len()
+    }
+
+    /// For the report.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let cores = |cores: &[usize]| {
+            let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            format!("core {list}")
+        };
+        let mut lines = vec![
+            ("Both services".to_owned(), format!("{}, one of them idle", cores(&self.service))),
+            ("Load generator".to_owned(), cores(&self.generator)),
+            ("Postgres and card network".to_owned(), cores(&self.support)),
+        ];
+        if self.service == self.generator {
+            lines.push((
+                "Warning".into(),
+                "there is only one core: everything shares it, and the figures show that".into(),
+            ));
+        }
+        lines
+    }
+}
+
+/// What a whole run shares.
+pub struct Bench {
+    postgres: Postgres,
+    acquirer: Instance,
+    layout: Layout,
+    folder: tempfile::TempDir,
+}
+
+/// Both services on fresh databases, ready and with merchants.
+pub struct Pairing {
+    /// Rust, Go.
+    pub contenders: [Contender; 2],
+    /// What each says of itself.
+    pub versions: [Version; 2],
+    /// From start to ready, in ms.
+    pub ready_ms: [f64; 2],
+    instances: Vec<Instance>,
+    owner_urls: Vec<String>,
+}
+
+impl Bench {
+    /// Starts Postgres and the card network; `say` is told what takes long.
+    pub async fn start(layout: Layout, say: impl Fn(&str)) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // What is missing is said before anything is started.
+        Twin::ALL.into_iter().try_for_each(|twin| twin.binary().map(drop))?;
+        let mut options = Options::temporary(Durability::Safe)?;
+        options.cpus = layout.support.clone();
+        let postgres = Postgres::start_saying(options, say).await?;
+        let mut options = AcquirerOptions::new(&folder.path().join("acquirer.log"));
+        options.cpus = layout.support.clone();
+        options.env = vec![("ACQUIRER_LATENCY".into(), ACQUIRER_LATENCY.into())];
+        let acquirer = Instance::acquirer(options).await?;
+        Ok(Self { postgres, acquirer, layout, folder })
+    }
+
+    /// Starts both services for `scenario`.
+    pub async fn pairing(&self, scenario: &str) -> anyhow::Result<Pairing> {
+        let credentials = Credentials::random();
+        let password = &credentials.admin_token;
+        let (mut instances, mut owner_urls, mut contenders, mut versions) = (vec![], vec![], vec![], vec![]);
+        for twin in Twin::ALL {
+            let name =
+                format!("{}_{}", scenario.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), twin.name());
+            let database =
+                stack::migrate::migrated_database(&self.postgres.url("postgres"), &name, password).await?;
+            let log = self.log(&name);
+            let mut options =
+                TwinOptions::new(twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
+            options.cpus = self.layout.service.clone();
+            let instance = Instance::twin(options).await?;
+            let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
+            let address = client::address(&instance.http())?;
+            contenders.push(Contender {
+                name: twin.name().into(),
+                address,
+                pid: instance.pid(),
+                target: PlayerTarget { authority: address.to_string(), credentials },
+            });
+            let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
+            versions.push(serde_json::from_value(version)?);
+            instances.push(instance);
+            owner_urls.push(database.owner_url);
+        }
+        let ready_ms = [0, 1].map(|index: usize| instances[index].ready_after().as_secs_f64() * 1e3);
+        let two = "one for each of two twins";
+        Ok(Pairing {
+            contenders: contenders.try_into().map_err(|_| anyhow::anyhow!(two))?,
+            versions: versions.try_into().map_err(|_| anyhow::anyhow!(two))?,
+            ready_ms,
+            instances,
+            owner_urls,
+        })
+    }
+
+    fn log(&self, name: &str) -> std::path::PathBuf {
+        let folder: &Path = self.folder.path();
+        folder.join(format!("{name}.log"))
+    }
+
+    /// Those whose CPU is expected beside the contenders'.
+    pub fn support(&self) -> Vec<Support> {
+        let support = |name: &str, pid| Support { name: name.into(), pid };
+        vec![support("Postgres", self.postgres.pid()), support("Card network", self.acquirer.pid())]
+    }
+
+    /// The database server's version.
+    pub async fn postgres_version(&self) -> anyhow::Result<String> {
+        rows::server_version(&self.postgres.url("postgres")).await
+    }
+
+    /// Every setting that isn't the services' default.
+    pub fn settings() -> Vec<(String, String)> {
+        let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        vec![
+            line(
+                "Services",
+                "their defaults (`payments config` prints them), the same for both; no trace exporter",
+            ),
+            line(
+                "Databases",
+                "one Postgres, one database each, fresh for each scenario; every commit is on disk",
+            ),
+            line("Card network latency", ACQUIRER_LATENCY),
+            line("Velocity limit", "off"),
+            line("Merchants", &super::MERCHANTS.to_string()),
+        ]
+    }
+
+    /// Stops what it started.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.acquirer.stop().await;
+        self.postgres.stop().await?;
+        Ok(())
+    }
+}
+
+impl Pairing {
+    /// The last lines of the log of a service that has ended by itself.
+    pub fn obituary(&self) -> Option<String> {
+        let dead = self.instances.iter().find(|instance| !instance.alive())?;
+        Some(dead.log_tail())
+    }
+
+    /// Rows in each one's database, in the order of the player's effects.
+    pub async fn rows(&self) -> anyhow::Result<Vec<Vec<u64>>> {
+        let mut rows = Vec::new();
+        for url in &self.owner_urls {
+            rows.push(rows::count(url).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Stops both services.
+    pub async fn stop(self) {
+        for instance in self.instances {
+            instance.stop().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_never_shares_its_core_where_there_are_two() {
+        for cores in 2..10 {
+            let cores: Vec<usize> = (0..cores).collect();
+            let layout = Layout::of(&cores);
+            assert_eq!(layout.service.len(), 1);
+            assert!(
+                !layout.generator.contains(&layout.service[0])
+                    && !layout.support.contains(&layout.service[0])
+            );
+            assert!(!layout.support.is_empty());
+        }
+        let layout = Layout::of(&[0, 1, 2, 3]);
+        assert_eq!((layout.generator, layout.support, layout.service), (vec![0], vec![1, 2], vec![3]));
+    }
+
+    #[test]
+    fn one_core_is_said_to_be_one() {
+        let layout = Layout::of(&[0]);
+        assert!(layout.lines().iter().any(|(name, _)| name == "Warning"));
+        assert_eq!(layout.shared_cores(), 1);
+    }
+}

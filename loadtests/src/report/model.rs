@@ -1,0 +1,215 @@
+//! All numbers of a run, as report.json holds them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::compare::{Generator, Usage};
+use crate::scenario::Scenario;
+use crate::stats::Interval;
+use crate::validity::Bound;
+
+/// The format of report.json; goes up when a reader has to know.
+pub const FORMAT: u32 = 1;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `FORMAT` when it was written.
+    pub format: u32,
+    /// Begin, RFC 3339.
+    pub started_at: String,
+    /// Length in seconds, start and stop of the services included.
+    pub seconds: f64,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Why the numbers aren't a result; empty: they are.
+    pub void: Vec<String>,
+    /// Missed bounds that the caller allowed.
+    pub allowed: Vec<String>,
+    /// What it ran on.
+    pub environment: Environment,
+    /// The two that are compared; ratios are the first's by the second's.
+    pub contenders: Vec<ContenderReport>,
+    /// One a scenario.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// What it ran on and with.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Environment {
+    /// Name and value, in the order in which a person asks.
+    pub machine: Vec<(String, String)>,
+    /// Who runs on which cores.
+    pub layout: Vec<(String, String)>,
+    /// Every setting that was given to the services and what stands around them.
+    pub settings: Vec<(String, String)>,
+}
+
+/// One of the two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContenderReport {
+    /// Short name.
+    pub name: String,
+    /// As a sentence calls it.
+    pub label: String,
+    /// What it says of itself.
+    pub version: Version,
+    /// From its start to the first sign that it is ready, in ms, in each scenario.
+    pub ready_ms: Vec<f64>,
+}
+
+/// The reply of `/version`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Version {
+    /// `rust` or `go`.
+    pub implementation: String,
+    /// What it was built from.
+    pub commit: String,
+    /// How it was built.
+    pub profile: String,
+}
+
+/// One scenario's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioReport {
+    /// All of its settings.
+    pub scenario: Scenario,
+    /// The same for both.
+    pub trace_sha256: String,
+    /// In the whole trace.
+    pub requests: usize,
+    /// The table.
+    pub metrics: Vec<Metric>,
+    /// Latency by operation.
+    pub operations: Vec<OperationRow>,
+    /// Percentile curves, one list a contender.
+    pub curves: Vec<Vec<CurvePoint>>,
+    /// Every bound.
+    pub validity: Vec<Bound>,
+    /// How the generator did.
+    pub generator: GeneratorReport,
+    /// Every slice, one list a contender, in the order of the pairs.
+    pub slices: Vec<Vec<RawSlice>>,
+}
+
+/// A line of the table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// `p50`, `rate`, `cpu` and so on.
+    pub name: String,
+    /// As a person calls it.
+    pub label: String,
+    /// Of the values.
+    pub unit: String,
+    /// The contenders' values.
+    pub values: [f64; 2],
+    /// First by second.
+    pub ratio: Interval,
+    /// Whether less is better; unset: neither is.
+    pub less_is_better: Option<bool>,
+}
+
+/// One operation's latency from the due time, in µs: p50 and p99 of each contender, and their ratio at p50.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationRow {
+    /// The operation.
+    pub operation: String,
+    /// Replies of each.
+    pub replies: [u64; 2],
+    /// Medians.
+    pub p50_us: [f64; 2],
+    /// 99th percentiles; unset where too few lie beyond.
+    pub p99_us: Option<[f64; 2]>,
+    /// Of the medians.
+    pub ratio: Interval,
+}
+
+/// A point of a percentile curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// The percentile.
+    pub percentile: f64,
+    /// From the due time, in µs.
+    pub latency_us: u64,
+    /// From the actual send, in µs.
+    pub service_us: u64,
+}
+
+/// The generator's own quality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// Policies and cost.
+    pub generator: Generator,
+    /// Due to sent, in µs: p50, p99, p99.9, most.
+    pub lag_us: [u64; 4],
+    /// Due to the pacing thread's being awake, in µs: the same.
+    pub wake_lag_us: [u64; 4],
+    /// CPU while the slices played.
+    pub usage: Usage,
+}
+
+/// One slice on one contender, with its raw histograms (HdrHistogram V2, deflated, base64; µs).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RawSlice {
+    /// Whether it had the slice before the other.
+    pub first: bool,
+    /// Requests that came due.
+    pub offered: u64,
+    /// Requests sent.
+    pub sent: u64,
+    /// Replies read.
+    pub replies: u64,
+    /// Lacked the result that they need.
+    pub skipped: u64,
+    /// No room.
+    pub dropped: u64,
+    /// Waited for a connection.
+    pub queued: u64,
+    /// The connection broke.
+    pub failed: u64,
+    /// No reply in time.
+    pub unanswered: u64,
+    /// Replies by operation and status.
+    pub statuses: BTreeMap<String, u64>,
+    /// Unexpected ones by kind.
+    pub unexpected: BTreeMap<String, u64>,
+    /// Until the last reply, in ns.
+    pub length_ns: u64,
+    /// CPU of the contender's process, in ns.
+    pub cpu_ns: u64,
+    /// CPU of the other's, which had nothing to do, in ns.
+    pub idle_cpu_ns: u64,
+    /// Memory at the end, in bytes.
+    pub rss_bytes: u64,
+    /// From the due time, by operation.
+    pub latency: BTreeMap<String, String>,
+    /// From the actual send.
+    pub service: String,
+    /// Due to sent.
+    pub lag: String,
+    /// Due to the pacing thread's being awake.
+    pub wake_lag: String,
+}
+
+impl Report {
+    /// Writes report.json, summary.md and report.html into `folder`.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let write = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).with_context(|| path.display().to_string())
+        };
+        write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
+        write("summary.md", super::summary(self))?;
+        write("report.html", super::page(self)?)
+    }
+
+    /// Reads a report.json.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+}

@@ -1,0 +1,281 @@
+//! The page: one HTML file with everything in it, rendered from the model by the template `assets/report.html`.
+//!
+//! Tables and sentences are made here, so they are there without a script; the script only draws the curves.
+
+use minijinja::value::Serde;
+use minijinja::{Environment, Value, context};
+use serde::Serialize;
+
+use super::model::{RawSlice, Report, ScenarioReport};
+use super::wording::{interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+
+const TEMPLATE: &str = include_str!("../../assets/report.html");
+const STYLE: &str = include_str!("../../assets/report.css");
+const SCRIPT: &str = include_str!("../../assets/report.js");
+const UPLOT_SCRIPT: &str = include_str!("../../assets/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../../assets/uPlot.min.css");
+
+/// report.html.
+pub fn page(report: &Report) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.add_template("report.html", TEMPLATE)?;
+    let scenarios: Vec<_> = report.scenarios.iter().map(|scenario| view(report, scenario)).collect();
+    let data: Vec<_> = report.scenarios.iter().map(plots).collect();
+    let text = environment.get_template("report.html")?.render(context! {
+        labels => labels(report),
+        standing => standing(report),
+        class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
+        void => report.void.clone(),
+        report => Value::from(Serde(context_of(report))),
+        seconds => number(report.seconds),
+        command => report.command.join(" "),
+        scenarios => Value::from(Serde(scenarios)),
+        style => STYLE,
+        script => SCRIPT,
+        uplot_script => UPLOT_SCRIPT,
+        uplot_style => UPLOT_STYLE,
+        // In a script element nothing is escaped, so nothing may look like its end.
+        data => serde_json::to_string(&data)?.replace('<', "\\u003c"),
+    })?;
+    Ok(text)
+}
+
+/// The parts of the report that the template reads as they are.
+fn context_of(report: &Report) -> impl Serialize {
+    #[derive(Serialize)]
+    struct Parts {
+        started_at: String,
+        environment: super::Environment,
+        contenders: Vec<super::ContenderReport>,
+    }
+    Parts {
+        started_at: report.started_at.clone(),
+        environment: report.environment.clone(),
+        contenders: report.contenders.clone(),
+    }
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    description: String,
+    sentences: Vec<String>,
+    metrics: Vec<Row>,
+    operations: Vec<Row>,
+    curves: Vec<Row>,
+    validity: Vec<crate::validity::Bound>,
+    generator: Vec<(String, String)>,
+    settings: Vec<(String, String)>,
+    forest: Vec<Bar>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    class: &'static str,
+    cells: Vec<String>,
+}
+
+/// An interval drawn on a logarithmic axis around 1, in per cent of the axis.
+#[derive(Serialize)]
+struct Bar {
+    label: String,
+    class: &'static str,
+    low: f64,
+    width: f64,
+    estimate: f64,
+    text: String,
+}
+
+fn view(report: &Report, scenario: &ScenarioReport) -> View {
+    let labels = labels(report);
+    let metric = |metric: &super::Metric| Row {
+        class: class(&metric.ratio, metric.less_is_better),
+        cells: vec![
+            metric.label.clone(),
+            format!("{} {}", number(metric.values[0]), metric.unit),
+            format!("{} {}", number(metric.values[1]), metric.unit),
+            ratio(metric.ratio.estimate),
+            interval(&metric.ratio),
+            verdict_word(metric, &labels),
+        ],
+    };
+    let operation = |row: &super::OperationRow| {
+        let p99 = |index: usize| row.p99_us.map_or("too few".to_owned(), |p99| millis(p99[index]));
+        let counts = if row.replies[0] == row.replies[1] {
+            row.replies[0].to_string()
+        } else {
+            format!("{}, {}", row.replies[0], row.replies[1])
+        };
+        Row {
+            class: class(&row.ratio, Some(true)),
+            cells: vec![
+                row.operation.clone(),
+                counts,
+                millis(row.p50_us[0]),
+                millis(row.p50_us[1]),
+                ratio(row.ratio.estimate),
+                interval(&row.ratio),
+                p99(0),
+                p99(1),
+            ],
+        }
+    };
+    let point = |(a, b): (&super::CurvePoint, &super::CurvePoint)| Row {
+        class: "",
+        cells: vec![
+            format!("p{}", a.percentile),
+            millis(a.latency_us as f64),
+            millis(b.latency_us as f64),
+            millis(a.service_us as f64),
+            millis(b.service_us as f64),
+        ],
+    };
+    View {
+        name: scenario.scenario.name.clone(),
+        description: scenario.scenario.description.clone(),
+        sentences: scenario.metrics.iter().map(|metric| verdict(metric, &labels)).collect(),
+        metrics: scenario.metrics.iter().map(metric).collect(),
+        operations: scenario.operations.iter().map(operation).collect(),
+        curves: scenario.curves[0].iter().zip(&scenario.curves[1]).map(point).collect(),
+        validity: scenario.validity.clone(),
+        generator: generator(report, scenario),
+        settings: settings(scenario),
+        forest: forest(scenario),
+    }
+}
+
+/// Colours a row by whom it favours; nobody where the interval holds 1.
+fn class(ratio: &crate::stats::Interval, less_is_better: Option<bool>) -> &'static str {
+    match (ratio.excludes_one(), less_is_better) {
+        (true, Some(less)) if (ratio.estimate < 1.0) == less => "first",
+        (true, Some(_)) => "second",
+        _ => "",
+    }
+}
+
+fn forest(scenario: &ScenarioReport) -> Vec<Bar> {
+    let drawn = || scenario.metrics.iter().filter(|metric| metric.less_is_better.is_some());
+    let reach = |metric: &super::Metric| metric.ratio.low.ln().abs().max(metric.ratio.high.ln().abs());
+    let most = drawn().map(reach).fold(0.1, f64::max) * 1.1;
+    let at = |ratio: f64| 50.0 + 50.0 * ratio.ln() / most;
+    let bar = |metric: &super::Metric| Bar {
+        label: metric.label.clone(),
+        class: class(&metric.ratio, metric.less_is_better),
+        low: at(metric.ratio.low),
+        width: (at(metric.ratio.high) - at(metric.ratio.low)).max(0.4),
+        estimate: at(metric.ratio.estimate),
+        text: format!("{} ({})", ratio(metric.ratio.estimate), interval(&metric.ratio)),
+    };
+    drawn().map(bar).collect()
+}
+
+fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)> {
+    let generator = &scenario.generator;
+    let us = |[p50, p99, p999, most]: [u64; 4]| {
+        format!("p50 {p50} µs, p99 {p99} µs, p99.9 {p999} µs, most {most} µs")
+    };
+    let usage = &generator.usage;
+    let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
+    let idle = |slices: &[RawSlice]| {
+        let (cpu, time) = slices
+            .iter()
+            .fold((0, 0), |(cpu, time), slice| (cpu + slice.idle_cpu_ns, time + slice.length_ns));
+        format!("{:.2} % of its core", cpu as f64 / time.max(1) as f64 * 100.0)
+    };
+    let mut lines = vec![
+        ("From due to sent".to_owned(), us(generator.lag_us)),
+        ("From due to the pacing thread awake".to_owned(), us(generator.wake_lag_us)),
+        ("Pacing thread".to_owned(), generator.generator.pacer_policy.clone()),
+        ("Sending thread".to_owned(), generator.generator.sender_policy.clone()),
+        (
+            "Generator, CPU a request".to_owned(),
+            format!("{} µs", number(generator.generator.cpu_us_a_request)),
+        ),
+        ("Generator, CPU".to_owned(), share(usage.generator_ns)),
+    ];
+    lines.extend(usage.support_ns.iter().map(|(name, ns)| (format!("{name}, CPU"), share(*ns))));
+    lines.push(("Everybody else, CPU".to_owned(), share(usage.others_ns())));
+    // In a contender's slices the other is the idle one.
+    for (index, slices) in scenario.slices.iter().enumerate() {
+        let name = &report.contenders[1 - index].label;
+        lines.push((format!("{name} while the other plays, CPU"), idle(slices)));
+    }
+    lines
+}
+
+fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
+    let all = &scenario.scenario;
+    let stages: Vec<_> =
+        all.stages.iter().map(|stage| format!("{} flows/s for {} s", stage.rate, stage.seconds)).collect();
+    let flows: Vec<_> = all
+        .flows
+        .iter()
+        .map(|flow| format!("{} × {} ({})", flow.share, flow.name, flow.steps.join(" → ")))
+        .collect();
+    vec![
+        ("Trace".into(), format!("{} requests, sha256 {}", scenario.requests, scenario.trace_sha256)),
+        ("Seed".into(), all.seed.to_string()),
+        ("Arrivals".into(), format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),
+        ("Flows".into(), flows.join("; ")),
+        ("Think time".into(), format!("{} ms", all.think_time_ms)),
+        (
+            "Connections".into(),
+            format!(
+                "{} (HTTP/1.1, kept alive), at most {} requests in flight",
+                all.connections, all.in_flight
+            ),
+        ),
+        (
+            "Slices".into(),
+            format!(
+                "{} pairs of {} ms, after {} s of warm-up each",
+                all.pairs, all.slice_ms, all.warm_up.seconds
+            ),
+        ),
+    ]
+}
+
+/// What the script draws.
+#[derive(Serialize)]
+struct Plots {
+    percentiles: Vec<f64>,
+    latency: Vec<Vec<f64>>,
+    service: Vec<Vec<f64>>,
+    cpu: Vec<Vec<f64>>,
+    p50: Vec<Vec<Option<f64>>>,
+    rss: Vec<Vec<f64>>,
+}
+
+fn plots(scenario: &ScenarioReport) -> Plots {
+    let points = scenario.curves.iter().map(Vec::len).min().unwrap_or(0);
+    let curve = |of: fn(&super::CurvePoint) -> u64| {
+        scenario
+            .curves
+            .iter()
+            .map(|curve| curve[..points].iter().map(|point| of(point) as f64 / 1e3).collect())
+            .collect()
+    };
+    let series = |of: fn(&RawSlice) -> f64| {
+        scenario.slices.iter().map(|slices| slices.iter().map(of).collect()).collect()
+    };
+    Plots {
+        percentiles: scenario
+            .curves
+            .first()
+            .map(|curve| curve[..points].iter().map(|point| point.percentile).collect())
+            .unwrap_or_default(),
+        latency: curve(|point| point.latency_us),
+        service: curve(|point| point.service_us),
+        cpu: series(|slice| slice.cpu_ns as f64 / 1e3 / slice.replies.max(1) as f64),
+        p50: scenario.slices.iter().map(|slices| slices.iter().map(median_ms).collect()).collect(),
+        rss: series(|slice| slice.rss_bytes as f64 / 1_048_576.0),
+    }
+}
+
+fn median_ms(slice: &RawSlice) -> Option<f64> {
+    let parts: Vec<_> =
+        slice.latency.values().filter_map(|text| crate::histogram::decode(text).ok()).collect();
+    let merged =
+        crate::histogram::Sparse::merge(&parts.iter().map(crate::histogram::Sparse::of).collect::<Vec<_>>());
+    merged.percentile(50.0).map(|us| us as f64 / 1e3)
+}

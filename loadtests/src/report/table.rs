@@ -1,0 +1,117 @@
+//! The run as text: a table for the terminal, and summary.md.
+
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
+use comfy_table::{CellAlignment, Table, TableStyle};
+
+use super::model::{Report, ScenarioReport};
+use super::wording::{interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+
+/// What the terminal shows at the end.
+pub fn table(report: &Report) -> String {
+    let mut text = format!("{}\n", standing(report));
+    for scenario in &report.scenarios {
+        text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
+    }
+    text
+}
+
+/// summary.md.
+pub fn summary(report: &Report) -> String {
+    let labels = labels(report);
+    let mut text =
+        format!("# {} against {} under the same load\n\n**{}**\n", labels[0], labels[1], standing(report));
+    for scenario in &report.scenarios {
+        let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
+        text += &format!("\n## {name}\n\n{description}\n\n");
+        scenario.metrics.iter().for_each(|metric| text += &format!("- {}\n", verdict(metric, &labels)));
+        text += &format!("\n{}\n", metrics(report, scenario, ASCII_MARKDOWN));
+        text += &format!(
+            "\n{}\n\nTrace: {} requests, sha256 `{}`.\n\n",
+            operations(report, scenario),
+            scenario.requests,
+            scenario.trace_sha256
+        );
+        for bound in &scenario.validity {
+            let kept = if bound.held { "kept" } else { "**missed**" };
+            text += &format!("- {kept}: `{}`: {}: {}\n", bound.name, bound.asks, bound.measured);
+        }
+    }
+    let environment = &report.environment;
+    for (title, lines) in [
+        ("Machine", &environment.machine),
+        ("Layout", &environment.layout),
+        ("Settings", &environment.settings),
+    ] {
+        text += &format!("\n## {title}\n\n");
+        lines.iter().for_each(|(name, value)| text += &format!("- {name}: {value}\n"));
+    }
+    text
+}
+
+fn title(scenario: &ScenarioReport) -> String {
+    format!("{}: {}", scenario.scenario.name, scenario.scenario.description)
+}
+
+fn metrics(report: &Report, scenario: &ScenarioReport, style: TableStyle) -> Table {
+    let labels = labels(report);
+    let mut table = styled(
+        style,
+        &["", &labels[0], &labels[1], "unit", &format!("{}/{}", labels[0], labels[1]), "95 % interval", "so"],
+    );
+    for metric in &scenario.metrics {
+        table.add_row([
+            metric.label.clone(),
+            number(metric.values[0]),
+            number(metric.values[1]),
+            metric.unit.clone(),
+            ratio(metric.ratio.estimate),
+            interval(&metric.ratio),
+            verdict_word(metric, &labels),
+        ]);
+    }
+    align(&mut table, &[1, 2, 4]);
+    table
+}
+
+fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
+    let labels = labels(report);
+    let column = |what: &str, index: usize| format!("{} {what}, ms", labels[index]);
+    let header = [
+        "operation".to_owned(),
+        column("p50", 0),
+        column("p50", 1),
+        format!("{}/{}", labels[0], labels[1]),
+        "95 % interval".into(),
+        column("p99", 0),
+        column("p99", 1),
+    ];
+    let mut table = styled(ASCII_MARKDOWN, &header.each_ref().map(String::as_str));
+    for row in &scenario.operations {
+        let p99 = |index: usize| row.p99_us.map_or("too few".into(), |p99| millis(p99[index]));
+        table.add_row([
+            row.operation.clone(),
+            millis(row.p50_us[0]),
+            millis(row.p50_us[1]),
+            ratio(row.ratio.estimate),
+            interval(&row.ratio),
+            p99(0),
+            p99(1),
+        ]);
+    }
+    align(&mut table, &[1, 2, 3, 5, 6]);
+    table
+}
+
+fn styled(style: TableStyle, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(style).set_header(header);
+    table
+}
+
+fn align(table: &mut Table, columns: &[usize]) {
+    for index in columns {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}

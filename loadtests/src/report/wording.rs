@@ -1,0 +1,159 @@
+//! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
+
+use super::model::{Metric, Report};
+use crate::stats::Interval;
+
+/// Three significant digits, thousands apart.
+pub fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    let digits = value.abs().log10().floor() as i32 + 1;
+    let most = if digits > 0 { 2 } else { 4 };
+    let decimals = (3 - digits).clamp(0, most) as usize;
+    let text = format!("{value:.decimals$}");
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0
+            && digit.is_ascii_digit()
+            && (whole.len() - index).is_multiple_of(3)
+            && !grouped.ends_with('-')
+        {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    rest.map_or(grouped.clone(), |rest| format!("{grouped}.{rest}"))
+}
+
+/// A ratio to two digits after the point, or three where it is close to 1.
+pub fn ratio(value: f64) -> String {
+    if (0.95..1.05).contains(&value) { format!("{value:.3}") } else { format!("{value:.2}") }
+}
+
+/// `0.83 to 0.88`.
+pub fn interval(interval: &Interval) -> String {
+    format!("{} to {}", ratio(interval.low), ratio(interval.high))
+}
+
+/// µs as ms.
+pub fn millis(us: f64) -> String {
+    number(us / 1e3)
+}
+
+/// What a metric says, in a few words.
+pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
+    if !metric.ratio.excludes_one() {
+        return match metric.less_is_better {
+            None => "both keep up".into(),
+            Some(_) => format!("no difference seen (±{})", percent(metric.ratio.half_width())),
+        };
+    }
+    let direction = if metric.ratio.estimate < 1.0 { "lower" } else { "higher" };
+    format!("{} {} {direction}", labels[0], percent((metric.ratio.estimate - 1.0).abs()))
+}
+
+/// What a metric says, as a sentence.
+pub fn verdict(metric: &Metric, labels: &[String]) -> String {
+    let Metric { label, unit, values, ratio: found, less_is_better, .. } = metric;
+    let value = |index: usize| format!("{} {} {unit}", labels[index], number(values[index]));
+    let both = format!("{} and {}", value(0), value(1));
+    if !found.excludes_one() {
+        return match less_is_better {
+            None => format!("{label}: {both}: both keep up with what is offered."),
+            Some(_) => format!(
+                "{label}: no difference seen ({both}); one of about {} would have shown.",
+                percent(found.half_width())
+            ),
+        };
+    }
+    let change = |ratio: f64| (ratio - 1.0).abs() * 100.0;
+    let (near, far) = if found.estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
+    let direction = if found.estimate < 1.0 { "lower" } else { "higher" };
+    format!(
+        "{label}: {}’s is {} {direction} than {}’s ({both}; 95 % interval {} to {} %).",
+        labels[0],
+        percent((found.estimate - 1.0).abs()),
+        labels[1],
+        number(change(near)),
+        number(change(far)),
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!(
+        "{} %",
+        if share < 0.0995 { format!("{:.1}", share * 100.0) } else { format!("{:.0}", share * 100.0) }
+    )
+}
+
+/// What stands above everything: whether it may be believed.
+pub fn standing(report: &Report) -> String {
+    if !report.void.is_empty() {
+        return format!("VOID: these numbers are not a result. {}", report.void.join(" "));
+    }
+    if !report.allowed.is_empty() {
+        return format!(
+            "Valid only as a trial: these bounds were missed and allowed: {}.",
+            report.allowed.join("; ")
+        );
+    }
+    "Valid: every bound was kept.".into()
+}
+
+/// The contenders' names for sentences.
+pub fn labels(report: &Report) -> Vec<String> {
+    report.contenders.iter().map(|contender| contender.label.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(estimate: f64, low: f64, high: f64, less_is_better: Option<bool>) -> Metric {
+        Metric {
+            name: "p99".into(),
+            label: "p99 latency".into(),
+            unit: "ms".into(),
+            values: [estimate * 10.0, 10.0],
+            ratio: Interval { estimate, low, high },
+            less_is_better,
+        }
+    }
+
+    #[test]
+    fn numbers_have_three_digits_that_matter() {
+        let cases = [
+            (0.0, "0"),
+            (0.00512, "0.0051"),
+            (0.1234, "0.123"),
+            (3.456, "3.46"),
+            (34.56, "34.6"),
+            (345.6, "346"),
+            (1234567.0, "1\u{202f}234\u{202f}567"),
+        ];
+        for (value, wanted) in cases {
+            assert_eq!(number(value), wanted);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_a_difference_only_where_the_interval_excludes_one() {
+        let labels = ["Rust".to_owned(), "Go".to_owned()];
+        assert_eq!(
+            verdict(&metric(0.8, 0.75, 0.86, Some(true)), &labels),
+            "p99 latency: Rust’s is 20 % lower than Go’s (Rust 8 ms and Go 10 ms; 95 % interval 14 to 25 %)."
+                .replace("Rust 8 ms", "Rust 8.00 ms")
+                .replace("Go 10 ms", "Go 10.0 ms")
+                .replace("14 to 25 %", "14.0 to 25.0 %")
+        );
+        assert!(verdict(&metric(1.25, 1.2, 1.3, Some(true)), &labels).contains("25 % higher"));
+        assert!(verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("no difference seen"));
+        assert!(
+            verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("about 5.0 % would have shown")
+        );
+        assert!(verdict(&metric(1.0, 0.99, 1.01, None), &labels).contains("both keep up"));
+    }
+}

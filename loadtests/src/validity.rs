@@ -1,0 +1,314 @@
+//! Whether a run may be believed: each bound that it has to keep, by name, with what was measured.
+
+use serde::{Deserialize, Serialize};
+
+/// The bounds' names, for reports and `--allow-void`.
+pub mod name {
+    /// Replies came as fast as requests were offered.
+    pub const RATE: &str = "rate";
+    /// Requests went out when they were due.
+    pub const LAG: &str = "lag";
+    /// Requests whose earlier result was missing.
+    pub const SKIPPED: &str = "skipped";
+    /// Requests for which there was no room.
+    pub const DROPPED: &str = "dropped";
+    /// Replies that aren't what the contract says.
+    pub const UNEXPECTED: &str = "unexpected";
+    /// Requests = replies = rows.
+    pub const COUNTS: &str = "counts";
+    /// Connections stayed open.
+    pub const CONNECTIONS: &str = "connections";
+    /// The generator had CPU to spare.
+    pub const GENERATOR: &str = "generator";
+    /// What stands around the service had CPU to spare.
+    pub const SUPPORT: &str = "support";
+    /// Nobody else used the machine.
+    pub const OTHERS: &str = "others";
+    /// The host didn't take the CPU away.
+    pub const STOLEN: &str = "stolen";
+    /// What is compared was built for speed.
+    pub const BUILD: &str = "build";
+    /// The run went to its end.
+    pub const COMPLETE: &str = "complete";
+}
+
+/// Bounds that say something about the machine, not about what the services answered: a smoke run on a busy machine
+/// may miss them.
+pub const OF_THE_MACHINE: [&str; 9] = [
+    name::RATE,
+    name::LAG,
+    name::SKIPPED,
+    name::DROPPED,
+    name::GENERATOR,
+    name::SUPPORT,
+    name::OTHERS,
+    name::STOLEN,
+    name::BUILD,
+];
+
+const ACHIEVED_MIN: f64 = 0.95;
+/// Both contenders' latencies hold the lag alike; beyond this it would hide differences of a service's own size.
+const LAG_P99_MAX_US: f64 = 1_000.0;
+const SKIPPED_MAX: f64 = 0.001;
+const GENERATOR_MAX: f64 = 0.5;
+const SUPPORT_MAX: f64 = 0.9;
+const OTHERS_MAX: f64 = 0.1;
+const STOLEN_MAX: f64 = 0.05;
+
+/// One bound and how it was kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Its name; see `name`.
+    pub name: String,
+    /// What it asks.
+    pub asks: String,
+    /// What was measured.
+    pub measured: String,
+    /// Kept.
+    pub held: bool,
+    /// Missed, and the caller said that this one doesn't void the run.
+    pub allowed: bool,
+}
+
+impl Bound {
+    /// Makes the run void.
+    pub fn voids(&self) -> bool {
+        !self.held && !self.allowed
+    }
+}
+
+/// What the bounds are about, for one scenario; a pair's two contenders are in `contenders`.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Each contender's counts.
+    pub contenders: Vec<Counts>,
+    /// 99th percentile of the time from due to sent, in µs.
+    pub lag_p99_us: f64,
+    /// Of one core, while slices played.
+    pub generator_share: f64,
+    /// Of the cores that it, the database and the rest share.
+    pub support_share: f64,
+    /// Cores used by processes that aren't part of the run.
+    pub others_cores: f64,
+    /// Cores that the host gave to another guest.
+    pub stolen_cores: f64,
+    /// Build profiles: the contenders', and this program's.
+    pub profiles: Vec<String>,
+    /// Slices asked for and played, of both contenders together.
+    pub slices: (usize, usize),
+}
+
+/// One contender's counts over a whole scenario.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Its name.
+    pub name: String,
+    /// Due in measured slices.
+    pub offered: u64,
+    /// Requests a second that were offered.
+    pub offered_rate: f64,
+    /// Replies a second.
+    pub achieved_rate: f64,
+    /// Sent, replies, skipped, dropped, unanswered and failed, warm-up included.
+    pub sent: u64,
+    /// Replies read, warm-up included.
+    pub replies: u64,
+    /// Skipped in measured slices.
+    pub skipped: u64,
+    /// Dropped, warm-up included.
+    pub dropped: u64,
+    /// Unexpected replies and failures by kind, warm-up included.
+    pub unexpected: Vec<(String, u64)>,
+    /// Connections that had to be opened again.
+    pub reopened: u64,
+    /// What was counted from replies, and the same as found on the other side: name, replies, rows.
+    pub effects: Vec<(String, u64, u64)>,
+}
+
+/// Judges the evidence; bounds named in `allowed` are reported but don't void.
+pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
+    let bound = |name: &str, asks: String, measured: String, held: bool| Bound {
+        name: name.into(),
+        asks,
+        measured,
+        held,
+        allowed: !held && allowed.iter().any(|allowed| allowed == name),
+    };
+    let mut bounds = of_contenders(evidence, &bound);
+    let cores = |share: f64| format!("{:.1} %", share * 100.0);
+    bounds.push(bound(
+        name::LAG,
+        format!("99 of 100 requests leave at most {LAG_P99_MAX_US:.0} µs after they are due"),
+        format!("{:.0} µs", evidence.lag_p99_us),
+        evidence.lag_p99_us <= LAG_P99_MAX_US,
+    ));
+    bounds.push(bound(
+        name::GENERATOR,
+        format!("the generator uses at most {} of a core", cores(GENERATOR_MAX)),
+        cores(evidence.generator_share),
+        evidence.generator_share <= GENERATOR_MAX,
+    ));
+    bounds.push(bound(
+        name::SUPPORT,
+        format!("generator, database and card network use at most {} of their cores", cores(SUPPORT_MAX)),
+        cores(evidence.support_share),
+        evidence.support_share <= SUPPORT_MAX,
+    ));
+    bounds.push(bound(
+        name::OTHERS,
+        format!("other processes use at most {} of a core", cores(OTHERS_MAX)),
+        cores(evidence.others_cores),
+        evidence.others_cores <= OTHERS_MAX,
+    ));
+    bounds.push(bound(
+        name::STOLEN,
+        format!("the host takes away at most {} of a core", cores(STOLEN_MAX)),
+        cores(evidence.stolen_cores),
+        evidence.stolen_cores <= STOLEN_MAX,
+    ));
+    bounds.push(bound(
+        name::BUILD,
+        "services and generator are release builds".into(),
+        evidence.profiles.join(", "),
+        evidence.profiles.iter().all(|profile| profile == "release"),
+    ));
+    let (asked, played) = evidence.slices;
+    let measured = format!("{played} of {asked} slices");
+    bounds.push(bound(name::COMPLETE, "the run goes to its end".into(), measured, asked == played));
+    bounds
+}
+
+fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool) -> Bound) -> Vec<Bound> {
+    let all = &evidence.contenders;
+    let say = |text: &dyn Fn(&Counts) -> String| {
+        all.iter().map(|counts| format!("{} {}", counts.name, text(counts))).collect::<Vec<_>>().join("; ")
+    };
+    let every = |holds: &dyn Fn(&Counts) -> bool| all.iter().all(holds);
+    let achieved = |counts: &Counts| counts.achieved_rate / counts.offered_rate.max(f64::MIN_POSITIVE);
+    let skipped = |counts: &Counts| counts.skipped as f64 / counts.offered.max(1) as f64;
+    vec![
+        bound(
+            name::RATE,
+            format!("replies come at {:.0} % or more of the offered rate", ACHIEVED_MIN * 100.0),
+            say(&|counts| format!("{:.1} %", achieved(counts) * 100.0)),
+            every(&|counts| achieved(counts) >= ACHIEVED_MIN),
+        ),
+        bound(
+            name::SKIPPED,
+            format!("at most {:.1} % of the requests lack the result that they need", SKIPPED_MAX * 100.0),
+            say(&|counts| format!("{} ({:.2} %)", counts.skipped, skipped(counts) * 100.0)),
+            every(&|counts| skipped(counts) <= SKIPPED_MAX),
+        ),
+        bound(
+            name::DROPPED,
+            "no request is dropped for want of room".into(),
+            say(&|counts| counts.dropped.to_string()),
+            every(&|counts| counts.dropped == 0),
+        ),
+        bound(
+            name::UNEXPECTED,
+            "every reply is what the contract says".into(),
+            say(&unexpected),
+            every(&|counts| counts.unexpected.is_empty()),
+        ),
+        bound(
+            name::COUNTS,
+            "requests sent = replies, and replies = rows in the database".into(),
+            say(&counted),
+            every(&|counts| {
+                counts.sent == counts.replies
+                    && counts.effects.iter().all(|(_, replies, rows)| replies == rows)
+            }),
+        ),
+        bound(
+            name::CONNECTIONS,
+            "no connection has to be opened again".into(),
+            say(&|counts| counts.reopened.to_string()),
+            every(&|counts| counts.reopened == 0),
+        ),
+    ]
+}
+
+fn unexpected(counts: &Counts) -> String {
+    let kinds: Vec<_> = counts.unexpected.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+    if kinds.is_empty() { "none unexpected".into() } else { kinds.join(", ") }
+}
+
+fn counted(counts: &Counts) -> String {
+    let effects: Vec<_> = counts
+        .effects
+        .iter()
+        .map(|(name, replies, rows)| format!("{replies} {name} = {rows} rows"))
+        .collect();
+    let effects = effects.iter().map(|text| format!(", {text}")).collect::<String>();
+    format!("{} sent = {} replies{effects}", counts.sent, counts.replies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Evidence {
+        let counts = |name: &str| Counts {
+            name: name.into(),
+            offered: 1000,
+            offered_rate: 100.0,
+            achieved_rate: 99.7,
+            sent: 1200,
+            replies: 1200,
+            skipped: 1,
+            effects: vec![("things".into(), 400, 400)],
+            ..Counts::default()
+        };
+        Evidence {
+            contenders: vec![counts("a"), counts("b")],
+            lag_p99_us: 150.0,
+            generator_share: 0.1,
+            support_share: 0.5,
+            others_cores: 0.02,
+            stolen_cores: 0.0,
+            profiles: vec!["release".into(); 3],
+            slices: (48, 48),
+        }
+    }
+
+    #[test]
+    fn a_good_run_keeps_every_bound() {
+        let bounds = judge(&good(), &[]);
+        assert_eq!(bounds.len(), 13);
+        assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
+    }
+
+    #[test]
+    fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
+        type Spoil = fn(&mut Evidence);
+        let cases: [(&str, Spoil); 14] = [
+            (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
+            (name::SKIPPED, |e| e.contenders[0].skipped = 2),
+            (name::DROPPED, |e| e.contenders[1].dropped = 1),
+            (name::UNEXPECTED, |e| e.contenders[0].unexpected = vec![("pay 503".into(), 1)]),
+            (name::COUNTS, |e| e.contenders[1].replies -= 1),
+            (name::COUNTS, |e| e.contenders[0].effects[0].2 = 399),
+            (name::CONNECTIONS, |e| e.contenders[0].reopened = 1),
+            (name::LAG, |e| e.lag_p99_us = 1001.0),
+            (name::GENERATOR, |e| e.generator_share = 0.51),
+            (name::SUPPORT, |e| e.support_share = 0.91),
+            (name::OTHERS, |e| e.others_cores = 0.11),
+            (name::STOLEN, |e| e.stolen_cores = 0.06),
+            (name::BUILD, |e| e.profiles[2] = "debug".into()),
+            (name::COMPLETE, |e| e.slices = (48, 47)),
+        ];
+        for (name, spoil) in cases {
+            let mut evidence = good();
+            spoil(&mut evidence);
+            let missed: Vec<_> =
+                judge(&evidence, &[]).into_iter().filter(Bound::voids).map(|bound| bound.name).collect();
+            assert_eq!(missed, [name]);
+            let allowed = judge(&evidence, &[name.to_owned()]);
+            assert!(
+                allowed.iter().all(|bound| !bound.voids()) && allowed.iter().any(|bound| !bound.held),
+                "{name}"
+            );
+        }
+    }
+}

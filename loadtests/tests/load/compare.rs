@@ -1,0 +1,171 @@
+//! A whole comparison of two servers of known manners: from the trace to the report.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use loadtests::compare::{Contender, Order, Playback, Played, judge, play};
+use loadtests::report::{ContenderReport, Environment, FORMAT, Report, Version};
+use loadtests::scenario::Scenario;
+use loadtests::trace::Trace;
+use loadtests::validity::name;
+use loadtests::workload::PlayerTarget;
+use loadtests::{environment, histogram};
+
+use crate::support::{Manner, Toy, scenario, serve_aside};
+
+const LABELS: [&str; 2] = ["Quick", "Slow"];
+
+fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
+    Contender {
+        name: name.into(),
+        address: serve_aside(manner),
+        // The servers are threads of this process.
+        pid: std::process::id(),
+        target: PlayerTarget { authority: "toy".into(), credentials: vec![] },
+    }
+}
+
+/// Plays `scenario` on two servers; `stop_after` slices raises the stop.
+fn playback(
+    scenario: &Scenario,
+    trace: &Arc<Trace>,
+    manners: [fn(u64) -> Manner; 2],
+    stop_after: Option<usize>,
+) -> Playback {
+    let contenders = [contender("quick", manners[0]), contender("slow", manners[1])];
+    let cores = environment::cores().expect("cores");
+    let (scenario, trace) = (scenario.clone(), Arc::clone(trace));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
+    let for_thread = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        let order = Order {
+            scenario: &scenario,
+            trace,
+            workload: &Toy,
+            contenders: &contenders,
+            support: &[],
+            cores: &cores,
+        };
+        play(&order, &for_thread, &events).expect("played")
+    });
+    let mut slices = 0;
+    while let Some(event) = happened.blocking_recv() {
+        slices += usize::from(matches!(event, loadtests::compare::Event::Slice { .. }));
+        if stop_after == Some(slices) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    }
+    thread.join().expect("the thread")
+}
+
+/// The report of a comparison of a server that takes 2 ms with one that takes 6.
+pub fn report() -> Report {
+    let scenario = Scenario { pairs: 6, slice_ms: 250, ..scenario(r#"["make", "use"]"#, 100.0, 8, 64) };
+    let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
+    let quick = |_| Manner::Late(Duration::from_millis(2));
+    let slow = |_| Manner::Late(Duration::from_millis(6));
+    let playback = playback(&scenario, &trace, [quick, slow], None);
+    let rows =
+        playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
+    let played = Played {
+        scenario: &scenario,
+        trace: &trace,
+        labels: LABELS.map(String::from),
+        operations: vec!["make", "use"],
+        playback,
+        rows,
+        profiles: vec!["release".into()],
+        support_cores: 1,
+        resamples: 200,
+        allowed: vec![],
+    };
+    let contender = |label: &str| ContenderReport {
+        name: label.to_lowercase(),
+        label: label.into(),
+        version: Version { implementation: "toy".into(), commit: "0".into(), profile: "release".into() },
+        ready_ms: vec![1.5],
+    };
+    Report {
+        format: FORMAT,
+        started_at: "2026-01-01T00:00:00Z".into(),
+        seconds: 3.0,
+        command: vec!["test </script>".into()],
+        void: vec![],
+        allowed: vec![],
+        environment: Environment {
+            machine: environment::machine().expect("a machine"),
+            ..Environment::default()
+        },
+        contenders: LABELS.map(contender).into(),
+        scenarios: vec![judge(&played).expect("judged")],
+    }
+}
+
+#[test]
+fn a_slower_server_is_found_slower_and_everything_is_counted() {
+    let report = report();
+    let scenario = &report.scenarios[0];
+    let p50 = scenario.metrics.iter().find(|metric| metric.name == "p50").expect("a median");
+    assert!(p50.ratio.excludes_one() && p50.ratio.estimate < 0.8, "{p50:?}");
+    for bound in &scenario.validity {
+        // Whether the machine is quiet is not this test's business; whether everything came and went is.
+        let about_replies =
+            [name::DROPPED, name::UNEXPECTED, name::COUNTS, name::CONNECTIONS, name::COMPLETE];
+        assert!(bound.held || !about_replies.contains(&bound.name.as_str()), "{bound:?}");
+    }
+    let offered =
+        |contender: usize| scenario.slices[contender].iter().map(|slice| slice.offered).collect::<Vec<_>>();
+    assert_eq!(offered(0), offered(1));
+    assert_eq!(scenario.slices[0].len(), 6);
+    for pair in scenario.slices[0].iter().zip(&scenario.slices[1]) {
+        assert_ne!(pair.0.first, pair.1.first);
+    }
+}
+
+#[test]
+fn report_json_reads_back_as_it_was_and_its_histograms_hold_every_reply() {
+    let report = report();
+    let folder = tempfile::tempdir().expect("a folder");
+    report.write(folder.path()).expect("written");
+    let read = Report::read(&folder.path().join("report.json")).expect("read");
+    assert!(read == report);
+    for slice in read.scenarios[0].slices.iter().flatten() {
+        let count = |text: &str| histogram::decode(text).expect("a histogram").len();
+        assert_eq!(slice.latency.values().map(|text| count(text)).sum::<u64>(), slice.replies);
+        assert_eq!(count(&slice.service), slice.replies);
+    }
+    let summary = std::fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
+    assert!(
+        summary.contains("| p50 latency") && summary.contains(&report.scenarios[0].trace_sha256),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_stop_ends_a_run_and_the_report_says_so() {
+    let scenario = Scenario { pairs: 6, slice_ms: 250, ..scenario(r#"["make"]"#, 100.0, 4, 64) };
+    let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
+    let playback = playback(&scenario, &trace, [|_| Manner::Reply, |_| Manner::Reply], Some(4));
+    assert!((1..4).contains(&playback.pairs.len()), "{} pairs", playback.pairs.len());
+    let rows =
+        playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
+    let labels = LABELS.map(String::from);
+    let (operations, profiles, allowed) = (vec!["make", "use"], vec![], vec![]);
+    let played = Played {
+        scenario: &scenario,
+        trace: &trace,
+        labels,
+        operations,
+        playback,
+        rows,
+        profiles,
+        support_cores: 1,
+        resamples: 50,
+        allowed,
+    };
+    let judged = judge(&played).expect("judged");
+    let missed = |wanted: &str| judged.validity.iter().any(|bound| bound.name == wanted && bound.voids());
+    assert!(missed(name::COMPLETE) && !missed(name::COUNTS), "{:#?}", judged.validity);
+}
