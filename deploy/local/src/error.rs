@@ -70,12 +70,24 @@ pub enum Error {
         /// The variable that sets it.
         variable: &'static str,
     },
+    /// A variable has a value that can't be used.
+    #[error("{0}")]
+    Setting(String),
     /// Everything else, in one sentence.
     #[error("{0}")]
     Other(String),
 }
 
 impl Error {
+    /// What a program that ends with this error exits with: 2 where another setting or a build helps, else 1.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Error::Setting(_) | Error::NotBuilt { .. } | Error::PortTaken { .. }) {
+            2
+        } else {
+            1
+        }
+    }
+
     /// For `map_err`: an error of the system with what was tried.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { what: what.into(), source }

@@ -14,9 +14,18 @@ pub fn repository() -> PathBuf {
     path.canonicalize().unwrap_or(path)
 }
 
+/// The variable that names another folder than `.stack/`: a second stack beside the first, with data of its own.
+pub const STACK_VARIABLE: &str = "TWINPAY_STACK";
+
 /// `.stack/` of the clone, made if it isn't there: logs, pids, secrets and `stack.json`.
 pub fn stack_folder() -> Result<PathBuf> {
-    let path = repository().join(".stack");
+    let path = std::env::var_os(STACK_VARIABLE).map_or_else(|| repository().join(".stack"), PathBuf::from);
+    if !path.is_absolute() {
+        return Err(Error::Setting(format!(
+            "{STACK_VARIABLE} is {:?}: it must be an absolute path",
+            path.display()
+        )));
+    }
     fs::create_dir_all(&path).map_err(Error::io(format!("making {}", path.display())))?;
     Ok(path)
 }
@@ -24,9 +33,7 @@ pub fn stack_folder() -> Result<PathBuf> {
 /// `/var/tmp/twinpay-<hash of the clone's path>`, made if it isn't there: Postgres' binaries and data. Outside of the
 /// clone, because initdb and postgres refuse root, and the user who runs them instead can't enter root's home.
 pub fn shared_folder() -> Result<PathBuf> {
-    let digest = Sha256::digest(repository().as_os_str().as_encoded_bytes());
-    let hash: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let path = PathBuf::from(format!("/var/tmp/twinpay-{hash}"));
+    let path = PathBuf::from(format!("/var/tmp/twinpay-{}", hash(&repository())));
     match fs::DirBuilder::new().mode(0o711).create(&path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -38,10 +45,28 @@ pub fn shared_folder() -> Result<PathBuf> {
     if !metadata.is_dir() || metadata.uid() != rustix::process::getuid().as_raw() {
         return Err(Error::Other(format!("{} belongs to another user: remove it", path.display())));
     }
-    // create() is subject to the umask, which may have taken the right to enter.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o711))
-        .map_err(Error::io(format!("opening {} to other users", path.display())))?;
+    let_others_in(&path)?;
     Ok(path)
+}
+
+/// The folder of the databases of this stack.
+pub fn data_folder() -> Result<PathBuf> {
+    let name = match std::env::var_os(STACK_VARIABLE) {
+        Some(folder) => format!("stack-{}", hash(Path::new(&folder))),
+        None => "stack".into(),
+    };
+    Ok(shared_folder()?.join(name))
+}
+
+fn hash(path: &Path) -> String {
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lets other users pass through a folder. Making it is subject to the umask, which may have taken that right.
+pub(crate) fn let_others_in(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o711))
+        .map_err(Error::io(format!("opening {} to other users", path.display())))
 }
 
 /// A user that isn't root, for Postgres: `(uid, gid)`. None where we aren't root ourselves.

@@ -12,12 +12,18 @@ pub mod error;
 pub mod folders;
 pub mod instance;
 pub mod migrate;
+pub mod parts;
 pub mod postgres;
 mod postgres_bin;
 mod process;
+pub mod secrets;
+pub mod settings;
 pub mod stack_json;
+pub mod status;
 pub mod test_postgres;
+pub mod up;
 pub mod urls;
+pub mod with_postgres;
 
 pub use error::{Error, Result};
 pub use process::{Identity, Life};

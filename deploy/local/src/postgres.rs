@@ -99,6 +99,9 @@ impl Postgres {
         let user = folders::unprivileged_user()?;
         std::fs::create_dir_all(&options.folder)
             .map_err(Error::io(format!("making {}", options.folder.display())))?;
+        if user.is_some() {
+            folders::let_others_in(&options.folder)?;
+        }
         let data = options.folder.join(format!("data-{}", programs.major));
         cluster::make(&programs, &data, &options.password, user).await?;
         cluster::clear(&data).await?;

@@ -31,7 +31,7 @@ pub(crate) async fn find(say: impl Fn(&str)) -> Result<Programs> {
     match std::env::var_os(VARIABLE) {
         Some(word) if word == "download" => download(say).await,
         Some(folder) if complete(Path::new(&folder)) => programs(folder.into()).await,
-        Some(folder) => Err(Error::Other(format!(
+        Some(folder) => Err(Error::Setting(format!(
             "{VARIABLE}={} has no initdb and postgres; name the folder that holds them, or `download`",
             Path::new(&folder).display()
         ))),
