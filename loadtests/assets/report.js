@@ -25,7 +25,7 @@
         axes: axes({
           splits: () => TICKS.map(nines).filter((v) => v <= last + 1e-9),
           values: (_, splits) => splits.map((v) => "p" + +(100 * (1 - 10 ** -v)).toFixed(2)),
-        }).map((axis, i) => i === 1 ? { ...axis, values: (_, splits) => splits.map((v) => v == null ? "" : v + " ms"), filter: (_, splits) => splits.map((v) => /^[125]/.test(String(v).replace(/[0.]/g, "")) ? v : null) } : axis),
+        }).map((axis, i) => i === 1 ? { ...axis, values: (_, splits) => splits.map((v) => v == null ? "" : v + " ms"), filter: (_, splits) => splits.map((v) => /^[12357]$/.test(String(v).replace(/[0.]/g, "")) ? v : null) } : axis),
         series: [
           { label: "percentile", value: (_, v) => v == null ? "" : "p" + +(100 * (1 - 10 ** -v)).toFixed(2) },
           line(labels[0], first), line(labels[1], second),

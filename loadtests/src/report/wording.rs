@@ -30,12 +30,17 @@ pub fn number(value: f64) -> String {
 
 /// A ratio to two digits after the point, or three where it is close to 1.
 pub fn ratio(value: f64) -> String {
-    if (0.95..1.05).contains(&value) { format!("{value:.3}") } else { format!("{value:.2}") }
+    format!("{value:.*}", digits(value))
+}
+
+fn digits(ratio: f64) -> usize {
+    if (0.95..1.05).contains(&ratio) { 3 } else { 2 }
 }
 
 /// `0.83 to 0.88`.
 pub fn interval(interval: &Interval) -> String {
-    format!("{} to {}", ratio(interval.low), ratio(interval.high))
+    let digits = digits(interval.low).max(digits(interval.high));
+    format!("{:.digits$} to {:.digits$}", interval.low, interval.high)
 }
 
 /// µs as ms.
