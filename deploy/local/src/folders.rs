@@ -51,11 +51,15 @@ pub fn shared_folder() -> Result<PathBuf> {
 
 /// The folder of the databases of this stack.
 pub fn data_folder() -> Result<PathBuf> {
-    let name = match std::env::var_os(STACK_VARIABLE) {
-        Some(folder) => format!("stack-{}", hash(Path::new(&folder))),
-        None => "stack".into(),
-    };
-    Ok(shared_folder()?.join(name))
+    match std::env::var_os(STACK_VARIABLE) {
+        Some(folder) => data_folder_of(Path::new(&folder)),
+        None => Ok(shared_folder()?.join("stack")),
+    }
+}
+
+/// The folder of the databases of a stack that `TWINPAY_STACK` names.
+pub fn data_folder_of(stack: &Path) -> Result<PathBuf> {
+    Ok(shared_folder()?.join(format!("stack-{}", hash(stack))))
 }
 
 fn hash(path: &Path) -> String {

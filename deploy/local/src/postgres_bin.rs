@@ -17,6 +17,8 @@ pub const VARIABLE: &str = "TWINPAY_POSTGRES_BIN";
 const PACKAGED: &str = "/usr/lib/postgresql";
 /// Exact, so that every machine without a package gets the same one, and no list of versions is asked for.
 const DOWNLOADED: &str = "17.5.0";
+/// The mode of a folder that everybody can read and enter.
+const READABLE_FOLDER: u32 = 0o755;
 
 /// Programs of one Postgres.
 #[derive(Debug, Clone)]
@@ -88,13 +90,35 @@ async fn download(say: impl Fn(&str)) -> Result<Programs> {
     if !complete(&installed.join("bin")) {
         say(&format!("Postgres isn't installed here: downloading {DOWNLOADED} to {}", root.display()));
         install(&root).await?;
-        // The archive is unpacked into a private temporary folder, which keeps its mode when it is renamed.
-        for folder in [&root, &installed] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-                .map_err(Error::io(format!("opening {} to other users", folder.display())))?;
-        }
+    }
+    // The archive is unpacked into a private temporary folder, and under our umask; the top goes last, so that it tells
+    // whether this was done.
+    if mode(&installed)? != READABLE_FOLDER || mode(&root)? != READABLE_FOLDER {
+        open(&root)?;
     }
     programs(installed.join("bin")).await
+}
+
+/// Lets every user read a tree, and run what the owner may run.
+fn open(path: &Path) -> Result<()> {
+    let doing = || format!("opening {} to other users", path.display());
+    let metadata = fs::symlink_metadata(path).map_err(Error::io(doing()))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).map_err(Error::io(doing()))? {
+            open(&entry.map_err(Error::io(doing()))?.path())?;
+        }
+    }
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    let wanted = mode | 0o444 | if mode & 0o100 == 0 { 0 } else { 0o111 };
+    fs::set_permissions(path, fs::Permissions::from_mode(wanted)).map_err(Error::io(doing()))
+}
+
+fn mode(path: &Path) -> Result<u32> {
+    let metadata = fs::metadata(path).map_err(Error::io(format!("looking at {}", path.display())))?;
+    Ok(metadata.permissions().mode() & 0o777)
 }
 
 /// The crate would also run initdb, which refuses root; a data folder that looks initialised keeps it from that.
@@ -133,6 +157,25 @@ mod tests {
         }
         assert_eq!(packaged(root.path()), Some(root.path().join("15/bin")));
         assert_eq!(packaged(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn an_opened_tree_can_be_read_by_all_and_run_where_it_could_be_run() {
+        let root = tempfile::tempdir().expect("folder");
+        let bin = root.path().join("bin");
+        fs::create_dir(&bin).expect("made");
+        for (name, mode) in [("run", 0o700), ("read", 0o600)] {
+            fs::write(bin.join(name), "").expect("written");
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(mode)).expect("set");
+        }
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o700)).expect("set");
+        open(root.path()).expect("opened");
+        assert_eq!(mode(root.path()).expect("there"), READABLE_FOLDER);
+        assert_eq!(mode(&bin).expect("there"), READABLE_FOLDER);
+        assert_eq!(
+            (mode(&bin.join("run")).expect("there"), mode(&bin.join("read")).expect("there")),
+            (0o755, 0o644)
+        );
     }
 
     #[test]

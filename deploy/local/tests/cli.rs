@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,12 +86,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let output = self.run(&["down"]);
-        let said = text(&output);
-        // The data folder is named where there was something to stop.
-        if let Some((_, folder)) = said.trim().rsplit_once("the data stays in ") {
-            fs::remove_dir_all(PathBuf::from(folder)).ok();
-        }
+        self.run(&["down"]);
+        fs::remove_dir_all(stack::folders::data_folder_of(self.folder.path()).expect("a folder")).ok();
     }
 }
 
