@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod command;
 pub mod compare;
+pub mod conformance;
 pub mod draw;
 pub mod engine;
 pub mod environment;

@@ -1,0 +1,85 @@
+//! `loadtest verify-ledger`: the invariants of a whole database, as its owner sees it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use comfy_table::Table;
+use sqlx::{Connection, PgConnection, Row};
+
+use super::world::World;
+
+/// Options of `loadtest verify-ledger`.
+#[derive(Debug, Args)]
+pub struct VerifyLedger {
+    /// The owner's URL of the database. Default: both databases of the running stack.
+    #[arg(long)]
+    database_url: Option<String>,
+    /// The file that describes the running stack.
+    #[arg(long, default_value = ".stack/stack.json")]
+    stack: PathBuf,
+}
+
+impl VerifyLedger {
+    /// True where every invariant holds.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let databases = match self.database_url {
+            Some(url) => vec![("given".to_owned(), url)],
+            None => World::running(&self.stack)?.databases,
+        };
+        verify(&databases).await
+    }
+}
+
+/// One invariant of one database.
+#[derive(Debug)]
+pub struct Invariant {
+    /// What must hold.
+    pub name: String,
+    /// Rows looked at.
+    pub looked_at: i64,
+    /// Rows that break it.
+    pub violations: i64,
+    /// One of them.
+    pub example: Option<String>,
+}
+
+/// Asks Postgres; not as the service's role, which can't read everything.
+pub async fn invariants(url: &str) -> anyhow::Result<Vec<Invariant>> {
+    let mut connection = PgConnection::connect(url).await.context("connecting as the owner")?;
+    let query = sqlx::query(include_str!("../../../db/queries/check_invariants.sql"));
+    let rows = query.fetch_all(&mut connection).await.context("check_invariants")?;
+    connection.close().await.ok();
+    rows.iter()
+        .map(|row| {
+            Ok(Invariant {
+                name: row.try_get(0)?,
+                looked_at: row.try_get(1)?,
+                violations: row.try_get(2)?,
+                example: row.try_get(3)?,
+            })
+        })
+        .collect()
+}
+
+/// Prints a table a database; true where all hold. An empty answer is an error, not a proof.
+pub async fn verify(databases: &[(String, String)]) -> anyhow::Result<bool> {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
+    table.set_header(["database", "invariant", "rows", "violations", "example"]);
+    let mut holds = true;
+    for (name, url) in databases {
+        let found = invariants(url).await.with_context(|| format!("database {name}"))?;
+        if found.is_empty() {
+            bail!("check_invariants said nothing about database {name}");
+        }
+        for invariant in found {
+            holds &= invariant.violations == 0;
+            let example = invariant.example.unwrap_or_default();
+            let (looked, broken) = (invariant.looked_at.to_string(), invariant.violations.to_string());
+            table.add_row([name.as_str(), &invariant.name, &looked, &broken, &example]);
+        }
+    }
+    println!("{table}");
+    Ok(holds)
+}

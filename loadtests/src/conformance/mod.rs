@@ -1,0 +1,115 @@
+//! The judge of behaviour: cases written against the contract, run on both twins over every door, the replies compared
+//! with the case and with each other; and what takes many clients or a kill to see. Here lives what drives and compares;
+//! what is expected stands in `loadtests/conformance/*.toml` and `proto/`, never here.
+
+pub mod agree;
+pub mod case;
+pub mod check;
+pub mod contract;
+pub mod crowd;
+pub mod kill;
+pub mod ledger;
+pub mod message;
+pub mod node;
+pub mod normal;
+pub mod races;
+pub mod reply;
+pub mod report;
+pub mod route;
+pub mod run;
+pub mod session;
+pub mod shape;
+pub mod vars;
+pub mod wire;
+pub mod world;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::bail;
+use clap::Args;
+
+use contract::Contract;
+use session::Bench;
+use wire::Wire;
+use world::World;
+
+/// Runs what ends in yes or no on a runtime of its own: exit code 0 or 1; an error is 2 in `main`.
+pub fn conclude(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(if runtime.block_on(work)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Options of `loadtest conformance`.
+#[derive(Debug, Args)]
+pub struct Conformance {
+    /// Only cases whose area or sentence contains this.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Cases at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+    /// Lists the cases and runs none.
+    #[arg(long)]
+    list: bool,
+    /// Judges the stack of this file instead of starting one; the cases that need both twins on one database are left out.
+    #[arg(long)]
+    stack: Option<PathBuf>,
+    /// Where the cases are.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"))]
+    cases: PathBuf,
+    /// Seed of the runs whose steps go to a twin and door at random. Default: from the clock.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl Conformance {
+    /// True where both twins keep the contract.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let cases = select(&self.cases, self.filter.as_deref())?;
+        if self.list {
+            for case in &cases {
+                println!("{}: {}", case.area, case.name);
+            }
+            println!("{} cases", cases.len());
+            return Ok(true);
+        }
+        let begin = Instant::now();
+        let world = match &self.stack {
+            Some(path) => World::running(path)?,
+            None => World::start().await?,
+        };
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seed = self.seed.unwrap_or(clock);
+        let cross = if world.shared.is_some() { "" } else { "; without the cases on one database" };
+        eprintln!("conformance: {} cases, {} at once, seed {seed}{cross}", cases.len(), self.jobs);
+        let bench = Bench {
+            contract: Contract::load()?,
+            wire: Wire::default(),
+            admin_token: world.admin_token.clone(),
+        };
+        let plan = run::Plan {
+            separate: &world.separate,
+            shared: world.shared.as_ref(),
+            jobs: self.jobs.into(),
+            seed,
+        };
+        let outcome = run::run(&bench, &cases, &plan).await;
+        let whole = ledger::verify(&world.databases).await?;
+        report::print(&outcome, begin.elapsed());
+        Ok(whole && outcome.findings.is_empty())
+    }
+}
+
+fn select(folder: &Path, filter: Option<&str>) -> anyhow::Result<Vec<case::Case>> {
+    let mut cases = case::load(folder)?;
+    if let Some(filter) = filter {
+        cases.retain(|case| case.area.contains(filter) || case.name.contains(filter));
+    }
+    if cases.is_empty() {
+        bail!("no case matches");
+    }
+    Ok(cases)
+}

@@ -1,0 +1,206 @@
+//! `loadtest races`: many clients with one key at the same moment, over both doors and both twins of one database. One
+//! effect each, and every reply that isn't IDEMPOTENCY_IN_PROGRESS is the same.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use futures::future::join_all;
+use stack::instance::{Instance, Twin};
+use stack::test_postgres;
+
+use super::case::{Door, Step};
+use super::crowd::{Crowd, EFFECTS, capture, count, pay, tokenise};
+use super::ledger;
+use super::reply::Reply;
+use super::route::{Site, Target};
+use super::vars::unique;
+use super::world::{Ground, target};
+
+/// Options of `loadtest races`.
+#[derive(Debug, Args)]
+pub struct Races {
+    /// Races; tokenise, pay and capture take turns.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rounds: u32,
+    /// Clients at once.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=512))]
+    clients: u16,
+}
+
+/// What one race did.
+#[derive(Debug, Default)]
+struct Tally {
+    replies: BTreeMap<&'static str, u64>,
+    faults: Vec<String>,
+}
+
+/// What is raced for, and the rows that one effect leaves, in the order of `EFFECTS`.
+struct Heat {
+    name: &'static str,
+    step: Step,
+    wanted: [i64; EFFECTS.len()],
+}
+
+impl Races {
+    /// True where every race had one effect.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let (ground, _acquirer) = Ground::start(&[("ACQUIRER_LATENCY", "fixed:5ms")]).await?;
+        let database = test_postgres::migrated_database().await?;
+        let rust = ground.twin(Twin::Rust, &database, "rust.log", &[]).await?;
+        let go = ground.twin(Twin::Go, &database, "go.log", &[]).await?;
+        let sites = sites(&rust, &go);
+        let crowd = Crowd::new(&ground, &sites[0].target).await?;
+        let (begin, mut all) = (Instant::now(), Tally::default());
+        eprintln!(
+            "races: {} rounds of {} clients with one key, two twins, both doors",
+            self.rounds, self.clients
+        );
+        for round in 0..self.rounds {
+            let heat =
+                heat(&crowd, &sites[0], round).await.with_context(|| format!("preparing round {round}"))?;
+            let tally = race(&crowd, &sites, &heat, self.clients, &database.owner_url).await?;
+            all.faults.extend(
+                tally.faults.into_iter().map(|fault| format!("round {round}, {}: {fault}", heat.name)),
+            );
+            for (kind, count) in tally.replies {
+                *all.replies.entry(kind).or_default() += count;
+            }
+        }
+        let whole = ledger::verify(&[("shared".into(), database.owner_url)]).await?;
+        for fault in all.faults.iter().take(40) {
+            println!("FAILED {fault}");
+        }
+        let replies: Vec<_> = all.replies.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let (rounds, clients, took) = (self.rounds, self.clients, begin.elapsed().as_secs_f64());
+        println!(
+            "{rounds} races of {clients} clients in {took:.1} s: {}; {} faults",
+            replies.join(", "),
+            all.faults.len()
+        );
+        Ok(whole && all.faults.is_empty())
+    }
+}
+
+fn sites(rust: &Instance, go: &Instance) -> Vec<Site> {
+    let place = |target: &Target, door| Site { target: target.clone(), door };
+    let (rust, go) = (target(Twin::Rust, rust), target(Twin::Go, go));
+    [Door::Http, Door::Grpc, Door::Http2]
+        .into_iter()
+        .flat_map(|door| [place(&rust, door), place(&go, door)])
+        .collect()
+}
+
+/// Everything that the race itself doesn't make is made before it.
+async fn heat(crowd: &Crowd, site: &Site, round: u32) -> anyhow::Result<Heat> {
+    let (key, reference) = (unique(), unique());
+    if round.is_multiple_of(3) {
+        let step = tokenise(&key, "4242424242424242");
+        return Ok(Heat { name: "CreatePaymentToken", step, wanted: [1, 0, 0, 1, 1, 0, 0] });
+    }
+    let token = crowd.make(site, &tokenise(&unique(), "4242424242424242")).await?;
+    if round % 3 == 1 {
+        let step = pay(&key, &token, "automatic", &reference, 1000);
+        return Ok(Heat { name: "CreatePayment", step, wanted: [0, 1, 1, 1, 1, 3, 3] });
+    }
+    let payment = crowd.make(site, &pay(&unique(), &token, "manual", &reference, 1000)).await?;
+    Ok(Heat { name: "CapturePayment", step: capture(&key, &payment, 400), wanted: [0, 0, 1, 1, 1, 1, 3] })
+}
+
+async fn race(crowd: &Crowd, sites: &[Site], heat: &Heat, clients: u16, url: &str) -> anyhow::Result<Tally> {
+    let before = count(url).await?;
+    let asked = (0..usize::from(clients)).map(|client| crowd.ask(&sites[client % sites.len()], &heat.step));
+    let replies: Vec<Reply> = join_all(asked).await.into_iter().collect::<Result<_, _>>()?;
+    let mut tally = judge(&replies);
+    // Once it is over every site gives the one reply.
+    for site in sites {
+        let reply = crowd.ask(site, &heat.step).await?;
+        if !reply.replayed() || reply.is_error() {
+            tally.faults.push(format!("not replayed afterwards: {}", reply.summary()));
+        }
+        compare(replies.iter().find(|first| !first.is_error()), &reply, &mut tally.faults);
+    }
+    let after = count(url).await?;
+    for ((table, wanted), (before, after)) in EFFECTS.iter().zip(heat.wanted).zip(before.iter().zip(after)) {
+        if after - before != wanted {
+            tally.faults.push(format!("{} rows in {table}, not {wanted}", after - before));
+        }
+    }
+    Ok(tally)
+}
+
+fn judge(replies: &[Reply]) -> Tally {
+    let mut tally = Tally::default();
+    let winner = replies.iter().find(|reply| !reply.is_error());
+    for reply in replies {
+        let kind = match reply.reason() {
+            None if !reply.is_error() && reply.replayed() => "replays",
+            None if !reply.is_error() => "first replies",
+            Some("IDEMPOTENCY_IN_PROGRESS") => "in progress",
+            _ => "unexpected",
+        };
+        *tally.replies.entry(kind).or_default() += 1;
+        if kind == "unexpected" {
+            tally.faults.push(format!("{}: {}", reply.door.name(), reply.summary()));
+        }
+        if !reply.is_error() {
+            compare(winner, reply, &mut tally.faults);
+        }
+    }
+    let firsts = tally.replies.get("first replies").copied().unwrap_or_default();
+    if firsts != 1 {
+        tally.faults.push(format!("{firsts} first replies"));
+    }
+    tally
+}
+
+/// Over HTTP byte for byte, over gRPC by value.
+fn compare(winner: Option<&Reply>, reply: &Reply, faults: &mut Vec<String>) {
+    let Some(winner) = winner else { return };
+    let both_http = winner.door.is_http() && reply.door.is_http();
+    let same = if both_http { winner.text == reply.text } else { winner.body == reply.body };
+    if !same {
+        faults.push(format!("two bodies: {} and {}", winner.text, reply.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::Node;
+    use super::*;
+
+    fn reply(door: Door, status: u16, text: &str, replayed: bool) -> Reply {
+        let mut headers = http::HeaderMap::new();
+        if replayed {
+            headers.insert("idempotency-replayed", http::HeaderValue::from_static("true"));
+        }
+        let (body, text) = (Node::parse(text.as_bytes()).ok(), text.to_owned());
+        Reply { door, status, code: None, headers, text, body, payment_id: None, faults: Vec::new() }
+    }
+
+    #[test]
+    fn one_first_reply_and_equal_replays_are_right() {
+        let busy = r#"{"reason":"IDEMPOTENCY_IN_PROGRESS"}"#;
+        let tally = judge(&[
+            reply(Door::Http, 201, "{}", false),
+            reply(Door::Http, 201, "{}", true),
+            reply(Door::Http, 409, busy, false),
+        ]);
+        assert!(tally.faults.is_empty(), "{:?}", tally.faults);
+    }
+
+    #[test]
+    fn two_first_replies_other_bytes_and_other_errors_are_faults() {
+        let other = r#"{"reason":"PAYMENT_BUSY"}"#;
+        let tally = judge(&[
+            reply(Door::Http, 201, "{}", false),
+            reply(Door::Http, 201, "{ }", false),
+            reply(Door::Http, 409, other, false),
+        ]);
+        let faults = tally.faults.join("; ");
+        for wanted in ["two bodies", "2 first replies", "PAYMENT_BUSY"] {
+            assert!(faults.contains(wanted), "{faults}");
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! One run of one case: a fresh merchant, the steps in order, each sent to the twin and door that the route says.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use http::Method;
+use prost::Message;
+use prost_reflect::MessageDescriptor;
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use super::case::{Case, Door, Many, Other, Step, Values};
+use super::check::check;
+use super::contract::{Caller, Contract, Key, Operation};
+use super::message;
+use super::reply::{Reply, from_grpc, from_http};
+use super::route::{Route, Site, Target};
+use super::shape;
+use super::vars::{builtin, fill, fill_text, unique};
+use super::wire::{Outgoing, Wire};
+
+/// Twice what the contract allows for settling an unknown outcome.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+const SETTLE_POLL: Duration = Duration::from_millis(50);
+
+/// What every run needs.
+#[derive(Debug)]
+pub struct Bench {
+    /// The contract.
+    pub contract: Contract,
+    /// The clients.
+    pub wire: Wire,
+    /// The credential of the admin operations.
+    pub admin_token: String,
+}
+
+/// A step that was run.
+#[derive(Debug)]
+pub struct StepRun {
+    /// The operation, or the raw request.
+    pub operation: String,
+    /// Where it went.
+    pub target: String,
+    /// The door that it took.
+    pub door: Door,
+    /// What was sent, for people.
+    pub request: String,
+    /// What came back.
+    pub reply: Reply,
+    /// How long it took.
+    pub took: Duration,
+    /// Everything that is wrong.
+    pub faults: Vec<String>,
+    /// Whether it may differ from the other twin's.
+    pub loose: bool,
+}
+
+/// A request that is ready to go, with what its reply means.
+pub struct Prepared<'a> {
+    outgoing: Outgoing,
+    operation: Option<&'a Operation>,
+    output: Option<MessageDescriptor>,
+    streaming: bool,
+    versioned: bool,
+}
+
+impl Bench {
+    /// Runs all steps. An error is one of the runner or the network, not of a reply.
+    pub async fn run(&self, case: &Case, route: &mut Route) -> anyhow::Result<Vec<StepRun>> {
+        let mut values = self.set_up(case, &route.first().target).await.context("set-up")?;
+        let mut runs: Vec<StepRun> = Vec::new();
+        for (index, step) in case.steps.iter().enumerate() {
+            let site = route.site(step.on == Some(Other::Other), step.door == Some(Other::Other));
+            let label = || format!("step {} ({})", index + 1, step.name.as_deref().unwrap_or("unnamed"));
+            let run = self.step(case, &runs, step, &site, &mut values).await.with_context(label)?;
+            runs.push(run);
+        }
+        Ok(runs)
+    }
+
+    /// A merchant and a key of its own, and the same again for a stranger where the case speaks of one.
+    async fn set_up(&self, case: &Case, target: &Target) -> anyhow::Result<Values> {
+        let mut values = builtin(OffsetDateTime::now_utc());
+        for (name, value) in &case.vars {
+            let value = fill(value, &values)?;
+            values.insert(name.clone(), value);
+        }
+        values.insert("admin_token".into(), self.admin_token.clone().into());
+        let (id, secret) = self.merchant(target, &case.merchant).await?;
+        values.insert("merchant".into(), id.into());
+        values.insert("merchant_key".into(), secret.into());
+        if format!("{:?}", case.steps).contains("other") {
+            let (id, secret) = self.merchant(target, &Map::new()).await?;
+            values.insert("other_merchant".into(), id.into());
+            values.insert("other_key".into(), secret.into());
+        }
+        Ok(values)
+    }
+
+    /// Makes a merchant and its API key over HTTP: `(id, secret)`.
+    pub async fn merchant(
+        &self,
+        target: &Target,
+        members: &Map<String, Value>,
+    ) -> anyhow::Result<(String, String)> {
+        let mut body = json!({"name": "Conformance"});
+        if let Value::Object(body) = &mut body {
+            body.extend(members.clone());
+        }
+        let id = self.admin_post(target, "/v1/merchants", &body, "id").await?;
+        let secret =
+            self.admin_post(target, &format!("/v1/merchants/{id}/api_keys"), &json!({}), "secret").await?;
+        Ok((id, secret))
+    }
+
+    async fn admin_post(
+        &self,
+        target: &Target,
+        path: &str,
+        body: &Value,
+        member: &str,
+    ) -> anyhow::Result<String> {
+        let headers = vec![
+            ("authorization".into(), format!("Bearer {}", self.admin_token).into_bytes()),
+            ("content-type".into(), b"application/json".to_vec()),
+        ];
+        let uri = format!("{}{path}", target.http);
+        let outgoing =
+            Outgoing { method: Method::POST, uri, headers, body: body.to_string().into(), chunked: false };
+        let reply = from_http(Door::Http, self.wire.http(&outgoing, false).await?);
+        let found = reply.body.as_ref().and_then(|body| body.get(member)?.text().map(str::to_owned));
+        found.ok_or_else(|| anyhow!("POST {path} on {}: {}", target.name, reply.summary()))
+    }
+
+    async fn step(
+        &self,
+        case: &Case,
+        earlier: &[StepRun],
+        step: &Step,
+        site: &Site,
+        values: &mut Values,
+    ) -> anyhow::Result<StepRun> {
+        let prepared = self.prepare(step, site, values)?;
+        let begin = Instant::now();
+        let mut reply = self.send(site, &prepared).await?;
+        while step.settle && waits(&reply) && begin.elapsed() < SETTLE_LIMIT {
+            tokio::time::sleep(SETTLE_POLL).await;
+            reply = self.send(site, &prepared).await?;
+        }
+        let same = match &step.expect.same_as {
+            Some(name) => Some(find(case, earlier, name)?),
+            None => None,
+        };
+        let mut faults = check(&self.contract, &step.expect, prepared.operation, values, &reply, same);
+        if !step.expect.loose {
+            faults.extend(shape::faults(
+                &self.contract,
+                &reply,
+                prepared.output.as_ref(),
+                prepared.versioned,
+            ));
+        }
+        save(step, &reply, values)?;
+        Ok(StepRun {
+            operation: prepared
+                .operation
+                .map_or_else(|| "raw request".into(), |operation| operation.name().into()),
+            target: site.target.name.clone(),
+            door: site.door,
+            request: describe(&prepared.outgoing),
+            reply,
+            took: begin.elapsed(),
+            faults,
+            loose: step.expect.loose,
+        })
+    }
+
+    /// Sends what was prepared.
+    pub async fn send(&self, site: &Site, prepared: &Prepared<'_>) -> anyhow::Result<Reply> {
+        if site.door.is_http() {
+            let incomings = self.wire.http(&prepared.outgoing, site.door == Door::Http2).await?;
+            return Ok(from_http(site.door, incomings));
+        }
+        let incomings = self.wire.grpc(&prepared.outgoing, prepared.streaming).await?;
+        let success = prepared.operation.map_or(200, |operation| operation.status);
+        Ok(from_grpc(&self.contract, incomings, prepared.output.as_ref(), success))
+    }
+
+    /// Turns a step into a request to a twin's door.
+    pub fn prepare(&self, step: &Step, site: &Site, values: &Values) -> anyhow::Result<Prepared<'_>> {
+        let operation = step.call.as_deref().map(|name| self.contract.operation(name)).transpose()?;
+        let headers = self.headers(step, operation, site.door, values)?;
+        if site.door.is_http() {
+            return http_request(&self.contract, step, operation, site, values, headers);
+        }
+        let rpc = step.grpc.as_deref().or(operation.map(|operation| operation.rpc.as_str()));
+        let rpc = rpc.ok_or_else(|| anyhow!("neither call nor grpc"))?;
+        let method = self.contract.method(rpc).ok();
+        let body = match &method {
+            Some(method) => message::from_json(&method.input(), &grpc_body(step, values)?)
+                .map_err(|error| anyhow!(error))?
+                .encode_to_vec(),
+            None => Vec::new(),
+        };
+        let uri = format!("http://{}/{rpc}", site.target.grpc);
+        Ok(Prepared {
+            outgoing: Outgoing { method: Method::POST, uri, headers, body: body.into(), chunked: false },
+            operation,
+            output: method.as_ref().map(prost_reflect::MethodDescriptor::output),
+            streaming: method.is_some_and(|method| method.is_server_streaming()),
+            versioned: true,
+        })
+    }
+
+    fn headers(
+        &self,
+        step: &Step,
+        operation: Option<&Operation>,
+        door: Door,
+        values: &Values,
+    ) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut add = |name: &str, value: &str| -> anyhow::Result<()> {
+            headers.push((name.into(), fill_text(value, values)?.into_bytes()));
+            Ok(())
+        };
+        if door == Door::Grpc {
+            add("content-type", "application/grpc")?;
+            add("te", "trailers")?;
+        } else {
+            let posts =
+                step.http.as_ref().map(|raw| raw.method.as_str()).or(operation.map(|o| o.method.as_str()))
+                    == Some("POST");
+            let usual = Many::Several(if posts { vec!["application/json".into()] } else { Vec::new() });
+            for value in step.content_type.as_ref().unwrap_or(&usual).values() {
+                add("content-type", value)?;
+            }
+        }
+        let usual = match operation.map(|operation| operation.caller) {
+            Some(Caller::Admin) => "admin",
+            Some(Caller::Merchant) => "merchant",
+            None => "none",
+        };
+        for value in step.auth.as_ref().unwrap_or(&Many::One(usual.into())).values() {
+            match value.as_str() {
+                "none" => {}
+                "admin" => add("authorization", "Bearer ${admin_token}")?,
+                "merchant" => add("authorization", "Bearer ${merchant_key}")?,
+                "other" => add("authorization", "Bearer ${other_key}")?,
+                raw => add("authorization", raw)?,
+            }
+        }
+        let fresh = operation.is_some_and(|operation| operation.key == Key::Required).then(unique);
+        let usual = Many::Several(fresh.into_iter().collect());
+        for value in step.key.as_ref().unwrap_or(&usual).values() {
+            add("idempotency-key", value)?;
+        }
+        if let Some(limit) = step.timeout_ms {
+            if door == Door::Grpc {
+                add("grpc-timeout", &format!("{limit}m"))?;
+            } else {
+                add("request-timeout-ms", &limit.to_string())?;
+            }
+        }
+        for (name, value) in &step.headers {
+            add(name, value)?;
+        }
+        Ok(headers)
+    }
+}
+
+/// Keeps members of a reply for later steps; `@payment_id` is the payment that a gRPC error names.
+fn save(step: &Step, reply: &Reply, values: &mut Values) -> anyhow::Result<()> {
+    for (name, member) in &step.save {
+        let named = || reply.payment_id.clone().filter(|_| member == "@payment_id").map(Value::String);
+        let found =
+            reply.body.as_ref().and_then(|body| body.at(member)).map(super::node::Node::value).or_else(named);
+        let found = found.ok_or_else(|| anyhow!("no {member} to save as {name} in {}", reply.summary()))?;
+        values.insert(name.clone(), found);
+    }
+    Ok(())
+}
+
+fn waits(reply: &Reply) -> bool {
+    matches!(reply.reason(), Some("IDEMPOTENCY_IN_PROGRESS" | "PAYMENT_BUSY"))
+}
+
+fn find<'a>(case: &Case, earlier: &'a [StepRun], name: &str) -> anyhow::Result<&'a Reply> {
+    let place = case.steps.iter().position(|step| step.name.as_deref() == Some(name));
+    let run = place
+        .and_then(|place| earlier.get(place))
+        .ok_or_else(|| anyhow!("no earlier step is named {name}"))?;
+    Ok(&run.reply)
+}
+
+fn grpc_body(step: &Step, values: &Values) -> anyhow::Result<Value> {
+    let mut body = fill(step.body.as_ref().unwrap_or(&json!({})), values)?;
+    if let Value::Object(members) = &mut body {
+        for (name, value) in &step.path {
+            members.insert(name.clone(), fill_text(value, values)?.into());
+        }
+    }
+    Ok(body)
+}
+
+fn http_request<'a>(
+    contract: &Contract,
+    step: &Step,
+    operation: Option<&'a Operation>,
+    site: &Site,
+    values: &Values,
+    headers: Vec<(String, Vec<u8>)>,
+) -> anyhow::Result<Prepared<'a>> {
+    let (method, mut path) = match (&step.http, operation) {
+        (Some(raw), _) => (raw.method.as_str(), fill_text(&raw.path, values)?),
+        (None, Some(operation)) => (operation.method.as_str(), operation.path.clone()),
+        (None, None) => anyhow::bail!("neither call nor http"),
+    };
+    for (name, value) in &step.path {
+        path = path.replace(&format!("{{{name}}}"), &fill_text(value, values)?);
+    }
+    if let Some(query) = &step.query {
+        path = format!("{path}?{}", fill_text(query, values)?);
+    }
+    let body: Bytes = match (&step.body, &step.text, &step.hex) {
+        (Some(value), _, _) => fill(value, values)?.to_string().into(),
+        (_, Some(text), _) => fill_text(text, values)?.into(),
+        (_, _, Some(digits)) => hex::decode(digits.replace(' ', "")).context("hex")?.into(),
+        (None, None, None) => Bytes::new(),
+    };
+    let versioned = path.starts_with("/v1");
+    Ok(Prepared {
+        outgoing: Outgoing {
+            method: method.parse()?,
+            uri: format!("{}{path}", site.target.http),
+            headers,
+            body,
+            chunked: step.chunked,
+        },
+        operation,
+        output: operation
+            .and_then(|operation| contract.method(&operation.rpc).ok())
+            .map(|method| method.output()),
+        streaming: false,
+        versioned,
+    })
+}
+
+/// A request in a few lines, long values cut.
+fn describe(outgoing: &Outgoing) -> String {
+    let headers: Vec<_> = outgoing
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", cut(&String::from_utf8_lossy(value))))
+        .collect();
+    let body = match std::str::from_utf8(&outgoing.body) {
+        Ok(text) if !outgoing.headers.iter().any(|(name, _)| name == "te") => cut(text),
+        _ => format!("{} bytes: {}", outgoing.body.len(), cut(&hex::encode(&outgoing.body))),
+    };
+    format!("{} {} [{}] {body}", outgoing.method, cut(&outgoing.uri), headers.join(", "))
+}
+
+fn cut(text: &str) -> String {
+    const SHOWN: usize = 600;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
+    }
+}

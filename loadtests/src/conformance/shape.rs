@@ -1,0 +1,260 @@
+//! What every reply must look like, whatever its case says: members in declared order, ids with their prefix, times with
+//! six digits, the texts of `proto/errors.toml`, and the headers that the contract gives to all.
+
+use std::sync::LazyLock;
+
+use prost_reflect::MessageDescriptor;
+use regex::Regex;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::contract::Contract;
+use super::node::Node;
+use super::reply::Reply;
+
+/// Headers that must be the same on both twins.
+pub const COMPARED: [&str; 6] =
+    ["content-type", "retry-after", "allow", "www-authenticate", "idempotency-replayed", "cache-control"];
+/// The members of a problem, in order.
+const PROBLEM: [&str; 10] = [
+    "type",
+    "title",
+    "status",
+    "detail",
+    "reason",
+    "violations",
+    "decline_reason",
+    "current_state",
+    "allowed_states",
+    "payment",
+];
+const PAYMENT: &str = "payments.v1.Payment";
+
+static ID: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("^[a-z]{2,3}_[0-7][0-9a-hjkmnp-tv-z]{25}$").ok());
+static TIME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$").ok());
+static SECRET: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("^tp_live_[0-9a-z]{26}_[0-9a-f]{64}$").ok());
+
+fn is(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
+}
+
+/// Everything that is wrong with the form of a reply. `output` is the message of success.
+pub fn faults(
+    contract: &Contract,
+    reply: &Reply,
+    output: Option<&MessageDescriptor>,
+    versioned: bool,
+) -> Vec<String> {
+    let mut faults = reply.faults.clone();
+    if !reply.header("request-id").is_some_and(|id| id.starts_with("req_") && is(&ID, &id)) {
+        faults.push(format!("request-id is {:?}", reply.header("request-id")));
+    }
+    if reply.header("idempotency-replayed").is_some_and(|value| value != "true") {
+        faults.push("idempotency-replayed is neither true nor absent".into());
+    }
+    if reply.door.is_http() {
+        http_headers(contract, reply, versioned, &mut faults);
+    }
+    match (&reply.body, output) {
+        (Some(body), _) if reply.is_error() => problem(contract, reply, body, &mut faults),
+        (Some(body), Some(output)) => object(output, body, "", &mut faults),
+        _ => {}
+    }
+    faults
+}
+
+fn http_headers(contract: &Contract, reply: &Reply, versioned: bool, faults: &mut Vec<String>) {
+    let mut want = |name: &str, wanted: Option<String>| {
+        let found = reply.header(name);
+        if found != wanted {
+            faults.push(format!("{name} is {found:?}, not {wanted:?}"));
+        }
+    };
+    if versioned {
+        want("cache-control", Some("no-store".into()));
+    }
+    let kind = if reply.is_error() { "application/problem+json" } else { "application/json" };
+    want("content-type", Some(kind.into()));
+    let row = reply.reason().and_then(|reason| contract.errors.row(reason));
+    want("retry-after", row.and_then(|row| row.retry_after).map(|seconds| seconds.to_string()));
+    want("www-authenticate", (reply.status == 401).then(|| "Bearer".into()));
+    if reply.headers.contains_key("allow") != (reply.status == 405) {
+        faults.push(format!("allow is {:?} with status {}", reply.header("allow"), reply.status));
+    }
+}
+
+fn problem(contract: &Contract, reply: &Reply, body: &Node, faults: &mut Vec<String>) {
+    let Some(reason) = reply.reason() else {
+        if reply.door.is_http() {
+            faults.push("an error without a reason".into());
+        }
+        return;
+    };
+    let Some(row) = contract.errors.row(reason) else {
+        faults.push(format!("the reason {reason} isn't in proto/errors.toml"));
+        return;
+    };
+    let mut want = |name: &str, wanted: &str| {
+        let found = body.get(name).map(|node| node.text().map_or_else(|| node.to_string(), str::to_owned));
+        if found.as_deref() != Some(wanted) {
+            faults.push(format!("{name} is {found:?}, not {wanted:?}"));
+        }
+    };
+    want("type", &contract.errors.type_uri(reason));
+    want("title", &row.title);
+    want("status", &row.status.to_string());
+    want("detail", &row.detail);
+    if reply.status != row.status {
+        faults.push(format!("{reason} comes with status {}, not {}", reply.status, row.status));
+    }
+    ordered(&body.names(), &PROBLEM, "", faults);
+    let has = |name: &str| body.get(name).is_some();
+    let mut belongs = |name: &str, wanted: bool| {
+        if has(name) != wanted {
+            faults.push(format!("{reason} {} {name}", if wanted { "lacks" } else { "has" }));
+        }
+    };
+    belongs("violations", reason == "VALIDATION_FAILED");
+    belongs("decline_reason", reason == "CARD_DECLINED");
+    belongs("current_state", reason == "PAYMENT_STATE_INVALID");
+    belongs("allowed_states", reason == "PAYMENT_STATE_INVALID");
+    belongs("payment", row.status == 402 && reply.door.is_http());
+    if let (Some(payment), Some(output)) = (body.get("payment"), contract.pool.get_message_by_name(PAYMENT)) {
+        object(&output, payment, "payment.", faults);
+    }
+}
+
+/// An object against its message: no unknown member, none out of order, ids and times well-formed.
+fn object(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<String>) {
+    let fields: Vec<_> = output.fields().collect();
+    let declared: Vec<_> = fields.iter().map(|field| field.name()).collect();
+    ordered(&body.names(), &declared, path, faults);
+    for field in &fields {
+        let Some(node) = body.get(field.name()) else {
+            let optional = field.supports_presence() || field.is_map() || field.kind().as_enum().is_some();
+            if !optional {
+                faults.push(format!("{path}{} is missing", field.name()));
+            }
+            continue;
+        };
+        let name = format!("{path}{}", field.name());
+        match (field.kind().as_message(), node) {
+            (_, Node::Null) => faults.push(format!("{name} is null")),
+            (Some(inner), Node::Text(text)) if inner.name() == "Timestamp" && !is(&TIME, text) => {
+                faults.push(format!("{name} is {text:?}, not a time with six digits"));
+            }
+            (Some(_), Node::Object(_)) if field.is_map() => sorted(&name, node, faults),
+            (Some(inner), Node::Object(_)) => object(inner, node, &format!("{name}."), faults),
+            _ => {}
+        }
+    }
+    ids(output, body, path, faults);
+    if output.full_name() == PAYMENT {
+        times(body, path, faults);
+    }
+}
+
+fn ordered(found: &[&str], declared: &[&str], path: &str, faults: &mut Vec<String>) {
+    let places: Vec<_> = found.iter().map(|name| declared.iter().position(|known| known == name)).collect();
+    for (name, place) in found.iter().zip(&places) {
+        if place.is_none() {
+            faults.push(format!("{path}{name} isn't a documented member"));
+        }
+    }
+    if !places.is_sorted() {
+        faults.push(format!("members of {path}* are out of order: {}", found.join(", ")));
+    }
+}
+
+fn sorted(name: &str, node: &Node, faults: &mut Vec<String>) {
+    if !node.names().iter().map(|name| name.as_bytes()).is_sorted() {
+        faults.push(format!("{name} isn't sorted by the bytes of its keys: {node}"));
+    }
+}
+
+fn ids(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<String>) {
+    let own = match output.name() {
+        "Merchant" => "mer_",
+        "ApiKey" => "key_",
+        "PaymentToken" => "ptk_",
+        "Payment" => "pay_",
+        _ => return,
+    };
+    for (member, prefix) in [("id", own), ("merchant_id", "mer_"), ("payment_token", "ptk_")] {
+        if let Some(text) = body.get(member).and_then(Node::text)
+            && !(text.starts_with(prefix) && is(&ID, text))
+        {
+            faults.push(format!("{path}{member} is {text:?}, not an id with {prefix}"));
+        }
+    }
+    if let Some(secret) = body.get("secret").and_then(Node::text)
+        && !is(&SECRET, secret)
+    {
+        faults.push(format!("{path}secret isn't tp_live_<id>_<64 hex digits>"));
+    }
+}
+
+/// A payment's times are in order, and an authorisation lapses seven days after it was asked for.
+fn times(body: &Node, path: &str, faults: &mut Vec<String>) {
+    let time = |name| OffsetDateTime::parse(body.get(name)?.text()?, &Rfc3339).ok();
+    let (Some(created), Some(updated)) = (time("created_at"), time("updated_at")) else {
+        return;
+    };
+    if updated < created {
+        faults.push(format!("{path}updated_at is before created_at"));
+    }
+    let state = body.get("state").and_then(Node::text).unwrap_or_default();
+    let lapses = ["authorized", "partially_captured"].contains(&state);
+    match time("expires_at") {
+        Some(expires) if expires - created != time::Duration::days(7) => {
+            faults.push(format!("{path}expires_at isn't seven days after created_at"));
+        }
+        Some(_) if !lapses && state != "processing" => {
+            faults.push(format!("{path}expires_at where nothing is left to capture"))
+        }
+        None if lapses => faults.push(format!("{path}expires_at is missing")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object_faults(message: &str, json: &str) -> Vec<String> {
+        let contract = Contract::load().unwrap();
+        let output = contract.pool.get_message_by_name(message).unwrap();
+        let mut faults = Vec::new();
+        object(&output, &Node::parse(json.as_bytes()).unwrap(), "", &mut faults);
+        faults
+    }
+
+    const TOKEN: &str = r#"{"id":"ptk_01h455vb4pex5vsknk084sn02q","card":{"brand":"visa","last4":"4242","exp_month":1,"exp_year":2030},"created_at":"2026-01-02T03:04:05.678901Z"}"#;
+
+    #[test]
+    fn a_well_formed_object_has_no_faults() {
+        assert_eq!(object_faults("payments.v1.PaymentToken", TOKEN), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_fault_of_an_object_is_named() {
+        for (from, to, wanted) in [
+            ("ptk_01h", "pay_01h", "not an id with ptk_"),
+            (".678901Z", ".678Z", "not a time with six digits"),
+            (
+                r#""brand":"visa","last4":"4242""#,
+                r#""last4":"4242","brand":"visa""#,
+                "members of card.* are out of order",
+            ),
+            (r#""last4":"4242","#, "", "card.last4 is missing"),
+            (r#""exp_month":1"#, r#""exp_month":null"#, "card.exp_month is null"),
+            (r#""card":"#, r#""number":"4","card":"#, "number isn't a documented member"),
+        ] {
+            let faults = object_faults("payments.v1.PaymentToken", &TOKEN.replace(from, to));
+            assert!(faults.iter().any(|fault| fault.contains(wanted)), "wanted {wanted:?}, got {faults:?}");
+        }
+    }
+}

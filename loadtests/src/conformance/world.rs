@@ -1,0 +1,137 @@
+//! What is under test: a running stack, or one started here and ended with us.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
+use stack::migrate::Database;
+use stack::{stack_json, test_postgres};
+
+use super::route::Target;
+
+/// Rounds of a fingerprint where nothing is said about them: a hash then takes microseconds.
+const ITERATIONS: u32 = 100;
+
+/// Twins, card network and databases.
+pub struct World {
+    /// The credential of the admin operations.
+    pub admin_token: String,
+    /// Each on a database of its own.
+    pub separate: [Target; 2],
+    /// Both on one database.
+    pub shared: Option<[Target; 2]>,
+    /// `host:port` of the card network.
+    pub acquirer: String,
+    /// Name and owner's URL of each database.
+    pub databases: Vec<(String, String)>,
+    /// What was started here.
+    pub instances: Vec<Instance>,
+}
+
+/// What a started world is made of, for who starts further twins.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// Admin token and pepper.
+    pub credentials: Credentials,
+    /// Gets the logs.
+    pub logs: PathBuf,
+    /// `host:port` of the card network.
+    pub acquirer: String,
+}
+
+impl Ground {
+    /// A card network and credentials.
+    pub async fn start(acquirer_env: &[(&str, &str)]) -> anyhow::Result<(Self, Instance)> {
+        let logs = stack::folders::stack_folder()?.join(format!("conformance-{}", std::process::id()));
+        std::fs::create_dir_all(&logs).with_context(|| format!("making {}", logs.display()))?;
+        let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
+        options.env = acquirer_env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let acquirer = Instance::acquirer(options).await?;
+        let ground = Self { credentials: Credentials::random(), logs, acquirer: acquirer.grpc() };
+        Ok((ground, acquirer))
+    }
+
+    /// Starts a twin on a database.
+    pub async fn twin(
+        &self,
+        twin: Twin,
+        database: &Database,
+        log: &str,
+        env: &[(&str, &str)],
+    ) -> anyhow::Result<Instance> {
+        let mut options = TwinOptions::new(
+            twin,
+            &database.service_url,
+            &self.acquirer,
+            &self.credentials,
+            &self.logs.join(log),
+        );
+        options.env.push(("TWINPAY_HASH_ITERATIONS".into(), ITERATIONS.to_string()));
+        // The cases are about answers, not about how fast a hash comes free.
+        options.env.push(("TWINPAY_HASH_WAIT_MS".into(), "5000".into()));
+        options.env.push(("TWINPAY_HASH_QUEUE".into(), "1000".into()));
+        options.env.push(("TWINPAY_DATABASE_WAIT_MS".into(), "5000".into()));
+        options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Ok(Instance::twin(options).await?)
+    }
+}
+
+/// Where a running twin is.
+pub fn target(twin: Twin, instance: &Instance) -> Target {
+    Target { name: twin.name().into(), http: instance.http(), grpc: instance.grpc() }
+}
+
+impl World {
+    /// The world of a `stack.json`.
+    pub fn running(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+        let stack: stack_json::Stack =
+            serde_json::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        let target = |name: &str, twin: &stack_json::Twin| Target {
+            name: name.into(),
+            http: twin.http.clone(),
+            grpc: twin.grpc.clone(),
+        };
+        let (rust, go) = (&stack.twins.rust, &stack.twins.go);
+        Ok(Self {
+            admin_token: stack.admin_token.clone(),
+            separate: [target("rust", rust), target("go", go)],
+            shared: None,
+            acquirer: stack.acquirer.grpc.clone(),
+            databases: vec![
+                ("rust".into(), rust.database_url.clone()),
+                ("go".into(), go.database_url.clone()),
+            ],
+            instances: Vec::new(),
+        })
+    }
+
+    /// Starts everything: a card network, each twin on its own database, and both once more on one database.
+    pub async fn start() -> anyhow::Result<Self> {
+        let (ground, acquirer) = Ground::start(&[("ACQUIRER_LATENCY", "fixed:1ms")]).await?;
+        let (rust, rust_url) = separate(&ground, Twin::Rust).await?;
+        let (go, go_url) = separate(&ground, Twin::Go).await?;
+        let database = test_postgres::migrated_database().await?;
+        let rust_too = ground.twin(Twin::Rust, &database, "rust-shared.log", &[]).await?;
+        let go_too = ground.twin(Twin::Go, &database, "go-shared.log", &[]).await?;
+        Ok(Self {
+            admin_token: ground.credentials.admin_token.clone(),
+            separate: [target(Twin::Rust, &rust), target(Twin::Go, &go)],
+            shared: Some([target(Twin::Rust, &rust_too), target(Twin::Go, &go_too)]),
+            acquirer: ground.acquirer.clone(),
+            databases: vec![
+                ("rust".into(), rust_url),
+                ("go".into(), go_url),
+                ("shared".into(), database.owner_url),
+            ],
+            instances: vec![acquirer, rust, go, rust_too, go_too],
+        })
+    }
+}
+
+async fn separate(ground: &Ground, twin: Twin) -> anyhow::Result<(Instance, String)> {
+    let database = test_postgres::migrated_database().await?;
+    let instance = ground.twin(twin, &database, &format!("{}.log", twin.name()), &[]).await?;
+    Ok((instance, database.owner_url))
+}
