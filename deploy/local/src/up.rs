@@ -1,6 +1,7 @@
 //! `stack up`: starts what isn't running, in order, and says where it is. What was started is stopped again if something
 //! fails or the start is interrupted.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,7 @@ pub async fn up() -> Result<()> {
             status::print_addresses(&folder)
         }
         Err(error) => {
+            println!();
             start.undo().await;
             Err(error)
         }
@@ -150,8 +152,8 @@ impl Start {
             cpus: Vec::new(),
             log: Some(log.clone()),
         };
-        let begun = Instant::now();
-        let server = Postgres::start_saying(options, |text| println!("{text}")).await?;
+        let begun = begin("postgres");
+        let server = Postgres::start_saying(options, |text| print_now(&format!("{text}: "))).await?;
         let url = server.url("postgres");
         let port = self.ports.postgres;
         let identity = server.identity();
@@ -175,7 +177,7 @@ impl Start {
         let env = settings::passed_on("ACQUIRER_");
         let options =
             AcquirerOptions { port: port.port, env, life: Life::Detached, ..AcquirerOptions::new(&log) };
-        let begun = Instant::now();
+        let begun = begin("acquirer");
         let instance = Instance::acquirer(options).await?;
         let (address, identity) = (instance.grpc(), instance.identity());
         self.started.push(Started::Instance(instance));
@@ -195,7 +197,7 @@ impl Start {
             life: Life::Detached,
             ..TwinOptions::new(twin, &database.service_url, acquirer, &self.secrets.credentials(), &log)
         };
-        let begun = Instant::now();
+        let begun = begin(twin.name());
         let instance = Instance::twin(options).await?;
         let identity = instance.identity();
         self.started.push(Started::Instance(instance));
@@ -215,7 +217,7 @@ impl Start {
         let probe = ([127, 0, 0, 1], probe.port).into();
         let ports = ports.iter().map(|port| port.port).collect();
         self.parts.add(&self.folder, name, Part { process, probe, ports, log })?;
-        println!("{name:<9} ready after {:.2} s", begun.elapsed().as_secs_f64());
+        println!("ready after {:.2} s", begun.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -256,6 +258,18 @@ impl Start {
         // The error that led here is the one to tell.
         self.parts.write(&self.folder).ok();
     }
+}
+
+/// The name comes before the wait, and the time behind it.
+fn begin(name: &str) -> Instant {
+    print_now(&format!("{name:<9} starting: "));
+    Instant::now()
+}
+
+fn print_now(text: &str) {
+    print!("{text}");
+    // Nobody to show it to is no reason to stop.
+    std::io::stdout().flush().ok();
 }
 
 /// A line that works as it stands: a new merchant, on one of the twins.
