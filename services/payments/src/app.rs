@@ -26,7 +26,7 @@ use crate::{
     config::{self, Config},
     domain::error::Cause,
     hash_pool::{HashPool, Limits},
-    httpapi,
+    grpcapi, httpapi,
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, chain, spans},
     usecase::payments::{Clock, Payments, Settings},
@@ -125,6 +125,9 @@ impl App {
         let mut serving = JoinSet::new();
         let routes = httpapi::router::router(self.payments.clone(), self.metrics.clone());
         serving.spawn(serve(self.http, routes, doors.clone()));
+        let services =
+            grpcapi::server::router(self.payments.clone(), readiness.subscribe(), self.metrics.clone())?;
+        serving.spawn(serve(self.grpc, services, doors.clone()));
         let admin = admin::router(readiness.subscribe(), self.metrics.clone());
         let admin = tokio::spawn(serve(self.admin, admin, ended.clone()));
         let worker = tokio::spawn({

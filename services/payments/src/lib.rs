@@ -14,3 +14,4 @@ pub mod admin;
 pub mod app;
 pub mod migrate;
 pub mod workers;
+pub mod grpcapi;

@@ -308,7 +308,12 @@ pub fn install(
         let ours = metadata.target().starts_with(SCOPE);
         metadata.is_event() && *metadata.level() <= if ours { level } else { level.min(LevelFilter::WARN) }
     }));
-    tracing_subscriber::registry().with(export).with(log).try_init()?;
+    // Not an optional layer: an absent one is taken for one that wants every span.
+    let registry = tracing_subscriber::registry().with(log);
+    match export {
+        Some(export) => registry.with(export).try_init()?,
+        None => registry.try_init()?,
+    }
     Ok(provider)
 }
 
@@ -323,10 +328,11 @@ impl<S: Subscriber> Layer<S> for JsonLog {
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };
-        let mut line = serde_json::Map::new();
-        line.insert("timestamp".into(), rfc3339(OffsetDateTime::now_utc()).into());
-        line.insert("level".into(), level.into());
-        event.record(&mut Fields(&mut line));
+        let mut line = Line(vec![
+            ("timestamp", rfc3339(OffsetDateTime::now_utc()).into()),
+            ("level", level.into()),
+        ]);
+        event.record(&mut line);
         let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
         bytes.push(b'\n');
         // A closed stdout is no reason to stop.
@@ -334,23 +340,30 @@ impl<S: Subscriber> Layer<S> for JsonLog {
     }
 }
 
-struct Fields<'a>(&'a mut serde_json::Map<String, serde_json::Value>);
+/// Fields in the order in which they were recorded.
+struct Line(Vec<(&'static str, serde_json::Value)>);
 
-impl tracing::field::Visit for Fields<'_> {
+impl serde::Serialize for Line {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl tracing::field::Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
+        self.0.push((field.name(), value.into()));
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().into(), value.into());
+        self.0.push((field.name(), value.into()));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().into(), value.into());
+        self.0.push((field.name(), value.into()));
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().into(), value.into());
+        self.0.push((field.name(), value.into()));
     }
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.insert(field.name().into(), format!("{value:?}").into());
+        self.0.push((field.name(), format!("{value:?}").into()));
     }
 }
 

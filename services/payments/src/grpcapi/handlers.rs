@@ -1,0 +1,123 @@
+//! One function an operation: admit, map, call the use case, map back.
+
+use std::sync::Arc;
+
+use payments_proto::payments::v1::{
+    self as message, admin_service_server::AdminService, payment_service_server::PaymentService,
+    vault_service_server::VaultService,
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    interceptors::{Scope, Seen},
+    wire,
+};
+use crate::{domain::error::Violations, usecase::payments::Payments};
+
+/// The three services.
+#[derive(Clone)]
+pub struct Door {
+    payments: Arc<Payments>,
+}
+
+impl Door {
+    /// Over all use cases.
+    pub fn new(payments: Arc<Payments>) -> Self {
+        Self { payments }
+    }
+}
+
+#[async_trait]
+impl AdminService for Door {
+    async fn create_merchant(
+        &self,
+        request: Request<message::CreateMerchantRequest>,
+    ) -> Result<Response<message::Merchant>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Admin).await?;
+            let key = admitted.key()?;
+            let command = wire::create_merchant(request.into_inner());
+            self.payments.create_merchant(&admitted.call, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, None, wire::stored_merchant)
+    }
+
+    async fn create_api_key(
+        &self,
+        request: Request<message::CreateApiKeyRequest>,
+    ) -> Result<Response<message::ApiKey>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Admin).await?;
+            let merchant = request.into_inner().merchant_id.unwrap_or_default();
+            self.payments.create_api_key(&admitted.call, &merchant, Violations::default()).await
+        };
+        let key = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::api_key(key)))
+    }
+}
+
+#[async_trait]
+impl VaultService for Door {
+    async fn create_payment_token(
+        &self,
+        request: Request<message::CreatePaymentTokenRequest>,
+    ) -> Result<Response<message::PaymentToken>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+            let command = wire::create_payment_token(request.into_inner());
+            self.payments.tokenize(&admitted.call, merchant, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, None, wire::stored_token)
+    }
+}
+
+#[async_trait]
+impl PaymentService for Door {
+    async fn create_payment(
+        &self,
+        request: Request<message::CreatePaymentRequest>,
+    ) -> Result<Response<message::Payment>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+            let command = wire::create_payment(request.into_inner());
+            self.payments.create(admitted.call, merchant, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, None, wire::stored_payment)
+    }
+
+    async fn capture_payment(
+        &self,
+        request: Request<message::CapturePaymentRequest>,
+    ) -> Result<Response<message::Payment>, Status> {
+        let seen = Seen::of(&request)?;
+        let payment = request.get_ref().id.clone();
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+            let command = wire::capture_payment(request.into_inner());
+            self.payments.capture(admitted.call, merchant, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, payment.as_deref(), wire::stored_payment)
+    }
+
+    async fn get_payment(
+        &self,
+        request: Request<message::GetPaymentRequest>,
+    ) -> Result<Response<message::Payment>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let merchant = admitted.merchant()?;
+            let id = request.into_inner().id.unwrap_or_default();
+            self.payments.get_payment(&admitted.call, merchant, &id, Violations::default()).await
+        };
+        let payment = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::payment(payment)))
+    }
+}

@@ -1,0 +1,227 @@
+//! What every call passes: span, request id, metrics; then credential, deadline, key. tonic's own refusals are rewritten to ours.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request as HttpRequest, State},
+    middleware::Next,
+    response::Response as HttpResponse,
+};
+use http::HeaderValue;
+use opentelemetry::KeyValue;
+use tokio::time::Instant;
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
+use tonic_types::StatusExt as _;
+use tracing::{Span, debug, error};
+
+use super::error::{refused, stored};
+use crate::{
+    acquirer::code_name,
+    domain::{
+        error::Error,
+        id::{MerchantId, RequestId},
+    },
+    reply::{self, Reply, Unreadable},
+    telemetry::{Call, Metrics, Trace, chain, spans},
+    usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
+};
+
+/// The methods that have a name in spans and metrics; anybody can invent others.
+const METHODS: [&str; 6] = [
+    "payments.v1.AdminService/CreateMerchant",
+    "payments.v1.AdminService/CreateApiKey",
+    "payments.v1.VaultService/CreatePaymentToken",
+    "payments.v1.PaymentService/CreatePayment",
+    "payments.v1.PaymentService/CapturePayment",
+    "payments.v1.PaymentService/GetPayment",
+];
+const OTHER: &str = "_OTHER";
+
+/// Span, trace and arrival of the call, for its handler.
+#[derive(Clone)]
+pub struct Seen {
+    method: &'static str,
+    span: Span,
+    trace: Trace,
+    arrived: Instant,
+}
+
+/// Gives the call its span and its id, and tells metrics what became of it.
+pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: HttpRequest, next: Next) -> HttpResponse {
+    let arrived = Instant::now();
+    let path = request.uri().path().strip_prefix('/').unwrap_or_default();
+    let bare = path.starts_with("grpc.health.v1.") || path.starts_with("grpc.reflection.v1.");
+    let known = METHODS.iter().find(|method| **method == path);
+    let method = known.copied().unwrap_or(OTHER);
+    let span = if bare { Span::none() } else { spans::grpc(method) };
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    let trace = spans::join(&span, traceparent);
+    request.extensions_mut().insert(Seen { method, span: span.clone(), trace, arrived });
+
+    let mut response = next.run(request).await;
+    if !bare && let Some(ours) = rewrite(response.extensions().get::<Status>(), known.is_some()) {
+        response = ours.into_http::<Body>();
+    }
+    if let Ok(id) = HeaderValue::try_from(RequestId::fresh().to_string()) {
+        response.headers_mut().insert("request-id", id);
+    }
+    if !bare {
+        let status = response.extensions().get::<Status>();
+        report(&metrics, method, status, &span, trace, arrived.elapsed());
+    }
+    response
+}
+
+/// tonic says OUT_OF_RANGE of a message over the limit, and nothing more than UNIMPLEMENTED of an unknown method.
+fn rewrite(status: Option<&Status>, known: bool) -> Option<Status> {
+    match status?.code() {
+        Code::OutOfRange => Some(refused(&Error::PayloadTooLarge)),
+        Code::Unimplemented if !known => Some(refused(&Error::RouteNotFound)),
+        _ => None,
+    }
+}
+
+fn report(
+    metrics: &Metrics,
+    method: &'static str,
+    status: Option<&Status>,
+    span: &Span,
+    trace: Trace,
+    took: Duration,
+) {
+    let code = status.map_or(Code::Ok, Status::code);
+    let name = code_name(code);
+    span.record("rpc.response.status_code", name);
+    if let Some(info) = status.and_then(|status| status.get_details_error_info()) {
+        span.record("twinpay.reason", info.reason.as_str());
+        if is_fault(code) {
+            spans::fail(span, &info.reason);
+        }
+    } else if is_fault(code) {
+        spans::fail(span, name);
+    }
+    let attributes = [
+        KeyValue::new("rpc.system.name", "grpc"),
+        KeyValue::new("rpc.method", method),
+        KeyValue::new("rpc.response.status_code", name),
+    ];
+    metrics.rpc_duration.record(took.as_secs_f64(), &attributes);
+    debug!(trace_id = trace.trace_id(), span_id = trace.span_id(), rpc = method, status = name,
+        duration_ms = took.as_secs_f64() * 1000.0, "request");
+}
+
+/// The codes that are a server's fault (OpenTelemetry semantic conventions).
+fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The administrator alone.
+    Admin,
+    /// A merchant alone.
+    Merchant,
+}
+
+/// A call whose message may be looked at.
+pub struct Admitted {
+    /// What goes down with it.
+    pub call: Call,
+    caller: Caller,
+    key: Result<Option<IdempotencyKey>, Error>,
+}
+
+impl Admitted {
+    /// Whose call this is.
+    pub fn merchant(&self) -> Result<MerchantId, Error> {
+        self.caller.merchant()
+    }
+
+    /// The idempotency key, if there is one.
+    pub fn key(&mut self) -> Result<Option<IdempotencyKey>, Error> {
+        std::mem::replace(&mut self.key, Ok(None))
+    }
+
+    /// The idempotency key.
+    pub fn required_key(&mut self) -> Result<IdempotencyKey, Error> {
+        self.key()?.ok_or(Error::IdempotencyKeyMissing)
+    }
+}
+
+impl Seen {
+    /// What [`observe`] left for the handler.
+    pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
+        let seen = request.extensions().get::<Self>().cloned();
+        seen.ok_or_else(|| refused(&Error::Internal("a call passed unobserved".into())))
+    }
+
+    /// Everything that is checked before the message is.
+    pub async fn admit<T>(
+        &self,
+        payments: &Payments,
+        request: &Request<T>,
+        scope: Scope,
+    ) -> Result<Admitted, Error> {
+        let metadata = request.metadata();
+        let timeout = metadata.get("grpc-timeout").map(MetadataValue::as_encoded_bytes);
+        let deadline = deadline::from_grpc(timeout, self.arrived);
+        let mut call = Call { deadline, span: self.span.clone(), trace: self.trace };
+        if call.is_over() {
+            call.deadline = deadline::default(self.arrived);
+        }
+        let credentials = metadata.get_all("authorization").into_iter();
+        let caller = payments.authenticate(&call, credentials.map(MetadataValue::as_encoded_bytes)).await?;
+        match scope {
+            Scope::Admin => caller.admin()?,
+            Scope::Merchant => caller.merchant().map(|_| ())?,
+        }
+        call.deadline = deadline;
+        if call.is_over() {
+            return Err(Error::DeadlineExceeded);
+        }
+        let keys = metadata.get_all("idempotency-key").into_iter();
+        let key = IdempotencyKey::parse(keys.map(MetadataValue::as_encoded_bytes));
+        Ok(Admitted { call, caller, key })
+    }
+
+    /// An error as a status; what is our fault is logged here, once.
+    pub fn refuse(&self, error: &Error) -> Status {
+        let reason = error.reason();
+        if reply::text(reason).status >= 500 {
+            let cause = error.cause().map(|cause| chain(cause.as_ref()));
+            error!(trace_id = self.trace.trace_id(), span_id = self.trace.span_id(), rpc = self.method,
+                status = code_name(super::error::code(reason)), reason = reason.as_str(), error = cause,
+                "request failed");
+        }
+        refused(error)
+    }
+
+    /// A stored reply as a message, or as the status of its problem; `payment` is the one that the call names.
+    pub fn answer<T>(
+        &self,
+        result: Result<Reply, Error>,
+        payment: Option<&str>,
+        decode: impl FnOnce(&str) -> Result<T, Unreadable>,
+    ) -> Result<Response<T>, Status> {
+        let reply = result.map_err(|error| self.refuse(&error))?;
+        if reply.status >= 400 {
+            return Err(stored(&reply, payment));
+        }
+        let message = decode(&reply.body).map_err(|error| self.refuse(&Error::Internal(error.into())))?;
+        let mut response = Response::new(message);
+        if reply.replayed {
+            response.metadata_mut().insert("idempotency-replayed", MetadataValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}

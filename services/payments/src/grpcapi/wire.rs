@@ -1,0 +1,239 @@
+//! Messages into commands, and what use cases return into messages. Absence is kept: an enum's zero is as absent.
+
+use payments_proto::payments::v1 as wire;
+use prost_types::Timestamp;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::payment::{CaptureMethod, DeclineReason, Payment, State},
+    reply::{StoredMerchant, StoredPayment, StoredToken, Unreadable, read},
+    usecase::{
+        capture::CapturePayment,
+        create::CreatePayment,
+        merchants::{CreateMerchant, NewKey},
+        tokenize::{Card, CreatePaymentToken},
+    },
+};
+
+/// CreateMerchantRequest
+pub fn create_merchant(message: wire::CreateMerchantRequest) -> CreateMerchant {
+    CreateMerchant {
+        name: message.name,
+        fee_bps: message.fee_bps.map(i64::from),
+        fee_fixed: message.fee_fixed,
+        amount_limit: message.amount_limit,
+        velocity_limit: message.velocity_limit.map(i64::from),
+    }
+}
+
+/// CreatePaymentTokenRequest
+pub fn create_payment_token(message: wire::CreatePaymentTokenRequest) -> CreatePaymentToken {
+    let card = message.card.map(|card| Card {
+        number: card.number.map(Zeroizing::new),
+        exp_month: card.exp_month.map(i64::from),
+        exp_year: card.exp_year.map(i64::from),
+        cvc: card.cvc.map(Zeroizing::new),
+    });
+    CreatePaymentToken { card }
+}
+
+/// CreatePaymentRequest
+pub fn create_payment(message: wire::CreatePaymentRequest) -> CreatePayment {
+    let capture = message.capture.map(wire::CaptureMethod::try_from).and_then(|method| match method {
+        Ok(wire::CaptureMethod::Unspecified) => None,
+        Ok(wire::CaptureMethod::Automatic) => Some(Some(CaptureMethod::Automatic)),
+        Ok(wire::CaptureMethod::Manual) => Some(Some(CaptureMethod::Manual)),
+        Err(_) => Some(None),
+    });
+    CreatePayment {
+        amount: message.amount,
+        currency: message.currency,
+        payment_token: message.payment_token,
+        capture,
+        merchant_reference: message.merchant_reference,
+        description: message.description,
+        metadata: message.metadata.into_iter().map(|(key, value)| (key, Some(value))).collect(),
+    }
+}
+
+/// CapturePaymentRequest
+pub fn capture_payment(message: wire::CapturePaymentRequest) -> CapturePayment {
+    let wire::CapturePaymentRequest { id, amount, r#final } = message;
+    CapturePayment { id: id.unwrap_or_default(), amount, last: r#final }
+}
+
+/// A new API key.
+pub fn api_key(key: NewKey) -> wire::ApiKey {
+    wire::ApiKey {
+        id: key.id.to_string(),
+        merchant_id: key.merchant.to_string(),
+        secret: key.secret,
+        created_at: Some(timestamp(key.created_at)),
+    }
+}
+
+/// A payment that was read.
+pub fn payment(payment: Payment) -> wire::Payment {
+    wire::Payment {
+        id: payment.id.to_string(),
+        payment_token: payment.payment_token.to_string(),
+        amount: payment.amount.minor(),
+        currency: payment.currency.code().to_owned(),
+        capture: capture_method(payment.capture).into(),
+        merchant_reference: payment.merchant_reference,
+        description: payment.description,
+        metadata: payment.metadata.into_iter().collect(),
+        state: state(payment.state).into(),
+        decline_reason: decline_reason(payment.decline_reason).into(),
+        authorized: payment.authorized,
+        captured: payment.captured,
+        refunded: payment.refunded,
+        expires_at: payment.expires_at.map(timestamp),
+        created_at: Some(timestamp(payment.created_at)),
+        updated_at: Some(timestamp(payment.updated_at)),
+    }
+}
+
+/// A payment that was stored as a reply.
+pub fn stored_payment(body: &str) -> Result<wire::Payment, Unreadable> {
+    let stored: StoredPayment = read(body)?;
+    let reason = stored.decline_reason.as_deref().map(|name| DeclineReason::parse(name).ok_or(Unreadable));
+    Ok(wire::Payment {
+        id: stored.id,
+        payment_token: stored.payment_token,
+        amount: stored.amount,
+        currency: stored.currency,
+        capture: capture_method(CaptureMethod::parse(&stored.capture).ok_or(Unreadable)?).into(),
+        merchant_reference: stored.merchant_reference,
+        description: stored.description,
+        metadata: stored.metadata,
+        state: state(State::parse(&stored.state).ok_or(Unreadable)?).into(),
+        decline_reason: decline_reason(reason.transpose()?).into(),
+        authorized: stored.authorized,
+        captured: stored.captured,
+        refunded: stored.refunded,
+        expires_at: stored.expires_at.as_deref().map(parse_time).transpose()?,
+        created_at: Some(parse_time(&stored.created_at)?),
+        updated_at: Some(parse_time(&stored.updated_at)?),
+    })
+}
+
+/// A merchant that was stored as a reply.
+pub fn stored_merchant(body: &str) -> Result<wire::Merchant, Unreadable> {
+    let stored: StoredMerchant = read(body)?;
+    Ok(wire::Merchant {
+        id: stored.id,
+        name: stored.name,
+        fee_bps: stored.fee_bps,
+        fee_fixed: stored.fee_fixed,
+        amount_limit: stored.amount_limit,
+        velocity_limit: stored.velocity_limit,
+        created_at: Some(parse_time(&stored.created_at)?),
+    })
+}
+
+/// A payment token that was stored as a reply.
+pub fn stored_token(body: &str) -> Result<wire::PaymentToken, Unreadable> {
+    let stored: StoredToken = read(body)?;
+    let brand = format!("CARD_BRAND_{}", stored.card.brand.to_ascii_uppercase());
+    let card = wire::CardSummary {
+        brand: wire::CardBrand::from_str_name(&brand).ok_or(Unreadable)?.into(),
+        last4: stored.card.last4,
+        exp_month: stored.card.exp_month,
+        exp_year: stored.card.exp_year,
+    };
+    Ok(wire::PaymentToken { id: stored.id, card: Some(card), created_at: Some(parse_time(&stored.created_at)?) })
+}
+
+fn capture_method(method: CaptureMethod) -> wire::CaptureMethod {
+    match method {
+        CaptureMethod::Automatic => wire::CaptureMethod::Automatic,
+        CaptureMethod::Manual => wire::CaptureMethod::Manual,
+    }
+}
+
+fn state(state: State) -> wire::PaymentState {
+    match state {
+        State::Processing => wire::PaymentState::Processing,
+        State::Authorized => wire::PaymentState::Authorized,
+        State::PartiallyCaptured => wire::PaymentState::PartiallyCaptured,
+        State::Captured => wire::PaymentState::Captured,
+        State::Declined => wire::PaymentState::Declined,
+    }
+}
+
+fn decline_reason(reason: Option<DeclineReason>) -> wire::DeclineReason {
+    match reason {
+        None => wire::DeclineReason::Unspecified,
+        Some(DeclineReason::InsufficientFunds) => wire::DeclineReason::InsufficientFunds,
+        Some(DeclineReason::DoNotHonor) => wire::DeclineReason::DoNotHonor,
+        Some(DeclineReason::ExpiredCard) => wire::DeclineReason::ExpiredCard,
+        Some(DeclineReason::IncorrectCvc) => wire::DeclineReason::IncorrectCvc,
+        Some(DeclineReason::LostOrStolen) => wire::DeclineReason::LostOrStolen,
+        Some(DeclineReason::ProcessingError) => wire::DeclineReason::ProcessingError,
+        Some(DeclineReason::RiskBlocked) => wire::DeclineReason::RiskBlocked,
+    }
+}
+
+fn timestamp(at: OffsetDateTime) -> Timestamp {
+    Timestamp { seconds: at.unix_timestamp(), nanos: i32::try_from(at.nanosecond()).unwrap_or(0) }
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, Unreadable> {
+    OffsetDateTime::parse(text, &Rfc3339).map(timestamp).map_err(|_| Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            card::{Brand, Expiry},
+            id::{MerchantId, PaymentId, TokenId},
+            money::{Amount, Currency},
+        },
+        reply,
+    };
+    use time::macros::datetime;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_stored_payment_is_the_message_of_the_payment_that_was_stored() {
+        let at = datetime!(2026-01-02 3:04:05.000_006 UTC);
+        for decline_reason in std::iter::once(None).chain(DeclineReason::ALL.iter().copied().map(Some)) {
+            for state in State::ALL {
+                let original = Payment {
+                    merchant: MerchantId(Uuid::nil()),
+                    id: PaymentId::fresh(),
+                    payment_token: TokenId::fresh(),
+                    amount: Amount::new(1000).unwrap(),
+                    currency: Currency::Jpy,
+                    capture: CaptureMethod::Manual,
+                    merchant_reference: "é\"".into(),
+                    description: Some("d".into()),
+                    metadata: vec![("k".into(), "v".into())],
+                    state: *state,
+                    decline_reason,
+                    authorized: 3,
+                    captured: 2,
+                    refunded: 1,
+                    expires_at: Some(at),
+                    created_at: at,
+                    updated_at: at,
+                };
+                let stored = stored_payment(&reply::payment(&original)).unwrap();
+                assert_eq!(stored, payment(original));
+            }
+        }
+    }
+
+    #[test]
+    fn every_brand_has_a_message() {
+        let at = datetime!(2026-01-02 3:04:05 UTC);
+        for brand in [Brand::Visa, Brand::Mastercard, Brand::Amex, Brand::Discover, Brand::Jcb, Brand::Diners, Brand::Unionpay, Brand::Unknown] {
+            let body = reply::token(TokenId::fresh(), brand, "4242", Expiry { month: 1, year: 2030 }, at);
+            assert_ne!(stored_token(&body).unwrap().card.unwrap().brand, 0, "{brand:?}");
+        }
+    }
+}
