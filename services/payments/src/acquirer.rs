@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use payments_proto::acquirer::v1::{
-    self as wire, acquirer_service_client::AcquirerServiceClient,
-};
+use payments_proto::acquirer::v1::{self as wire, acquirer_service_client::AcquirerServiceClient};
 use tokio::time::{Instant, timeout_at};
 use tonic::{
     Code, Request, Response, Status,

@@ -66,7 +66,10 @@ struct Unready {
     reasons: Vec<&'static str>,
 }
 
-fn json_body(status: StatusCode, body: &impl Serialize) -> (StatusCode, [(HeaderName, &'static str); 1], String) {
+fn json_body(
+    status: StatusCode,
+    body: &impl Serialize,
+) -> (StatusCode, [(HeaderName, &'static str); 1], String) {
     (status, [(header::CONTENT_TYPE, "application/json")], serde_json::to_string(body).unwrap_or_default())
 }
 

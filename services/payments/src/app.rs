@@ -25,8 +25,9 @@ use crate::{
     admin::{self, Readiness},
     config::{self, Config},
     domain::error::Cause,
+    grpcapi,
     hash_pool::{HashPool, Limits},
-    grpcapi, httpapi,
+    httpapi,
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, chain, spans},
     usecase::payments::{Clock, Payments, Settings},
@@ -58,8 +59,8 @@ pub struct SchemaMismatch;
 pub struct App {
     /// All use cases.
     pub payments: Arc<Payments>,
-    /// The recovery; taken by [`App::run`].
-    pub recovery: Recovery,
+    /// Looped by [`App::run`], unless somebody else took it.
+    pub recovery: Option<Recovery>,
     /// What `/metrics` reads.
     pub metrics: Arc<Metrics>,
     http: TcpListener,
@@ -86,7 +87,8 @@ impl App {
         let (url, wait) = (config.database_url.as_str(), config.database_wait);
         let db = Db::new("requests", url, config.database_connections, wait, metrics.clone())?;
         let workers_db = Db::new("workers", url, config.worker_connections, wait, metrics.clone())?;
-        let limits = Limits { permits: config.hash_permits, queue: config.hash_queue, wait: config.hash_wait };
+        let limits =
+            Limits { permits: config.hash_permits, queue: config.hash_queue, wait: config.hash_wait };
         let settings = Settings {
             admin_token: config.admin_token.clone(),
             pepper: config.pepper,
@@ -97,7 +99,7 @@ impl App {
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());
         let payments = Payments::new(db, acquirer, hash_pool, clock, settings, metrics.clone());
-        let recovery = Recovery::new(Arc::new(payments.with_db(workers_db.clone())));
+        let recovery = Some(Recovery::new(Arc::new(payments.with_db(workers_db.clone()))));
         Ok(Self {
             payments: Arc::new(payments),
             recovery,
@@ -133,8 +135,9 @@ impl App {
         let worker = tokio::spawn({
             let (payments, readiness, stop) = (self.payments.clone(), readiness.clone(), doors.clone());
             async move {
-                if see_schema(&payments.db, &readiness, &stop).await {
-                    self.recovery.run(stop).await;
+                let seen = see_schema(&payments.db, &readiness, &stop).await;
+                if let Some(recovery) = self.recovery.filter(|_| seen) {
+                    recovery.run(stop).await;
                 }
             }
         });

@@ -126,7 +126,8 @@ impl Config {
         let source = Source(&get);
         let hash_permits = source.integer("HASH_PERMITS")?;
         let mut pepper = [0; 32];
-        hex::decode_to_slice(source.text("PEPPER")?, &mut pepper).map_err(|_| invalid("PEPPER", "must be hex digits"))?;
+        hex::decode_to_slice(source.text("PEPPER")?, &mut pepper)
+            .map_err(|_| invalid("PEPPER", "must be hex digits"))?;
         Ok(Self {
             database_url: source.text("DATABASE_URL")?,
             database_connections: source.integer("DATABASE_CONNECTIONS")?,
@@ -184,9 +185,12 @@ struct Source<'a>(&'a dyn Fn(&str) -> Option<String>);
 impl Source<'_> {
     /// The checked text of a variable. An empty value is as an unset one.
     fn text(&self, name: &'static str) -> Result<String, Invalid> {
-        let variable = VARIABLES.iter().find(|v| v.name == name).ok_or_else(|| invalid(name, "isn't a variable"))?;
+        let variable =
+            VARIABLES.iter().find(|v| v.name == name).ok_or_else(|| invalid(name, "isn't a variable"))?;
         match ((self.0)(&format!("{PREFIX}{name}")).filter(|value| !value.is_empty()), variable.default) {
-            (Some(value), _) => check(variable, &value).map(|()| value).map_err(|problem| Invalid { name, problem }),
+            (Some(value), _) => {
+                check(variable, &value).map(|()| value).map_err(|problem| Invalid { name, problem })
+            }
             (None, Some(default)) => Ok(default.to_owned()),
             (None, None) => Err(invalid(name, "is required and isn't set")),
         }
@@ -215,8 +219,13 @@ fn check(variable: &Variable, value: &str) -> Result<(), String> {
     let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
     match variable.kind {
         Kind::Url => {
-            let schemes = if variable.name == "DATABASE_URL" { ["postgres://", "postgresql://"] } else { ["http://"; 2] };
-            let rest = schemes.iter().find_map(|scheme| value.strip_prefix(scheme)).filter(|rest| !rest.is_empty());
+            let schemes = if variable.name == "DATABASE_URL" {
+                ["postgres://", "postgresql://"]
+            } else {
+                ["http://"; 2]
+            };
+            let rest =
+                schemes.iter().find_map(|scheme| value.strip_prefix(scheme)).filter(|rest| !rest.is_empty());
             rest.map(|_| ()).ok_or_else(|| format!("must be a URL that begins with {}", schemes[0]))
         }
         Kind::Address => match value.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
@@ -295,7 +304,12 @@ mod tests {
             let text = |name: &str| theirs.get(name).and_then(|v| v.as_str());
             let bound = |name: &str| theirs.get(name).and_then(toml::Value::as_integer);
             assert_eq!(Some(ours.name), text("name"));
-            assert_eq!(Some(format!("{:?}", ours.kind).to_lowercase().as_str()), text("kind"), "{}", ours.name);
+            assert_eq!(
+                Some(format!("{:?}", ours.kind).to_lowercase().as_str()),
+                text("kind"),
+                "{}",
+                ours.name
+            );
             assert_eq!(ours.default, text("default"), "{}", ours.name);
             assert_eq!(ours.bounds, bound("min").zip(bound("max")), "{}", ours.name);
             assert_eq!(Some(ours.about), text("about"));
@@ -316,7 +330,10 @@ mod tests {
     fn an_error_names_the_variable_its_problem_and_the_bound() {
         let table: [(&'static [(&str, &str)], &str); 8] = [
             (&[("DATABASE_URL", "")], "TWINPAY_DATABASE_URL is required and isn't set"),
-            (&[("DATABASE_URL", "mysql://x")], "TWINPAY_DATABASE_URL must be a URL that begins with postgres://"),
+            (
+                &[("DATABASE_URL", "mysql://x")],
+                "TWINPAY_DATABASE_URL must be a URL that begins with postgres://",
+            ),
             (&[("HASH_PERMITS", "0")], "TWINPAY_HASH_PERMITS is \"0\", must be an integer from 1 to 1024"),
             (&[("HASH_QUEUE", "x")], "TWINPAY_HASH_QUEUE is \"x\", must be an integer from 0 to 65536"),
             (&[("HTTP_ADDR", "8080")], "TWINPAY_HTTP_ADDR is \"8080\", must be host:port"),

@@ -6,7 +6,9 @@ use std::{io::Write as _, sync::Arc};
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, MeterProvider as _, UpDownCounter},
-    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _},
+    trace::{
+        SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+    },
 };
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
@@ -109,8 +111,10 @@ impl Trace {
     }
 
     fn remote(self) -> SpanContext {
-        let (trace, span) =
-            (TraceId::from_bytes(self.trace_id.to_be_bytes()), SpanId::from_bytes(self.span_id.to_be_bytes()));
+        let (trace, span) = (
+            TraceId::from_bytes(self.trace_id.to_be_bytes()),
+            SpanId::from_bytes(self.span_id.to_be_bytes()),
+        );
         SpanContext::new(trace, span, TraceFlags::new(self.flags), true, TraceState::NONE)
     }
 }
@@ -247,7 +251,8 @@ impl Metrics {
         let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
         let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
         let meter = provider.meter(SCOPE);
-        let seconds = |name| meter.f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build();
+        let seconds =
+            |name| meter.f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build();
         Ok(Arc::new(Self {
             registry,
             http_duration: seconds("http.server.request.duration"),
@@ -286,7 +291,8 @@ pub fn install(
     let provider = match endpoint {
         None => None,
         Some(endpoint) => {
-            let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+            let exporter =
+                opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
             Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build())
         }
     };
@@ -328,10 +334,8 @@ impl<S: Subscriber> Layer<S> for JsonLog {
             Level::INFO => "info",
             Level::DEBUG | Level::TRACE => "debug",
         };
-        let mut line = Line(vec![
-            ("timestamp", rfc3339(OffsetDateTime::now_utc()).into()),
-            ("level", level.into()),
-        ]);
+        let mut line =
+            Line(vec![("timestamp", rfc3339(OffsetDateTime::now_utc()).into()), ("level", level.into())]);
         event.record(&mut line);
         let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
         bytes.push(b'\n');
@@ -369,8 +373,7 @@ impl tracing::field::Visit for Line {
 
 /// RFC 3339 in UTC with six fraction digits.
 pub fn rfc3339(at: OffsetDateTime) -> String {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
     at.format(format).unwrap_or_default()
 }
 

@@ -113,66 +113,29 @@ impl Error {
 
     /// What lies behind it, for the log.
     pub fn cause(&self) -> Option<&Cause> {
-        match self {
-            Self::Internal(cause) | Self::AcquirerUnavailable(cause) => Some(cause),
-            Self::Overloaded(cause) | Self::OutcomeUnknown(_, cause) => cause.as_ref(),
-            Self::MalformedBody
-            | Self::ValidationFailed(_)
-            | Self::CurrencyUnsupported
-            | Self::CardInvalid
-            | Self::IdempotencyKeyMissing
-            | Self::IdempotencyKeyInvalid
-            | Self::Unauthenticated
-            | Self::CardDeclined(_)
-            | Self::RiskBlocked(_)
-            | Self::OperationRefused(_)
-            | Self::PermissionDenied
-            | Self::ResourceNotFound
-            | Self::RouteNotFound
-            | Self::MethodNotAllowed(_)
-            | Self::PaymentStateInvalid { .. }
-            | Self::AmountExceedsCapturable(_)
-            | Self::PaymentBusy(_)
-            | Self::IdempotencyInProgress
-            | Self::DuplicateReference
-            | Self::PayloadTooLarge
-            | Self::UnsupportedMediaType
-            | Self::IdempotencyKeyReused
-            | Self::DeadlineExceeded => None,
+        if let Self::Internal(cause) | Self::AcquirerUnavailable(cause) = self {
+            return Some(cause);
         }
+        if let Self::Overloaded(cause) | Self::OutcomeUnknown(_, cause) = self {
+            return cause.as_ref();
+        }
+        None
     }
 
     /// The payment that it is about, where the client may know it.
     pub fn payment(&self) -> Option<PaymentId> {
-        match self {
-            Self::CardDeclined(payment) | Self::RiskBlocked(payment) | Self::OperationRefused(payment) => {
-                Some(payment.id)
-            }
-            Self::PaymentStateInvalid { payment, .. }
-            | Self::AmountExceedsCapturable(payment)
-            | Self::PaymentBusy(payment) => Some(*payment),
-            Self::OutcomeUnknown(payment, _) => *payment,
-            Self::MalformedBody
-            | Self::ValidationFailed(_)
-            | Self::CurrencyUnsupported
-            | Self::CardInvalid
-            | Self::IdempotencyKeyMissing
-            | Self::IdempotencyKeyInvalid
-            | Self::Unauthenticated
-            | Self::PermissionDenied
-            | Self::ResourceNotFound
-            | Self::RouteNotFound
-            | Self::MethodNotAllowed(_)
-            | Self::IdempotencyInProgress
-            | Self::DuplicateReference
-            | Self::PayloadTooLarge
-            | Self::UnsupportedMediaType
-            | Self::IdempotencyKeyReused
-            | Self::Internal(_)
-            | Self::Overloaded(_)
-            | Self::AcquirerUnavailable(_)
-            | Self::DeadlineExceeded => None,
+        if let Self::CardDeclined(payment) | Self::RiskBlocked(payment) | Self::OperationRefused(payment) =
+            self
+        {
+            return Some(payment.id);
         }
+        if let Self::PaymentStateInvalid { payment, .. }
+        | Self::AmountExceedsCapturable(payment)
+        | Self::PaymentBusy(payment) = self
+        {
+            return Some(*payment);
+        }
+        if let Self::OutcomeUnknown(payment, _) = self { *payment } else { None }
     }
 }
 
@@ -343,7 +306,13 @@ impl Violations {
     }
 
     /// A required text of so many bytes, without NUL.
-    pub fn text(&mut self, field: &'static str, value: Option<String>, min: usize, max: usize) -> Option<String> {
+    pub fn text(
+        &mut self,
+        field: &'static str,
+        value: Option<String>,
+        min: usize,
+        max: usize,
+    ) -> Option<String> {
         let Some(value) = value else {
             self.add(field, Rule::Required);
             return None;

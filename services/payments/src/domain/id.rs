@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn every_digit_survives_the_round_trip() {
         for shift in 0..128 {
-            let id = PaymentId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677u128.rotate_left(shift)));
+            let id =
+                PaymentId(Uuid::from_u128(0x0123_4567_89ab_cdef_0011_2233_4455_6677u128.rotate_left(shift)));
             assert_eq!(PaymentId::parse(&id.to_string()), Some(id));
         }
     }

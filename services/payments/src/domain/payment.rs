@@ -249,14 +249,22 @@ mod tests {
         let capture = |amount, last| Command::Capture { amount: Amount::new(amount), last };
         let table = [
             // before, command: state, authorized, captured, moved, lines, still expires
-            (payment(State::Processing, 0, 0), Command::Authorize, (State::Authorized, 1000, 0, 1000, 0, true)),
+            (
+                payment(State::Processing, 0, 0),
+                Command::Authorize,
+                (State::Authorized, 1000, 0, 1000, 0, true),
+            ),
             (payment(State::Processing, 0, 0), Command::Sale, (State::Captured, 1000, 1000, 1000, 3, false)),
             (
                 payment(State::Authorized, 1000, 0),
                 capture(400, false),
                 (State::PartiallyCaptured, 1000, 400, 400, 3, true),
             ),
-            (payment(State::Authorized, 1000, 0), capture(400, true), (State::Captured, 1000, 400, 400, 3, false)),
+            (
+                payment(State::Authorized, 1000, 0),
+                capture(400, true),
+                (State::Captured, 1000, 400, 400, 3, false),
+            ),
             (
                 payment(State::Authorized, 1000, 0),
                 capture(1000, false),
@@ -286,7 +294,8 @@ mod tests {
     fn a_capture_is_refused_before_anybody_is_asked() {
         for state in [State::Processing, State::Captured, State::Declined] {
             let refused =
-                decide(&payment(state, 1000, 0), Command::Capture { amount: None, last: true }, FEES).unwrap_err();
+                decide(&payment(state, 1000, 0), Command::Capture { amount: None, last: true }, FEES)
+                    .unwrap_err();
             assert!(matches!(refused, Error::PaymentStateInvalid { current, .. } if current == state));
         }
         let too_much = Command::Capture { amount: Amount::new(601), last: false };
@@ -299,9 +308,15 @@ mod tests {
         let before = payment(State::Processing, 0, 0);
         let (_, change) = decide(&before, Command::Sale, FEES).unwrap();
         let declined = conclude(before, change, Verdict::Declined(DeclineReason::DoNotHonor), LATER);
-        assert_eq!((declined.payment.state, declined.moved, declined.payment.authorized), (State::Declined, 0, 0));
+        assert_eq!(
+            (declined.payment.state, declined.moved, declined.payment.authorized),
+            (State::Declined, 0, 0)
+        );
         assert_eq!(declined.payment.decline_reason, Some(DeclineReason::DoNotHonor));
-        assert_eq!((declined.payment.expires_at, declined.events), (None, [EventType::PaymentDeclined].as_slice()));
+        assert_eq!(
+            (declined.payment.expires_at, declined.events),
+            (None, [EventType::PaymentDeclined].as_slice())
+        );
 
         let before = payment(State::PartiallyCaptured, 1000, 400);
         let (_, change) = decide(&before, Command::Capture { amount: None, last: true }, FEES).unwrap();

@@ -2,10 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tonic::{Code, Status, metadata::{MetadataMap, MetadataValue}};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 use tonic_types::{
-    BadRequest, ErrorDetail, ErrorInfo, FieldViolation, PreconditionFailure, PreconditionViolation, RetryInfo,
-    StatusExt as _,
+    BadRequest, ErrorDetail, ErrorInfo, FieldViolation, PreconditionFailure, PreconditionViolation,
+    RetryInfo, StatusExt as _,
 };
 
 use crate::{
@@ -35,7 +38,9 @@ pub fn code(reason: Reason) -> Code {
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::ResourceNotFound => Code::NotFound,
         // The last two can't happen at this door.
-        Reason::RouteNotFound | Reason::MethodNotAllowed | Reason::UnsupportedMediaType => Code::Unimplemented,
+        Reason::RouteNotFound | Reason::MethodNotAllowed | Reason::UnsupportedMediaType => {
+            Code::Unimplemented
+        }
         Reason::PaymentBusy | Reason::IdempotencyInProgress => Code::Aborted,
         Reason::DuplicateReference => Code::AlreadyExists,
         Reason::PayloadTooLarge => Code::ResourceExhausted,
@@ -148,17 +153,20 @@ mod tests {
     #[test]
     fn a_status_carries_the_details_of_its_error() {
         let payment = PaymentId(uuid::Uuid::nil());
-        let invalid = refused(&Error::PaymentStateInvalid {
-            payment,
-            current: State::Captured,
-            allowed: CAPTURABLE,
-        });
+        let invalid =
+            refused(&Error::PaymentStateInvalid { payment, current: State::Captured, allowed: CAPTURABLE });
         let details = invalid.get_error_details();
         let info = details.error_info().unwrap();
         assert_eq!(info.metadata["allowed_states"], "authorized,partially_captured");
-        assert_eq!((info.metadata["payment_id"].as_str(), info.domain.as_str()), (payment.to_string().as_str(), DOMAIN));
+        assert_eq!(
+            (info.metadata["payment_id"].as_str(), info.domain.as_str()),
+            (payment.to_string().as_str(), DOMAIN)
+        );
         let violation = &details.precondition_failure().unwrap().violations[0];
-        assert_eq!((violation.r#type.as_str(), violation.description.as_str()), ("PAYMENT_STATE", "captured"));
+        assert_eq!(
+            (violation.r#type.as_str(), violation.description.as_str()),
+            ("PAYMENT_STATE", "captured")
+        );
 
         let broken = Violation { field: "amount".into(), rule: Rule::Required };
         let details = refused(&Error::ValidationFailed(vec![broken])).get_error_details();

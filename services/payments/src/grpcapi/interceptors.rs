@@ -48,7 +48,11 @@ pub struct Seen {
 }
 
 /// Gives the call its span and its id, and tells metrics what became of it.
-pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: HttpRequest, next: Next) -> HttpResponse {
+pub async fn observe(
+    State(metrics): State<Arc<Metrics>>,
+    mut request: HttpRequest,
+    next: Next,
+) -> HttpResponse {
     let arrived = Instant::now();
     let path = request.uri().path().strip_prefix('/').unwrap_or_default();
     let bare = path.starts_with("grpc.health.v1.") || path.starts_with("grpc.reflection.v1.");
@@ -75,11 +79,11 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: HttpReque
 
 /// tonic says OUT_OF_RANGE of a message over the limit, and nothing more than UNIMPLEMENTED of an unknown method.
 fn rewrite(status: Option<&Status>, known: bool) -> Option<Status> {
-    match status?.code() {
-        Code::OutOfRange => Some(refused(&Error::PayloadTooLarge)),
-        Code::Unimplemented if !known => Some(refused(&Error::RouteNotFound)),
-        _ => None,
+    let code = status?.code();
+    if code == Code::OutOfRange {
+        return Some(refused(&Error::PayloadTooLarge));
     }
+    (code == Code::Unimplemented && !known).then(|| refused(&Error::RouteNotFound))
 }
 
 fn report(
@@ -107,8 +111,14 @@ fn report(
         KeyValue::new("rpc.response.status_code", name),
     ];
     metrics.rpc_duration.record(took.as_secs_f64(), &attributes);
-    debug!(trace_id = trace.trace_id(), span_id = trace.span_id(), rpc = method, status = name,
-        duration_ms = took.as_secs_f64() * 1000.0, "request");
+    debug!(
+        trace_id = trace.trace_id(),
+        span_id = trace.span_id(),
+        rpc = method,
+        status = name,
+        duration_ms = took.as_secs_f64() * 1000.0,
+        "request"
+    );
 }
 
 /// The codes that are a server's fault (OpenTelemetry semantic conventions).
@@ -199,9 +209,15 @@ impl Seen {
         let reason = error.reason();
         if reply::text(reason).status >= 500 {
             let cause = error.cause().map(|cause| chain(cause.as_ref()));
-            error!(trace_id = self.trace.trace_id(), span_id = self.trace.span_id(), rpc = self.method,
-                status = code_name(super::error::code(reason)), reason = reason.as_str(), error = cause,
-                "request failed");
+            error!(
+                trace_id = self.trace.trace_id(),
+                span_id = self.trace.span_id(),
+                rpc = self.method,
+                status = code_name(super::error::code(reason)),
+                reason = reason.as_str(),
+                error = cause,
+                "request failed"
+            );
         }
         refused(error)
     }

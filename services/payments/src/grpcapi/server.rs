@@ -82,20 +82,21 @@ impl Health for HealthOf {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let known = is_known(&request.get_ref().service);
-        let changes = stream::unfold((self.readiness.clone(), None), move |(mut readiness, told)| async move {
-            let now = loop {
-                let seen = *readiness.borrow_and_update();
-                let now = if known { serving(seen) } else { ServingStatus::ServiceUnknown };
-                if told != Some(now) {
-                    break now;
-                }
-                // What is draining changes no more: the stream ends, or the drain would wait for it.
-                if seen.draining || readiness.changed().await.is_err() {
-                    return None;
-                }
-            };
-            Some((Ok(response(now)), (readiness, Some(now))))
-        });
+        let changes =
+            stream::unfold((self.readiness.clone(), None), move |(mut readiness, told)| async move {
+                let now = loop {
+                    let seen = *readiness.borrow_and_update();
+                    let now = if known { serving(seen) } else { ServingStatus::ServiceUnknown };
+                    if told != Some(now) {
+                        break now;
+                    }
+                    // What is draining changes no more: the stream ends, or the drain would wait for it.
+                    if seen.draining || readiness.changed().await.is_err() {
+                        return None;
+                    }
+                };
+                Some((Ok(response(now)), (readiness, Some(now))))
+            });
         let end = stream::once(async { Err(Status::unavailable("draining")) });
         Ok(Response::new(Box::pin(changes.chain(end))))
     }

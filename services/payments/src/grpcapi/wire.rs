@@ -1,13 +1,16 @@
 //! Messages into commands, and what use cases return into messages. Absence is kept: an enum's zero is as absent.
 
+use std::collections::BTreeMap;
+
 use payments_proto::payments::v1 as wire;
 use prost_types::Timestamp;
+use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use crate::{
     domain::payment::{CaptureMethod, DeclineReason, Payment, State},
-    reply::{StoredMerchant, StoredPayment, StoredToken, Unreadable, read},
+    reply::{Unreadable, read},
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
@@ -143,7 +146,62 @@ pub fn stored_token(body: &str) -> Result<wire::PaymentToken, Unreadable> {
         exp_month: stored.card.exp_month,
         exp_year: stored.card.exp_year,
     };
-    Ok(wire::PaymentToken { id: stored.id, card: Some(card), created_at: Some(parse_time(&stored.created_at)?) })
+    Ok(wire::PaymentToken {
+        id: stored.id,
+        card: Some(card),
+        created_at: Some(parse_time(&stored.created_at)?),
+    })
+}
+
+/// What was stored of a payment.
+#[derive(Deserialize)]
+struct StoredPayment {
+    id: String,
+    payment_token: String,
+    amount: i64,
+    currency: String,
+    capture: String,
+    merchant_reference: String,
+    description: Option<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+    state: String,
+    decline_reason: Option<String>,
+    authorized: i64,
+    captured: i64,
+    refunded: i64,
+    expires_at: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+/// What was stored of a merchant.
+#[derive(Deserialize)]
+struct StoredMerchant {
+    id: String,
+    name: String,
+    fee_bps: i32,
+    fee_fixed: i64,
+    amount_limit: i64,
+    velocity_limit: Option<i32>,
+    created_at: String,
+}
+
+/// What was stored of a payment token.
+#[derive(Deserialize)]
+struct StoredToken {
+    id: String,
+    card: StoredCard,
+    created_at: String,
+}
+
+/// The card of a [`StoredToken`].
+#[derive(Deserialize)]
+struct StoredCard {
+    brand: String,
+    last4: String,
+    exp_month: i32,
+    exp_year: i32,
 }
 
 fn capture_method(method: CaptureMethod) -> wire::CaptureMethod {
@@ -231,7 +289,16 @@ mod tests {
     #[test]
     fn every_brand_has_a_message() {
         let at = datetime!(2026-01-02 3:04:05 UTC);
-        for brand in [Brand::Visa, Brand::Mastercard, Brand::Amex, Brand::Discover, Brand::Jcb, Brand::Diners, Brand::Unionpay, Brand::Unknown] {
+        for brand in [
+            Brand::Visa,
+            Brand::Mastercard,
+            Brand::Amex,
+            Brand::Discover,
+            Brand::Jcb,
+            Brand::Diners,
+            Brand::Unionpay,
+            Brand::Unknown,
+        ] {
             let body = reply::token(TokenId::fresh(), brand, "4242", Expiry { month: 1, year: 2030 }, at);
             assert_ne!(stored_token(&body).unwrap().card.unwrap().brand, 0, "{brand:?}");
         }

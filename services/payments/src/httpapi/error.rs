@@ -1,10 +1,7 @@
 //! What a use case returned, as an HTTP response. The table of statuses and texts is [`crate::reply::text`], since stored replies
 //! are rendered from it too.
 
-use axum::{
-    body::Body,
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{

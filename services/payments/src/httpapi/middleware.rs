@@ -92,8 +92,16 @@ fn report(
         span.record("twinpay.reason", reason.as_str());
         if status >= 500 {
             spans::fail(span, reason.as_str());
-            error!(trace_id = trace.trace_id(), span_id = trace.span_id(), method = method.as_str(), route,
-                status, reason = reason.as_str(), error = cause.as_deref(), "request failed");
+            error!(
+                trace_id = trace.trace_id(),
+                span_id = trace.span_id(),
+                method = method.as_str(),
+                route,
+                status,
+                reason = reason.as_str(),
+                error = cause.as_deref(),
+                "request failed"
+            );
         }
     }
     let mut attributes = vec![
@@ -104,8 +112,15 @@ fn report(
         attributes.push(KeyValue::new("http.route", route.to_owned()));
     }
     metrics.http_duration.record(took.as_secs_f64(), &attributes);
-    debug!(trace_id = trace.trace_id(), span_id = trace.span_id(), method = method.as_str(), route, status,
-        duration_ms = took.as_secs_f64() * 1000.0, "request");
+    debug!(
+        trace_id = trace.trace_id(),
+        span_id = trace.span_id(),
+        method = method.as_str(),
+        route,
+        status,
+        duration_ms = took.as_secs_f64() * 1000.0,
+        "request"
+    );
 }
 
 /// Anybody can invent methods; metrics hold the common ones.
@@ -275,7 +290,9 @@ mod tests {
         for good in ["/v1/payments", "/a;b", "/é", "/.a/...", "/v1/payments/pay_x/capture"] {
             assert!(is_plain(good), "{good}");
         }
-        for bad in ["", "*", "/", "//", "/v1//payments", "/v1/payments/", "/v1/../x", "/./x", "/v1/%70ayments", "/%"] {
+        for bad in
+            ["", "*", "/", "//", "/v1//payments", "/v1/payments/", "/v1/../x", "/./x", "/v1/%70ayments", "/%"]
+        {
             assert!(!is_plain(bad), "{bad}");
         }
     }
@@ -292,7 +309,13 @@ mod tests {
         for good in ["application/json", "Application/JSON ; charset=utf-8", "application/json;x"] {
             assert!(check(&[good]), "{good}");
         }
-        for bad in ["", "text/json", "application/jsonx", "application/json, application/json", "application/problem+json"] {
+        for bad in [
+            "",
+            "text/json",
+            "application/jsonx",
+            "application/json, application/json",
+            "application/problem+json",
+        ] {
             assert!(!check(&[bad]), "{bad}");
         }
         assert!(!check(&[]) && !check(&["application/json", "application/json"]));

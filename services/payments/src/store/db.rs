@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use deadpool::managed::{self, Metrics as PoolMetrics, Object, PoolConfig, PoolError, QueueMode, RecycleResult, Timeouts};
+use deadpool::managed::{
+    self, Metrics as PoolMetrics, Object, PoolConfig, PoolError, QueueMode, RecycleResult, Timeouts,
+};
 use opentelemetry::KeyValue;
 use sqlx::{
     ConnectOptions as _, Connection as _, IntoArguments, PgConnection, Postgres,
@@ -21,8 +23,8 @@ use crate::{
     telemetry::{Call, Metrics, chain, spans},
 };
 
-/// How often a statement is run again that Postgres undid for another's sake.
-const SERIALISATION_RETRIES: u32 = 3;
+/// How often a statement is run in all that Postgres undoes for another's sake.
+const MAX_ATTEMPTS: u32 = 3;
 /// How long a new connection may take, whatever the caller's deadline.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// More than there are statements, so that none is ever prepared twice on one connection.
@@ -66,7 +68,9 @@ impl Failure {
     pub fn reading(self) -> Error {
         match self {
             Self::Unclear(cause) if cause.is::<Overdue>() => Error::DeadlineExceeded,
-            Self::NoConnection(cause) | Self::Unclear(cause) | Self::Undone(cause) => Error::Overloaded(Some(cause)),
+            Self::NoConnection(cause) | Self::Unclear(cause) | Self::Undone(cause) => {
+                Error::Overloaded(Some(cause))
+            }
             Self::Late => Error::DeadlineExceeded,
             Self::Constraint(name) => Error::Internal(name.into()),
             Self::Broken(cause) => Error::Internal(cause),
@@ -89,7 +93,9 @@ impl Failure {
         let cause = match self {
             Self::Constraint(name) => name.into(),
             Self::Late => Overdue.into(),
-            Self::NoConnection(cause) | Self::Unclear(cause) | Self::Undone(cause) | Self::Broken(cause) => cause,
+            Self::NoConnection(cause) | Self::Unclear(cause) | Self::Undone(cause) | Self::Broken(cause) => {
+                cause
+            }
         };
         Error::OutcomeUnknown(Some(payment), Some(cause))
     }
@@ -198,7 +204,8 @@ impl Db {
         T: Send + Unpin,
         A: 'q + Send + IntoArguments<Postgres>,
     {
-        let span = if step.traced { spans::database(step.call, step.statement) } else { tracing::Span::none() };
+        let span =
+            if step.traced { spans::database(step.call, step.statement) } else { tracing::Span::none() };
         let began = Instant::now();
         let mut held = match self.connection(&step).await {
             Ok(connection) => Held { connection: Some(connection), finished: false },
@@ -222,7 +229,8 @@ impl Db {
                 return Err(broken(step.statement));
             };
             held.finished = false;
-            let result = match tokio::time::timeout_at(step.call.deadline, make().fetch_all(connection)).await {
+            let result = match tokio::time::timeout_at(step.call.deadline, make().fetch_all(connection)).await
+            {
                 Err(_) => Err(Failure::Unclear(Overdue.into())),
                 Ok(Ok(rows)) => {
                     held.finished = true;
@@ -230,7 +238,7 @@ impl Db {
                 }
                 Ok(Err(error)) => {
                     held.finished = reusable(&error);
-                    if is_serialisation_failure(&error) && attempt <= SERIALISATION_RETRIES {
+                    if is_serialisation_failure(&error) && attempt < MAX_ATTEMPTS {
                         continue;
                     }
                     Err(self.failure(error))
@@ -258,7 +266,9 @@ impl Db {
                     Failure::Broken(_) => "broken",
                 };
                 spans::fail(span, kind);
-                self.metrics.db_duration.record(seconds, &[system, summary, KeyValue::new("error.type", kind)]);
+                self.metrics
+                    .db_duration
+                    .record(seconds, &[system, summary, KeyValue::new("error.type", kind)]);
             }
         }
     }
@@ -276,20 +286,20 @@ impl Db {
                 warn!(error = %chain(&error), "can't connect to the database");
                 Failure::NoConnection(error.into())
             }
-            PoolError::Timeout(_) | PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                Failure::NoConnection(error.to_string().into())
-            }
+            PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => Failure::NoConnection(error.to_string().into()),
         })
     }
 
     fn failure(&self, error: sqlx::Error) -> Failure {
         let Some(database) = error.as_database_error() else {
-            return match error {
-                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
-                    Failure::Broken(error.into())
-                }
-                other => Failure::Unclear(other.into()),
-            };
+            let ours = matches!(
+                error,
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)
+            );
+            return if ours { Failure::Broken(error.into()) } else { Failure::Unclear(error.into()) };
         };
         if let Some(constraint) = database.constraint() {
             return Failure::Constraint(constraint.to_owned());
@@ -300,11 +310,10 @@ impl Db {
                 Failure::Broken(error.into())
             }
             // Time-outs of statements and locks, serialisation, resources, read-only: the statement is undone.
-            "57014" | "55P03" | "40001" | "40P01" | "25006" | "53000" | "53100" | "53200" | "53300" | "53400" => {
-                Failure::Undone(error.into())
-            }
+            "57014" | "55P03" | "40001" | "40P01" | "25006" | "53000" | "53100" | "53200" | "53300"
+            | "53400" => Failure::Undone(error.into()),
             // The backend goes: it may have committed before it did.
-            "57P01" | "57P02" | "57P03" | "57P05" => Failure::Unclear(error.into()),
+            code if is_ending(code) => Failure::Unclear(error.into()),
             _ => Failure::Broken(error.into()),
         }
     }
@@ -316,10 +325,15 @@ fn is_serialisation_failure(error: &sqlx::Error) -> bool {
     matches!(error.as_database_error().and_then(|e| e.code()).as_deref(), Some("40001" | "40P01"))
 }
 
+/// Whether a SQLSTATE says that the connection ends with it.
+fn is_ending(code: &str) -> bool {
+    code.starts_with("57P") || code.starts_with("08")
+}
+
 /// Whether the connection lives on after this error: Postgres has answered, and isn't ending it.
 fn reusable(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
-        Some(database) => !database.code().unwrap_or_default().starts_with("57P"),
+        Some(database) => !is_ending(&database.code().unwrap_or_default()),
         None => matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)),
     }
 }

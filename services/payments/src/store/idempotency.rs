@@ -3,11 +3,7 @@
 use uuid::Uuid;
 
 use super::db::{Db, Failure, Step};
-use crate::{
-    domain::id::MerchantId,
-    reply::Reply,
-    telemetry::Call,
-};
+use crate::{domain::id::MerchantId, reply::Reply, telemetry::Call};
 
 /// What the key of a claim, or of a single step, answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,7 +35,13 @@ pub async fn find_replay(
 ) -> Result<Option<Taken>, Failure> {
     let step = Step { first, ..Step::first(call, "find_replay") };
     let make = || {
-        sqlx::query_file_as!(Row, "../../db/queries/find_replay.sql", merchant.0, key, request_hash.as_slice())
+        sqlx::query_file_as!(
+            Row,
+            "../../db/queries/find_replay.sql",
+            merchant.0,
+            key,
+            request_hash.as_slice()
+        )
     };
     let row = db.rows(step, make).await?.pop();
     Ok(row.map(|row| match (row.same_request, row.reply_status, row.reply_body) {

@@ -277,7 +277,12 @@ struct Touched {
 }
 
 /// Undoes a claim that the domain refused and stores the refusal. False: somebody else has it.
-pub async fn reject_operation(db: &Db, call: &Call, pending: &Pending, reply: &Reply) -> Result<bool, Failure> {
+pub async fn reject_operation(
+    db: &Db,
+    call: &Call,
+    pending: &Pending,
+    reply: &Reply,
+) -> Result<bool, Failure> {
     let make = || {
         sqlx::query_file_as!(
             Touched,

@@ -43,7 +43,8 @@ impl Payments {
         command: CapturePayment,
         mut violations: Violations,
     ) -> Result<Reply, Error> {
-        let amount = violations.optional_integer("amount", command.amount, 1, MAX_AMOUNT).and_then(Amount::new);
+        let amount =
+            violations.optional_integer("amount", command.amount, 1, MAX_AMOUNT).and_then(Amount::new);
         violations.check()?;
         let last = command.last.unwrap_or(amount.is_none());
         let request_hash = hash(&command.id, amount, last);
@@ -114,7 +115,10 @@ mod tests {
         let id = "pay_01h455vb4pex5vsknk084sn02q";
         for (hash, want) in [
             (hash(id, None, true), "25e6367cafed6ef818e20834c1b87e8863b9ceff69c1b381aa28f49e1c997ca8"),
-            (hash(id, Amount::new(400), false), "54b8ed5fba3d5c86e3991dec37888e83ff4e7f3a4dcca0cec14697b6c99ad8cb"),
+            (
+                hash(id, Amount::new(400), false),
+                "54b8ed5fba3d5c86e3991dec37888e83ff4e7f3a4dcca0cec14697b6c99ad8cb",
+            ),
         ] {
             assert_eq!(hex::encode(hash), want);
         }

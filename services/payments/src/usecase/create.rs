@@ -262,7 +262,12 @@ mod tests {
             capture: Some(None),
             merchant_reference: Some("a\0".into()),
             description: Some("d".repeat(501)),
-            metadata: vec![pair("z", None), pair("", Some("x")), pair("a", Some("\0")), pair("b", Some("ok"))],
+            metadata: vec![
+                pair("z", None),
+                pair("", Some("x")),
+                pair("a", Some("\0")),
+                pair("b", Some("ok")),
+            ],
         };
         let want = [
             ("amount", "OUT_OF_RANGE"),

@@ -68,12 +68,17 @@ mod tests {
         };
         assert_eq!(http(&[]), Some(10_000));
         assert_eq!((http(&["0"]), http(&["007"]), http(&["999999999"])), (Some(0), Some(7), Some(30_000)));
-        for bad in [&["" as &str] as &[&str], &["-1"], &["1.5"], &["1s"], &["0000000001"], &[" 1"], &["1", "1"]] {
+        for bad in
+            [&["" as &str] as &[&str], &["-1"], &["1.5"], &["1s"], &["0000000001"], &[" 1"], &["1", "1"]]
+        {
             let bad: Vec<&'static str> = bad.iter().map(|v| (*v).to_owned().leak() as &str).collect();
             assert_eq!(http(&bad), None, "{bad:?}");
         }
         let grpc = |value: &str| (from_grpc(Some(value.as_bytes()), now) - now).as_micros();
-        assert_eq!((grpc("250m"), grpc("3S"), grpc("99999999n"), grpc("1H")), (250_000, 3_000_000, 99_999, 30_000_000));
+        assert_eq!(
+            (grpc("250m"), grpc("3S"), grpc("99999999n"), grpc("1H")),
+            (250_000, 3_000_000, 99_999, 30_000_000)
+        );
         assert_eq!((grpc("m"), grpc("x"), grpc("123456789m")), (10_000_000, 10_000_000, 10_000_000));
     }
 }

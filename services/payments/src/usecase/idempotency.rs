@@ -81,7 +81,9 @@ mod tests {
             assert_eq!(parse(&[value]), Some(Some(want.to_owned())), "{value}");
         }
         let long = "k".repeat(256);
-        for bad in ["", "a b", "é", "\"", "\"\"", "\"a", "\"a\"b", r#""a\b""#, "\"a b\"", r#""a\"#, &long, "a\tb"] {
+        for bad in
+            ["", "a b", "é", "\"", "\"\"", "\"a", "\"a\"b", r#""a\b""#, "\"a b\"", r#""a\"#, &long, "a\tb"]
+        {
             assert_eq!(parse(&[bad]), None, "{bad}");
         }
         assert_eq!(parse(&["a", "a"]), None);

@@ -27,8 +27,8 @@ pub(super) const MAX_LOOKS: u32 = 3;
 const RELEASE_AFTER: time::Duration = time::Duration::seconds(1);
 /// How long a release may take; nobody waits for it.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
-/// Pauses between two looks for a reply that somebody else records.
-const FENCED_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Between two looks for a reply that somebody else records.
+const FENCED_PAUSE: Duration = Duration::from_millis(50);
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -54,7 +54,12 @@ impl Payments {
     }
 
     /// From a fresh claim to the request's reply.
-    pub(super) async fn finish(&self, call: &Call, ticket: &Ticket<'_>, pending: Pending) -> Result<Reply, Error> {
+    pub(super) async fn finish(
+        &self,
+        call: &Call,
+        ticket: &Ticket<'_>,
+        pending: Pending,
+    ) -> Result<Reply, Error> {
         let payment = pending.payment.id;
         self.metrics.pending.add(1, &[]);
         let settled = self.settle(call, pending).await;
@@ -148,14 +153,12 @@ impl Payments {
 
     /// The reply that somebody else records under this key, if it comes before the deadline.
     async fn await_replay(&self, call: &Call, ticket: &Ticket<'_>) -> Option<Reply> {
-        let (mut pause, longest) = FENCED_PAUSES;
         loop {
             let look = find_replay(&self.db, call, false, ticket.merchant, ticket.key, &ticket.request_hash);
             if let Ok(Some(Taken::Replay(reply))) = look.await {
                 return Some(reply);
             }
-            timeout_at(call.deadline, sleep(pause)).await.ok()?;
-            pause = (pause * 2).min(longest);
+            timeout_at(call.deadline, sleep(FENCED_PAUSE)).await.ok()?;
         }
     }
 }

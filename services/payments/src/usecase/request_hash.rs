@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_the_vectors() {
-        let vectors: toml::Table = include_str!("../../../../proto/vectors/request_hash.toml").parse().unwrap();
+        let vectors: toml::Table =
+            include_str!("../../../../proto/vectors/request_hash.toml").parse().unwrap();
         for case in vectors["request"].as_array().unwrap() {
             let none = Vec::new();
             let path = case.get("path").and_then(toml::Value::as_array).unwrap_or(&none);

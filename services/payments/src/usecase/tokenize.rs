@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn operation_ids_are_those_of_the_vectors() {
-        let vectors: toml::Table = include_str!("../../../../proto/vectors/fingerprint.toml").parse().unwrap();
+        let vectors: toml::Table =
+            include_str!("../../../../proto/vectors/fingerprint.toml").parse().unwrap();
         for case in vectors["provision"].as_array().unwrap() {
             let text = |name: &str| case[name].as_str().unwrap();
             let bytes = |name: &str| -> [u8; 32] { hex::decode(text(name)).unwrap().try_into().unwrap() };
@@ -214,10 +215,17 @@ mod tests {
         let all = broken(CreatePaymentToken { card: Some(Card::default()) });
         let fields: Vec<&str> = all.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["card.number", "card.exp_month", "card.exp_year", "card.cvc"]);
-        for (number, reason) in [("42424242424", "TOO_SHORT"), ("42424242424242424242", "TOO_LONG"), ("4242 4242 4242", "MALFORMED")] {
+        for (number, reason) in [
+            ("42424242424", "TOO_SHORT"),
+            ("42424242424242424242", "TOO_LONG"),
+            ("4242 4242 4242", "MALFORMED"),
+        ] {
             assert_eq!(broken(card(number, 1, 2030, "123")), [("card.number".to_owned(), reason)]);
         }
-        assert_eq!(broken(card("4242424242424241", 0, 2030, "12"))[0], ("card.exp_month".to_owned(), "OUT_OF_RANGE"));
+        assert_eq!(
+            broken(card("4242424242424241", 0, 2030, "12"))[0],
+            ("card.exp_month".to_owned(), "OUT_OF_RANGE")
+        );
         for (number, expired) in [("4242424242424241", false), ("4242424242424242", true)] {
             let refused = check(card(number, 1, 2030, "123"), Violations::default(), |_| expired);
             assert!(matches!(refused, Err(Error::CardInvalid)));

@@ -72,7 +72,8 @@ impl Recovery {
     /// Leases what is due and settles all of it at once; the pool bounds how much of that touches the database.
     pub async fn step(&self) -> Result<Step, Failure> {
         let payments = &self.payments;
-        let poll = Call { deadline: Instant::now() + LEASE_LIMIT, span: Span::none(), trace: spans::nowhere() };
+        let poll =
+            Call { deadline: Instant::now() + LEASE_LIMIT, span: Span::none(), trace: spans::nowhere() };
         let now = payments.clock.now();
         let until = now + payments.settings.lease;
         let due = lease_pending_operations(&payments.db, &poll, now, until, BATCH).await?;
