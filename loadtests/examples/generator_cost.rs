@@ -57,8 +57,12 @@ async fn serve() -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let reply = |_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(BODY.as_bytes())))) };
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(reply)));
+        let reply =
+            |_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(BODY.as_bytes())))) };
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(reply)),
+        );
     }
 }
 
@@ -77,12 +81,15 @@ fn measure(address: SocketAddr, rate: u64, seconds: u64, cores: &[usize]) -> any
     let limits = Limits { connections: 32, in_flight: 256, drain: Duration::from_secs(3) };
     tokio::task::LocalSet::new().block_on(&runtime()?, async {
         let engine = Engine::start(Arc::default())?;
-        let mut target = Target::open("server", address, Arc::clone(&trace), vec!["get"], Box::new(Gets), limits).await?;
+        let mut target =
+            Target::open("server", address, Arc::clone(&trace), vec!["get"], Box::new(Gets), limits).await?;
         let me = Process::of(std::process::id())?;
         let before = me.cpu_ns()?;
         let record = engine.play(&mut target, 0..trace.lines.len(), 0, seconds * 1_000_000).await?;
         let cpu_us = (me.cpu_ns()? - before) as f64 / 1e3;
-        let at = |recorder| [50.0, 99.0, 99.9].map(|percentile| Sparse::of(recorder).percentile(percentile).unwrap_or(0));
+        let at = |recorder| {
+            [50.0, 99.0, 99.9].map(|percentile| Sparse::of(recorder).percentile(percentile).unwrap_or(0))
+        };
         println!("{} build; pacer {}, sender {sender}", environment::build(), engine.pacer_policy());
         println!("{} of {} requests answered, {rate}/s", record.replies, record.offered);
         println!("CPU a request: {:.1} µs", cpu_us / record.replies as f64);

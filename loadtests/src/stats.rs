@@ -125,7 +125,8 @@ impl Bootstrap {
         let at = |share: f64| ratios.get(((ratios.len() as f64 - 1.0) * share).round() as usize).copied();
         let tail = tail(self.pairs.len());
         let estimate = values[0] / values[1];
-        let ratio = Interval { estimate: rounded(estimate), low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) };
+        let ratio =
+            Interval { estimate: rounded(estimate), low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) };
         estimate.is_finite().then_some(Ratio { values, ratio })
     }
 

@@ -10,6 +10,8 @@ pub mod name {
     pub const LAG: &str = "lag";
     /// Requests whose earlier result was missing.
     pub const SKIPPED: &str = "skipped";
+    /// Requests that were refused for want of capacity.
+    pub const SHED: &str = "shed";
     /// Requests for which there was no room.
     pub const DROPPED: &str = "dropped";
     /// Replies that aren't what the contract says.
@@ -34,10 +36,11 @@ pub mod name {
 
 /// Bounds that say something about the machine, not about what the services answered: a smoke run on a busy machine
 /// may miss them.
-pub const OF_THE_MACHINE: [&str; 9] = [
+pub const OF_THE_MACHINE: [&str; 10] = [
     name::RATE,
     name::LAG,
     name::SKIPPED,
+    name::SHED,
     name::DROPPED,
     name::GENERATOR,
     name::SUPPORT,
@@ -50,6 +53,8 @@ const ACHIEVED_MIN: f64 = 0.95;
 /// Both contenders' latencies hold the lag alike; beyond this it would hide differences of a service's own size.
 const LAG_P99_MAX_US: f64 = 1_000.0;
 const SKIPPED_MAX: f64 = 0.001;
+/// They aren't timed, so more of them would flatter whoever sheds.
+const SHED_MAX: f64 = 0.001;
 const GENERATOR_MAX: f64 = 0.5;
 const SUPPORT_MAX: f64 = 0.9;
 const OTHERS_MAX: f64 = 0.1;
@@ -115,6 +120,8 @@ pub struct Counts {
     pub replies: u64,
     /// Skipped in measured slices.
     pub skipped: u64,
+    /// Refused for want of capacity, in measured slices.
+    pub shed: u64,
     /// Dropped, warm-up included.
     pub dropped: u64,
     /// Unexpected replies and failures by kind, warm-up included.
@@ -185,6 +192,7 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
     };
     let every = |holds: &dyn Fn(&Counts) -> bool| all.iter().all(holds);
     let achieved = |counts: &Counts| counts.achieved_rate / counts.offered_rate.max(f64::MIN_POSITIVE);
+    let shed = |counts: &Counts| counts.shed as f64 / counts.offered.max(1) as f64;
     let skipped = |counts: &Counts| counts.skipped as f64 / counts.offered.max(1) as f64;
     vec![
         bound(
@@ -198,6 +206,12 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             format!("at most {:.1} % of the requests lack the result that they need", SKIPPED_MAX * 100.0),
             say(&|counts| format!("{} ({:.2} %)", counts.skipped, skipped(counts) * 100.0)),
             every(&|counts| skipped(counts) <= SKIPPED_MAX),
+        ),
+        bound(
+            name::SHED,
+            format!("at most {:.1} % of the requests are refused for want of capacity", SHED_MAX * 100.0),
+            say(&|counts| format!("{} ({:.2} %)", counts.shed, shed(counts) * 100.0)),
+            every(&|counts| shed(counts) <= SHED_MAX),
         ),
         bound(
             name::DROPPED,
@@ -275,16 +289,17 @@ mod tests {
     #[test]
     fn a_good_run_keeps_every_bound() {
         let bounds = judge(&good(), &[]);
-        assert_eq!(bounds.len(), 13);
+        assert_eq!(bounds.len(), 14);
         assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
     }
 
     #[test]
     fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         type Spoil = fn(&mut Evidence);
-        let cases: [(&str, Spoil); 14] = [
+        let cases: [(&str, Spoil); 15] = [
             (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
             (name::SKIPPED, |e| e.contenders[0].skipped = 2),
+            (name::SHED, |e| e.contenders[0].shed = 2),
             (name::DROPPED, |e| e.contenders[1].dropped = 1),
             (name::UNEXPECTED, |e| e.contenders[0].unexpected = vec![("pay 503".into(), 1)]),
             (name::COUNTS, |e| e.contenders[1].replies -= 1),

@@ -54,6 +54,8 @@ pub type Prepared = Request<Full<Bytes>>;
 pub enum Checked {
     /// As the contract says for this request.
     Expected,
+    /// Refused for want of capacity before anything was done, as the contract allows.
+    Shed,
     /// Anything else, in a few words that group well.
     Unexpected(String),
 }

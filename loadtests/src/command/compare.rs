@@ -66,7 +66,7 @@ pub struct CompareArgs {
     /// Seconds long: shows that everything works. Bounds that are about the machine (see --allow-void) don't void it
     #[arg(long)]
     smoke: bool,
-    /// Bounds that may be missed without voiding the run: rate, lag, skipped, dropped, generator, support, others,
+    /// Bounds that may be missed without voiding the run: rate, lag, skipped, shed, dropped, generator, support, others,
     /// stolen, build, connections. Not unexpected, counts, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
     allow_void: Vec<String>,
@@ -135,8 +135,9 @@ impl CompareArgs {
             run.progress.say(&format!("{who}: {cores}"));
         }
         run.progress.doing("starting Postgres and the card network");
-        let bench =
-            run.unless_stopped(Bench::start(run.layout.clone(), |text| run.progress.say(text))).await?;
+        let bench = run
+            .unless_stopped(Bench::start(run.layout.clone(), self.smoke, |text| run.progress.say(text)))
+            .await?;
         let mut machine = environment::machine()?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         let mut scenarios = Vec::new();
@@ -146,10 +147,11 @@ impl CompareArgs {
             }
         }
         run.progress.doing("stopping");
+        let settings = bench.settings();
         let stopping = bench.stop().await;
         run.progress.end();
         stopping?;
-        let environment = Environment { machine, layout: run.layout.lines(), settings: Bench::settings() };
+        let environment = Environment { machine, layout: run.layout.lines(), settings };
         let report = Report {
             format: FORMAT,
             started_at: at.format(&Rfc3339)?,

@@ -70,11 +70,16 @@ async fn one(shared: &Shared, connection: &mut Connection, job: Job) -> Result<(
     let line = &shared.trace.lines[job.index];
     let checked = shared.player.borrow_mut().check(line, status, &body, line.id.is_multiple_of(SAMPLE));
     let mut record = shared.record.borrow_mut();
-    if let Checked::Unexpected(what) = checked {
-        record.unexpected(what);
-    }
     let operation = shared.operations.iter().position(|name| *name == line.operation).unwrap_or(0);
-    record.reply(operation, status.as_u16(), done_ns - job.due_ns, done_ns - sent_ns, done_ns);
+    record.reply(operation, status.as_u16(), done_ns);
+    match checked {
+        Checked::Shed => record.shed += 1,
+        Checked::Expected => record.time(operation, done_ns - job.due_ns, done_ns - sent_ns),
+        Checked::Unexpected(what) => {
+            record.unexpected(what);
+            record.time(operation, done_ns - job.due_ns, done_ns - sent_ns);
+        }
+    }
     Ok(())
 }
 

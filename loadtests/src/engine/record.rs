@@ -25,6 +25,8 @@ pub struct Record {
     pub failed: u64,
     /// Sent or queued, and no reply when draining ended.
     pub unanswered: u64,
+    /// Replies that refused for want of capacity: counted as replies, not timed.
+    pub shed: u64,
     /// Connections opened again.
     pub reopened: u64,
     /// Replies that aren't what the contract says, and broken connections, by kind.
@@ -58,6 +60,7 @@ impl Record {
             queued: 0,
             failed: 0,
             unanswered: 0,
+            shed: 0,
             reopened: 0,
             kinds: BTreeMap::new(),
             statuses: BTreeMap::new(),
@@ -80,19 +83,15 @@ impl Record {
         record_ns(&mut self.lag, ns);
     }
 
-    pub(super) fn reply(
-        &mut self,
-        operation: usize,
-        status: u16,
-        latency_ns: u64,
-        service_ns: u64,
-        done_ns: u64,
-    ) {
+    pub(super) fn reply(&mut self, operation: usize, status: u16, done_ns: u64) {
         self.replies += 1;
         *self.statuses.entry((operation, status)).or_default() += 1;
+        self.last_reply_ns = done_ns;
+    }
+
+    pub(super) fn time(&mut self, operation: usize, latency_ns: u64, service_ns: u64) {
         record_ns(&mut self.latency[operation], latency_ns);
         record_ns(&mut self.service, service_ns);
-        self.last_reply_ns = done_ns;
     }
 
     pub(super) fn unexpected(&mut self, what: String) {

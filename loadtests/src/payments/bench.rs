@@ -16,6 +16,9 @@ use crate::workload::PlayerTarget;
 /// enough not to hide the services behind it.
 const ACQUIRER_LATENCY: &str = "fixed:2ms";
 
+/// Rounds of the card hash in a trial run: an unoptimised build takes 50 ms for the usual 16 384, and would shed.
+const LIGHT_ROUNDS: &str = "1024";
+
 /// Which cores are whose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -74,6 +77,8 @@ pub struct Bench {
     postgres: Postgres,
     acquirer: Instance,
     layout: Layout,
+    /// Variables of both services, in place of their defaults.
+    env: Vec<(String, String)>,
     folder: tempfile::TempDir,
 }
 
@@ -91,7 +96,8 @@ pub struct Pairing {
 
 impl Bench {
     /// Starts Postgres and the card network; `say` is told what takes long.
-    pub async fn start(layout: Layout, say: impl Fn(&str)) -> anyhow::Result<Self> {
+    /// Tokenising takes little CPU where `light`: what is asked of a build that isn't optimised.
+    pub async fn start(layout: Layout, light: bool, say: impl Fn(&str)) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         // What is missing is said before anything is started.
         Twin::ALL.into_iter().try_for_each(|twin| twin.binary().map(drop))?;
@@ -102,7 +108,8 @@ impl Bench {
         options.cpus = layout.support.clone();
         options.env = vec![("ACQUIRER_LATENCY".into(), ACQUIRER_LATENCY.into())];
         let acquirer = Instance::acquirer(options).await?;
-        Ok(Self { postgres, acquirer, layout, folder })
+        let rounds = light.then(|| ("TWINPAY_HASH_ITERATIONS".to_owned(), LIGHT_ROUNDS.to_owned()));
+        Ok(Self { postgres, acquirer, layout, env: Vec::from_iter(rounds), folder })
     }
 
     /// Starts both services for `scenario`.
@@ -119,6 +126,7 @@ impl Bench {
             let mut options =
                 TwinOptions::new(twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
             options.cpus = self.layout.service.clone();
+            options.env = self.env.clone();
             let instance = Instance::twin(options).await?;
             let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
             let address = client::address(&instance.http())?;
@@ -161,9 +169,9 @@ impl Bench {
     }
 
     /// Every setting that isn't the services' default.
-    pub fn settings() -> Vec<(String, String)> {
+    pub fn settings(&self) -> Vec<(String, String)> {
         let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        vec![
+        let mut settings = vec![
             line(
                 "Services",
                 "their defaults (`payments config` prints them), the same for both; no trace exporter",
@@ -175,7 +183,9 @@ impl Bench {
             line("Card network latency", ACQUIRER_LATENCY),
             line("Velocity limit", "off"),
             line("Merchants", &super::MERCHANTS.to_string()),
-        ]
+        ];
+        settings.extend(self.env.iter().cloned());
+        settings
     }
 
     /// Stops what it started.

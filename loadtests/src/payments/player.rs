@@ -122,7 +122,11 @@ impl Player for PaymentPlayer {
             Step::Capture | Step::Get => StatusCode::OK,
         };
         if status != wanted {
-            return Checked::Unexpected(unexpected(line, status, body));
+            let reason = reason(body);
+            if status == StatusCode::SERVICE_UNAVAILABLE && reason == "OVERLOADED" {
+                return Checked::Shed;
+            }
+            return Checked::Unexpected(format!("{} {} {reason}", line.operation, status.as_u16()));
         }
         let Some(id) = object_id(body, status) else {
             return Checked::Unexpected(format!("{} {}: no id in the body", line.operation, status.as_u16()));
@@ -231,13 +235,8 @@ fn object_id(body: &[u8], status: StatusCode) -> Option<&str> {
     object.strip_prefix(r#"{"id":""#)?.split_once('"').map(|(id, _)| id)
 }
 
-/// Operation, status and reason: few different texts, so that they can be counted.
-fn unexpected(line: &Line, status: StatusCode, body: &Bytes) -> String {
-    let reason = serde_json::from_slice::<Value>(body).ok();
-    let reason = reason
-        .as_ref()
-        .and_then(|problem| problem.get("reason"))
-        .and_then(Value::as_str)
-        .unwrap_or("no reason given");
-    format!("{} {} {reason}", line.operation, status.as_u16())
+/// Of a problem: one of few texts, so that they can be counted.
+fn reason(body: &Bytes) -> String {
+    let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    problem.get("reason").and_then(Value::as_str).unwrap_or("no reason given").to_owned()
 }

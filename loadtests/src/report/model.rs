@@ -166,6 +166,8 @@ pub struct RawSlice {
     pub skipped: u64,
     /// No room.
     pub dropped: u64,
+    /// Refused for want of capacity; counted as replies, not timed.
+    pub shed: u64,
     /// Waited for a connection.
     pub queued: u64,
     /// The connection broke.

@@ -57,12 +57,17 @@ fn a_request_whose_result_is_not_there_is_skipped_and_counted() {
 }
 
 #[test]
-fn unexpected_replies_and_broken_connections_are_counted_by_kind() {
+fn shed_and_unexpected_replies_and_broken_connections_are_counted_by_kind() {
     let record = play(&scenario(r#"["make"]"#, 200.0, 4, 64), |id| match id {
         7 | 8 => Manner::Status(503),
+        9 => Manner::Status(429),
         20 => Manner::HangUp,
         _ => Manner::Reply,
     });
+    assert_eq!(
+        (record.shed, record.latency[0].len(), record.service.len()),
+        (1, record.replies - 1, record.replies - 1)
+    );
     assert_eq!(record.kinds.get("make 503"), Some(&2));
     assert_eq!((record.failed, record.replies, record.sent), (1, 97, 98));
     assert_eq!(record.reopened, 1);

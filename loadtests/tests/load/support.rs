@@ -52,6 +52,9 @@ impl Player for ToyPlayer {
     }
     fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, _sampled: bool) -> Checked {
         self.0[line.id as usize] = true;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Checked::Shed;
+        }
         if status == StatusCode::OK && body.as_ref() == b"hello" {
             return Checked::Expected;
         }
