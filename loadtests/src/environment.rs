@@ -18,6 +18,9 @@ pub fn machine() -> anyhow::Result<Vec<(String, String)>> {
         let line = text.lines().find(|line| line.starts_with(name))?;
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
+    let kibibytes = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    let memory = kibibytes.map(|kibibytes| format!("{:.1} GiB", kibibytes / 1_048_576.0));
     let unknown = || "unknown".to_owned();
     let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
     let governor = if governor.is_empty() { "none visible (a virtual machine?)".into() } else { governor };
@@ -27,7 +30,7 @@ pub fn machine() -> anyhow::Result<Vec<(String, String)>> {
     Ok(vec![
         line("Processor", field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(unknown)),
         line("Cores usable", format!("{} ({cores:?})", cores.len())),
-        line("Memory", field(&read("/proc/meminfo"), "MemTotal").unwrap_or_else(unknown)),
+        line("Memory", memory.unwrap_or_else(unknown)),
         line("Kernel", read("/proc/sys/kernel/osrelease")),
         line("Frequency governor", governor),
         line("Load generator", format!("loadtest {} ({build} build)", env!("CARGO_PKG_VERSION"))),

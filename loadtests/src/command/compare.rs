@@ -154,7 +154,7 @@ impl CompareArgs {
         let environment = Environment { machine, layout: run.layout.lines(), settings };
         let report = Report {
             format: FORMAT,
-            started_at: at.format(&Rfc3339)?,
+            started_at: at.truncate_to_second().format(&Rfc3339)?,
             seconds: rounded(started.elapsed().as_secs_f64()),
             command: std::env::args().collect(),
             void: said(&scenarios, Bound::voids),

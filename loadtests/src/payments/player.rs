@@ -240,3 +240,110 @@ fn reason(body: &Bytes) -> String {
     let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
     problem.get("reason").and_then(Value::as_str).unwrap_or("no reason given").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payments::{MERCHANTS, Payments};
+    use crate::scenario::{Overrides, Scenario};
+
+    const PAYMENT: &str = "pay_01k0000000e0000000000000000";
+
+    /// A short trace, and a player of it.
+    fn playing() -> (Trace, PaymentPlayer) {
+        let overrides = Overrides { pairs: Some(2), ..Overrides::default() };
+        let scenario = Scenario::load("checkout", &overrides).unwrap();
+        let trace = Trace::draw("checkout", &scenario, &Payments).unwrap();
+        let credentials = (0..MERCHANTS).map(|number| format!("tp_live_key{number}")).collect();
+        let player =
+            PaymentPlayer::new(&trace, &PlayerTarget { authority: "a:1".into(), credentials }).unwrap();
+        (trace, player)
+    }
+
+    fn first<'a>(trace: &'a Trace, operation: &str, declined: bool) -> &'a Line {
+        let wanted = |line: &&Line| {
+            line.operation == operation && (line.parameters.get("declined") == Some(&true.into())) == declined
+        };
+        trace.lines.iter().find(wanted).unwrap()
+    }
+
+    fn header<'a>(request: &'a Prepared, name: &str) -> &'a str {
+        request.headers()[name].to_str().unwrap()
+    }
+
+    fn payment(line: &Line, state: &str) -> String {
+        let (amount, currency) = (&line.parameters["amount"], &line.parameters["currency"]);
+        format!(r#"{{"id":"{PAYMENT}","amount":{amount},"currency":{currency},"state":"{state}"}}"#)
+    }
+
+    #[test]
+    fn both_services_get_the_same_request() {
+        let ((trace, mut one), (_, mut other)) = (playing(), playing());
+        let line = first(&trace, "tokenize", false);
+        let (a, b) = (one.prepare(line).unwrap(), other.prepare(line).unwrap());
+        assert_eq!((a.uri(), a.headers()), (b.uri(), b.headers()));
+        assert_eq!((a.method(), a.uri().path()), (&Method::POST, "/v1/payment_tokens"));
+        assert_eq!(header(&a, "idempotency-key"), format!("lt-{}-{}", &trace.sha256[..16], line.id));
+        assert_eq!(header(&a, "traceparent").len(), 55);
+        assert!(header(&a, "traceparent").starts_with(&format!("00-{}", &trace.sha256[..16])));
+    }
+
+    #[test]
+    fn a_payment_waits_for_its_token_and_is_then_the_object_of_capture_and_get() {
+        let (trace, mut player) = playing();
+        let pay = first(&trace, "authorize", false);
+        assert!(player.prepare(pay).is_none());
+        player.made[pay.needs.unwrap() as usize] = Some("ptk_x".into());
+        assert_eq!(player.prepare(pay).unwrap().uri().path(), "/v1/payments");
+        let capture = trace
+            .lines
+            .iter()
+            .find(|line| line.operation == "capture" && line.needs == Some(pay.id))
+            .unwrap();
+        assert!(player.prepare(capture).is_none());
+        let reply = Bytes::from(payment(pay, "authorized"));
+        assert_eq!(player.check(pay, StatusCode::CREATED, &reply, true), Checked::Expected);
+        assert_eq!(player.prepare(capture).unwrap().uri().path(), format!("/v1/payments/{PAYMENT}/capture"));
+        assert_eq!(player.effects()[1], Effect { name: "payments", count: 1 });
+    }
+
+    #[test]
+    fn a_declined_payment_is_expected_to_be_declined() {
+        let (trace, mut player) = playing();
+        let line = first(&trace, "sale", true);
+        let body =
+            Bytes::from(format!(r#"{{"reason":"CARD_DECLINED","payment":{}}}"#, payment(line, "declined")));
+        assert_eq!(player.check(line, StatusCode::PAYMENT_REQUIRED, &body, true), Checked::Expected);
+        assert_eq!(player.made[line.id as usize].as_deref(), Some(PAYMENT));
+        let other = player.check(line, StatusCode::CREATED, &body, false);
+        assert_eq!(other, Checked::Unexpected("sale 201 CARD_DECLINED".into()));
+    }
+
+    #[test]
+    fn refusals_errors_and_wrong_bodies_are_told_apart() {
+        let (trace, mut player) = playing();
+        let line = first(&trace, "sale", false);
+        let mut check = |status: u16, body: &str, sampled| {
+            player.check(
+                line,
+                StatusCode::from_u16(status).unwrap(),
+                &Bytes::copy_from_slice(body.as_bytes()),
+                sampled,
+            )
+        };
+        let unexpected = |what: &str| Checked::Unexpected(what.into());
+        assert_eq!(check(503, r#"{"reason":"OVERLOADED"}"#, false), Checked::Shed);
+        assert_eq!(
+            check(503, r#"{"reason":"ACQUIRER_UNAVAILABLE"}"#, false),
+            unexpected("sale 503 ACQUIRER_UNAVAILABLE")
+        );
+        assert_eq!(check(500, "oops", false), unexpected("sale 500 no reason given"));
+        assert_eq!(check(201, "{}", false), unexpected("sale 201: no id in the body"));
+        let wrong = payment(line, "authorized");
+        assert_eq!(
+            check(201, &wrong, true),
+            unexpected("sale 201: `state` is \"authorized\", wanted \"captured\"")
+        );
+        assert_eq!(check(201, &payment(line, "captured"), true), Checked::Expected);
+    }
+}

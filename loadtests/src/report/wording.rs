@@ -100,10 +100,8 @@ pub fn standing(report: &Report) -> String {
         return format!("VOID: these numbers are not a result. {}", report.void.join(" "));
     }
     if !report.allowed.is_empty() {
-        return format!(
-            "Valid only as a trial: these bounds were missed and allowed: {}.",
-            report.allowed.join("; ")
-        );
+        let missed = report.allowed.join(" ");
+        return format!("Valid only as a trial; these bounds were missed, and were allowed to be. {missed}");
     }
     "Valid: every bound was kept.".into()
 }

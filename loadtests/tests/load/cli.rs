@@ -1,0 +1,53 @@
+//! What cannot run ends with exit code 2 and one line that names what is wrong.
+
+use std::process::{Command, Output};
+
+fn loadtest(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(arguments).env("TWINPAY_BIN_GO", "/nowhere/payments").output().expect("it runs")
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let output = loadtest(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    let good = include_str!("../../scenarios/checkout.toml");
+    let path = file.path().to_str().expect("a path");
+    let cases = [
+        (good.replace("drain_ms", "drian_ms"), "unknown field `drian_ms`"),
+        (good.replace("rate = 50.0", "rate = 0.0"), "warm_up.rate: must be over 0 and at most 100000, is 0"),
+        (
+            good.replace("workload = \"payments\"", "workload = \"parcels\""),
+            "unknown workload `parcels`, expected payments",
+        ),
+    ];
+    for (text, wanted) in cases {
+        std::fs::write(file.path(), text).expect("written");
+        for command in ["trace", "compare"] {
+            let said = refusal(&[command, "--scenario", path]);
+            assert!(
+                said.starts_with(&format!("loadtest: {path}: ")) && said.contains(wanted),
+                "wanted {wanted:?}, got {said:?}"
+            );
+        }
+    }
+    assert!(refusal(&["trace", "--scenario", "nonsense"]).contains("nonsense.toml: file: can't be read"));
+}
+
+#[test]
+fn a_missing_program_is_named_with_what_builds_it() {
+    let said = refusal(&["compare", "--smoke"]);
+    assert!(said.contains("is missing: build it with `"), "{said}");
+}
+
+#[test]
+fn a_bound_about_right_and_wrong_may_not_be_missed() {
+    let said = refusal(&["compare", "--allow-void", "lag,counts"]);
+    assert!(said.contains("`counts` is no bound that may be missed"), "{said}");
+}
