@@ -1,0 +1,173 @@
+// Package acquirer is the client of the card network: what it answers is Approved, Declined, Refused or Unknown. Whether to ask at all, and
+// what an answer means for a payment, must never be decided here.
+package acquirer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"twinpay.dev/payments/internal/domain"
+	acquirerv1 "twinpay.dev/payments/internal/gen/acquirer/v1"
+	"twinpay.dev/payments/internal/telemetry"
+)
+
+// Kind tells the network's answers apart.
+type Kind int
+
+// The kinds. Unknown: the answer was lost, so the operation may have been done.
+const (
+	Unknown Kind = iota
+	Approved
+	Declined
+	Refused
+)
+
+// Outcome is what came of asking for an operation.
+type Outcome struct {
+	Kind   Kind
+	Reason domain.DeclineReason // Declined
+	Cause  error                // Unknown
+}
+
+// Client asks the card network over one HTTP/2 connection.
+type Client struct {
+	conn      *grpc.ClientConn
+	client    acquirerv1.AcquirerServiceClient
+	telemetry *telemetry.Telemetry
+}
+
+// New makes a client; it connects in the background.
+func New(addr string, t *telemetry.Telemetry) (*Client, error) {
+	reconnect := backoff.DefaultConfig
+	reconnect.BaseDelay, reconnect.MaxDelay = 100*time.Millisecond, time.Second // the default reaches two minutes after an outage
+	conn, err := grpc.NewClient(addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithDisableServiceConfig(),
+	)
+	if err != nil {
+		return nil, err
+	}
+	conn.Connect()
+	return &Client{conn, acquirerv1.NewAcquirerServiceClient(conn), t}, nil
+}
+
+// Close closes the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+// ProvisionToken replaces a card by the network's token. The number is sent once and kept by nothing here.
+func (c *Client) ProvisionToken(ctx context.Context, operationID uuid.UUID, card domain.Card) (string, error) {
+	ctx, span := c.start(ctx, provisionToken)
+	answer, err := c.client.ProvisionToken(ctx, &acquirerv1.ProvisionTokenRequest{
+		OperationId: domain.FormatID(domain.PrefixOperation, operationID),
+		CardNumber:  string(card.Number.Reveal()), ExpMonth: int32(card.ExpMonth), ExpYear: int32(card.ExpYear), Cvc: string(card.CVC.Reveal()),
+	})
+	end(span, err)
+	return answer.GetNetworkToken(), err
+}
+
+// Ask asks for an operation that moves an amount; under the same id the network gives the same answer again.
+func (c *Client) Ask(ctx context.Context, operationID uuid.UUID, kind domain.OperationKind, networkToken string, amount int64, currency domain.Currency) Outcome {
+	id := domain.FormatID(domain.PrefixOperation, operationID)
+	var answer interface{ GetResult() *acquirerv1.Result }
+	var err error
+	var span trace.Span
+	switch kind {
+	case domain.KindAuthorize:
+		ctx, span = c.start(ctx, authorize)
+		answer, err = c.client.Authorize(ctx, &acquirerv1.AuthorizeRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	case domain.KindSale:
+		ctx, span = c.start(ctx, sale)
+		answer, err = c.client.Sale(ctx, &acquirerv1.SaleRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	default: // domain.KindCapture
+		ctx, span = c.start(ctx, capture)
+		answer, err = c.client.Capture(ctx, &acquirerv1.CaptureRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	}
+	end(span, err)
+	if err != nil {
+		return Outcome{Cause: err}
+	}
+	return outcome(answer.GetResult())
+}
+
+func outcome(r *acquirerv1.Result) Outcome {
+	switch r.GetOutcome() {
+	case acquirerv1.Outcome_OUTCOME_APPROVED:
+		return Outcome{Kind: Approved}
+	case acquirerv1.Outcome_OUTCOME_DECLINED:
+		return Outcome{Kind: Declined, Reason: declineReason(r.GetDeclineReason())}
+	case acquirerv1.Outcome_OUTCOME_REFUSED:
+		return Outcome{Kind: Refused}
+	}
+	return Outcome{Cause: fmt.Errorf("the acquirer answered with outcome %d", r.GetOutcome())}
+}
+
+// declineReason takes a reason that we don't know for a processing error: the payment is declined all the same.
+func declineReason(r acquirerv1.DeclineReason) domain.DeclineReason {
+	switch r {
+	case acquirerv1.DeclineReason_DECLINE_REASON_INSUFFICIENT_FUNDS:
+		return domain.DeclineInsufficientFunds
+	case acquirerv1.DeclineReason_DECLINE_REASON_DO_NOT_HONOR:
+		return domain.DeclineDoNotHonor
+	case acquirerv1.DeclineReason_DECLINE_REASON_EXPIRED_CARD:
+		return domain.DeclineExpiredCard
+	case acquirerv1.DeclineReason_DECLINE_REASON_INCORRECT_CVC:
+		return domain.DeclineIncorrectCVC
+	case acquirerv1.DeclineReason_DECLINE_REASON_LOST_OR_STOLEN:
+		return domain.DeclineLostOrStolen
+	default:
+		return domain.DeclineProcessingError
+	}
+}
+
+// call is what all spans of one rpc have in common.
+type call struct {
+	name    string
+	options []trace.SpanStartOption
+}
+
+var (
+	provisionToken = newCall(acquirerv1.AcquirerService_ProvisionToken_FullMethodName)
+	authorize      = newCall(acquirerv1.AcquirerService_Authorize_FullMethodName)
+	sale           = newCall(acquirerv1.AcquirerService_Sale_FullMethodName)
+	capture        = newCall(acquirerv1.AcquirerService_Capture_FullMethodName)
+)
+
+func newCall(fullMethod string) call {
+	name := fullMethod[1:] // without the leading slash
+	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(name)}
+	return call{name, []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...)}}
+}
+
+// start starts the call's span and hands its traceparent on. The context's deadline goes along by itself.
+func (c *Client) start(ctx context.Context, to call) (context.Context, trace.Span) {
+	ctx, span := c.telemetry.Start(ctx, to.name, to.options...)
+	if traceparent := telemetry.Traceparent(ctx); traceparent != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, telemetry.TraceparentHeader, traceparent)
+	}
+	return ctx, span
+}
+
+func end(span trace.Span, err error) {
+	if span.IsRecording() {
+		name := code.Code_name[int32(status.Code(err))]
+		span.SetAttributes(telemetry.RPCStatus.String(name))
+		if err != nil {
+			telemetry.Fail(span, name)
+		}
+	}
+	span.End()
+}

@@ -1,0 +1,212 @@
+// Package app wires the service: pools, acquirer, use cases, two doors, admin, workers; and drains it. What it makes it ends. Nothing here
+// knows what a payment is.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"twinpay.dev/payments/internal/acquirer"
+	"twinpay.dev/payments/internal/admin"
+	"twinpay.dev/payments/internal/config"
+	"twinpay.dev/payments/internal/grpcapi"
+	"twinpay.dev/payments/internal/hashpool"
+	"twinpay.dev/payments/internal/httpapi"
+	"twinpay.dev/payments/internal/store"
+	"twinpay.dev/payments/internal/telemetry"
+	"twinpay.dev/payments/internal/usecase"
+	"twinpay.dev/payments/internal/workers"
+)
+
+const (
+	drainTimeout   = 10 * time.Second // for the requests in flight
+	flushTimeout   = 2 * time.Second  // for the last spans
+	schemaInterval = 250 * time.Millisecond
+	schemaTimeout  = 2 * time.Second
+	// maxConnections bounds a door's descriptors and memory; each idle connection costs some 10 KiB.
+	maxConnections = 16_384
+)
+
+// ErrSchema ends a service whose database has another schema.
+var ErrSchema = errors.New("the database's schema is missing or of another version: run `payments migrate`")
+
+// App is a service that listens.
+type App struct {
+	HTTPAddr, GRPCAddr, AdminAddr string // as bound
+	Recovery                      *workers.Recovery
+
+	telemetry  *telemetry.Telemetry
+	workers    bool
+	db, worker *store.DB
+	acquirer   *acquirer.Client
+	payments   *usecase.Payments
+	readiness  admin.Readiness
+	http       *http.Server
+	grpcDoor   *grpcapi.Door
+	grpc       *grpc.Server
+	admin      *http.Server
+	listeners  []net.Listener
+}
+
+// Options are what a test sets otherwise than a service.
+type Options struct {
+	Now     func() time.Time
+	Logs    io.Writer
+	Workers bool // whether Run runs them
+}
+
+// New makes the parts and binds the ports.
+func New(ctx context.Context, c config.Config, o Options) (*App, error) {
+	t, err := telemetry.New(ctx, c.OTLPEndpoint, c.LogLevel, o.Logs)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{telemetry: t, workers: o.Workers}
+	if a.db, err = store.Open(c.DatabaseURL, c.DatabaseConnections, c.DatabaseWait, t); err != nil {
+		return nil, err
+	}
+	if a.worker, err = store.Open(c.DatabaseURL, c.WorkerConnections, c.DatabaseWait, t); err != nil {
+		return nil, err
+	}
+	if a.acquirer, err = acquirer.New(c.AcquirerAddr, t); err != nil {
+		return nil, err
+	}
+	pool := hashpool.New(c.HashPermits, c.HashQueue, c.HashWait, t)
+	payments := func(db *store.DB) *usecase.Payments {
+		return &usecase.Payments{
+			DB: db, Acquirer: a.acquirer, HashPool: pool, Telemetry: t, Now: o.Now, Pepper: c.Pepper,
+			HashIterations: c.HashIterations, AuthorizationPeriod: c.AuthorizationPeriod, Lease: c.Lease,
+		}
+	}
+	a.payments = payments(a.db)
+	a.Recovery = &workers.Recovery{Payments: payments(a.worker)}
+	auth := usecase.NewAuthenticator(a.db, c.AdminToken)
+	a.http = httpapi.New(a.payments, auth, t).Server()
+	a.grpcDoor = grpcapi.New(a.payments, auth, t)
+	a.grpc = a.grpcDoor.Server()
+	a.admin = admin.Server(&a.readiness, t.MetricsHandler())
+	return a, a.listen(c)
+}
+
+func (a *App) listen(c config.Config) error {
+	for _, door := range []struct {
+		variable, addr string
+		bound          *string
+	}{{"TWINPAY_HTTP_ADDR", c.HTTPAddr, &a.HTTPAddr}, {"TWINPAY_GRPC_ADDR", c.GRPCAddr, &a.GRPCAddr}, {"TWINPAY_ADMIN_ADDR", c.AdminAddr, &a.AdminAddr}} {
+		listener, err := net.Listen("tcp", door.addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", door.variable, err)
+		}
+		a.listeners = append(a.listeners, netutil.LimitListener(listener, maxConnections))
+		*door.bound = listener.Addr().String()
+	}
+	return nil
+}
+
+// Run serves until the context ends or the schema is seen to be another one, then drains.
+func (a *App) Run(ctx context.Context) error {
+	a.telemetry.Log.InfoContext(ctx, "listening", "http_addr", a.HTTPAddr, "grpc_addr", a.GRPCAddr, "admin_addr", a.AdminAddr,
+		"gomaxprocs", runtime.GOMAXPROCS(0))
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var serving, background sync.WaitGroup
+	serve := func(door func(net.Listener) error, l net.Listener) {
+		serving.Go(func() {
+			if err := door(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				stop(err)
+			}
+		})
+	}
+	serve(a.http.Serve, a.listeners[0])
+	serve(a.grpc.Serve, a.listeners[1])
+	serve(a.admin.Serve, a.listeners[2])
+	background.Go(func() { a.awaitSchema(ctx) })
+	if a.workers {
+		background.Go(func() { a.Recovery.Run(ctx) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+	case <-a.db.Mismatch():
+		err = ErrSchema
+	case <-a.worker.Mismatch():
+		err = ErrSchema
+	}
+	stop(nil)
+	a.drain(&background)
+	serving.Wait()
+	return err
+}
+
+// awaitSchema makes the service ready once the schema was seen; Postgres may come later than we do.
+func (a *App) awaitSchema(ctx context.Context) {
+	ticker := time.NewTicker(schemaInterval)
+	defer ticker.Stop()
+	for {
+		asking, cancel := context.WithTimeout(ctx, schemaTimeout)
+		err := a.worker.CheckSchema(asking)
+		cancel()
+		if err == nil {
+			a.readiness.SchemaSeen()
+			a.grpcDoor.Ready()
+			a.telemetry.Log.InfoContext(ctx, "ready")
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// drain takes no more requests, finishes those in flight, and ends what New made.
+func (a *App) drain(background *sync.WaitGroup) {
+	a.telemetry.Log.Info("draining")
+	a.readiness.Draining()
+	a.grpcDoor.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var doors errgroup.Group
+	doors.Go(func() error { return a.http.Shutdown(ctx) })
+	doors.Go(func() error { return within(ctx, a.grpc.GracefulStop) })
+	doors.Go(func() error { return within(ctx, background.Wait) })
+	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.db.Close), within(ctx, a.worker.Close))
+	if err != nil {
+		a.telemetry.Log.Warn("work was cut off", "error", err)
+	}
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	a.telemetry.Shutdown(flushing)
+	err = errors.Join(a.http.Close(), a.admin.Close(), a.acquirer.Close())
+	a.telemetry.Log.Info("stopped", "error", err)
+}
+
+// within waits for work as long as the context allows; what goes on after that ends with the process.
+func within(ctx context.Context, work func()) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

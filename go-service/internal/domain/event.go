@@ -1,0 +1,13 @@
+package domain
+
+// EventType is what a merchant is told of.
+type EventType string
+
+// The events of a payment.
+const (
+	EventPaymentCreated         EventType = "payment.created"
+	EventPaymentAuthorized      EventType = "payment.authorized"
+	EventPaymentCaptured        EventType = "payment.captured"
+	EventPaymentDeclined        EventType = "payment.declined"
+	EventPaymentOperationFailed EventType = "payment.operation_failed"
+)

@@ -1,0 +1,164 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// CaptureMethod says whether a payment is captured at once.
+type CaptureMethod string
+
+// The ways to capture.
+const (
+	CaptureAutomatic CaptureMethod = "automatic"
+	CaptureManual    CaptureMethod = "manual"
+)
+
+// PaymentState is where a payment stands.
+type PaymentState string
+
+// The states.
+const (
+	StateProcessing        PaymentState = "processing"
+	StateAuthorized        PaymentState = "authorized"
+	StatePartiallyCaptured PaymentState = "partially_captured"
+	StateCaptured          PaymentState = "captured"
+	StateDeclined          PaymentState = "declined"
+)
+
+// DeclineReason says why a payment was declined.
+type DeclineReason string
+
+// The reasons; the last is the service's own, all others are the card network's.
+const (
+	DeclineInsufficientFunds DeclineReason = "insufficient_funds"
+	DeclineDoNotHonor        DeclineReason = "do_not_honor"
+	DeclineExpiredCard       DeclineReason = "expired_card"
+	DeclineIncorrectCVC      DeclineReason = "incorrect_cvc"
+	DeclineLostOrStolen      DeclineReason = "lost_or_stolen"
+	DeclineProcessingError   DeclineReason = "processing_error"
+	DeclineRiskBlocked       DeclineReason = "risk_blocked"
+)
+
+// Payment is a payment as its merchant sees it. The amounts keep 0 <= Refunded <= Captured <= Authorized <= Amount.
+type Payment struct {
+	ID                uuid.UUID
+	PaymentTokenID    uuid.UUID
+	Amount            int64
+	Currency          Currency
+	Capture           CaptureMethod
+	MerchantReference string
+	Description       string            // empty: none
+	Metadata          map[string]string // empty: none
+	State             PaymentState
+	DeclineReason     DeclineReason // empty: none
+	Authorized        int64
+	Captured          int64
+	Refunded          int64
+	ExpiresAt         time.Time // zero: nothing is left to capture
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+}
+
+// OperationKind is what is done to a payment.
+type OperationKind string
+
+// The operations that move money.
+const (
+	KindAuthorize OperationKind = "authorize"
+	KindSale      OperationKind = "sale"
+	KindCapture   OperationKind = "capture"
+)
+
+// CaptureStates are the states that a capture is allowed from.
+var CaptureStates = []PaymentState{StateAuthorized, StatePartiallyCaptured}
+
+// Command is an operation as it was asked for.
+type Command struct {
+	Kind   OperationKind
+	Amount *int64 // of a capture; nil: all that remains
+	Final  bool   // of a capture: nothing more will be captured
+}
+
+// Decide says what amount the operation moves if the card network agrees, or why it isn't allowed. What it refuses must never reach the
+// network.
+func Decide(p *Payment, c Command) (int64, *Error) {
+	switch c.Kind {
+	case KindAuthorize, KindSale:
+		if p.State != StateProcessing {
+			return 0, StateInvalid(p.ID, p.State, StateProcessing)
+		}
+		return p.Amount, nil
+	default: // KindCapture
+		if p.State != StateAuthorized && p.State != StatePartiallyCaptured {
+			return 0, StateInvalid(p.ID, p.State, CaptureStates...)
+		}
+		remaining := p.Authorized - p.Captured
+		if c.Amount == nil {
+			return remaining, nil
+		}
+		if *c.Amount > remaining {
+			return 0, About(ReasonAmountExceedsCapturable, p.ID, nil)
+		}
+		return *c.Amount, nil
+	}
+}
+
+// StateInvalid is the refusal of an operation in the payment's state.
+func StateInvalid(paymentID uuid.UUID, current PaymentState, allowed ...PaymentState) *Error {
+	return &Error{Reason: ReasonPaymentStateInvalid, PaymentID: paymentID, CurrentState: current, AllowedStates: allowed}
+}
+
+// Change is what an operation came to: all that is recorded of it.
+type Change struct {
+	Succeeded     bool
+	Amount        int64  // moved
+	FailureReason string // of the operation; empty where it succeeded
+	Payment       Payment
+	Journal       []Entry
+	Events        []EventType
+	Refusal       *Error // what the merchant is answered; nil where it succeeded
+}
+
+// Approve is the change that an operation makes when the card network agreed to move the amount that was decided.
+func Approve(p Payment, c Command, amount int64, fees Fees, now time.Time) Change {
+	p.UpdatedAt = now
+	change := Change{Succeeded: true, Amount: amount}
+	switch c.Kind {
+	case KindAuthorize:
+		p.State, p.Authorized = StateAuthorized, amount
+		change.Events = []EventType{EventPaymentAuthorized}
+	case KindSale:
+		p.State, p.Authorized, p.Captured = StateCaptured, amount, amount
+		change.Journal = captureJournal(amount, fees)
+		change.Events = []EventType{EventPaymentAuthorized, EventPaymentCaptured}
+	default: // KindCapture
+		p.Captured += amount
+		p.State = StatePartiallyCaptured
+		if p.Captured == p.Authorized || c.Final {
+			p.State, p.ExpiresAt = StateCaptured, time.Time{}
+		}
+		change.Journal = captureJournal(amount, fees)
+		change.Events = []EventType{EventPaymentCaptured}
+	}
+	change.Payment = p
+	return change
+}
+
+// Decline is the change that a payment's first operation makes when the issuer or a risk rule said no.
+func Decline(p Payment, reason DeclineReason, now time.Time) Change {
+	p.State, p.DeclineReason, p.ExpiresAt, p.UpdatedAt = StateDeclined, reason, time.Time{}, now
+	refusal := &Error{Reason: ReasonCardDeclined, DeclineReason: reason, PaymentID: p.ID, Payment: &p}
+	if reason == DeclineRiskBlocked {
+		refusal.Reason, refusal.DeclineReason = ReasonRiskBlocked, ""
+	}
+	return Change{FailureReason: string(reason), Payment: p, Events: []EventType{EventPaymentDeclined}, Refusal: refusal}
+}
+
+// Refuse is the change that a later operation makes when the card network didn't accept it: none but the time.
+func Refuse(p Payment, now time.Time) Change {
+	p.UpdatedAt = now
+	refusal := &Error{Reason: ReasonOperationRefused, PaymentID: p.ID, Payment: &p}
+	return Change{FailureReason: "refused", Payment: p, Events: []EventType{EventPaymentOperationFailed}, Refusal: refusal}
+}

@@ -1,0 +1,102 @@
+package grpcapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"twinpay.dev/payments/internal/domain"
+	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
+	"twinpay.dev/payments/internal/reply"
+	"twinpay.dev/payments/internal/usecase"
+)
+
+// kept decodes the answer of a verb that keeps its replies. A refusal names the payment of the request where it holds none itself.
+func kept[T any](ctx context.Context, r usecase.Reply, err error, paymentID uuid.UUID, parse func([]byte) (T, error)) (decoded T, _ error) {
+	if err != nil {
+		return decoded, err
+	}
+	if r.Replayed {
+		_ = grpc.SetHeader(ctx, metadata.Pairs(replayedKey, "true")) // fails on a stream that has ended
+	}
+	if r.Status < http.StatusBadRequest {
+		return parse(r.Body)
+	}
+	refused, err := reply.ParseProblem(r.Body)
+	if err != nil {
+		return decoded, err
+	}
+	if refused.Payment == nil {
+		refused.PaymentID = paymentID
+	}
+	return decoded, refused
+}
+
+// CreateMerchant implements AdminService.
+func (d *Door) CreateMerchant(ctx context.Context, r *paymentsv1.CreateMerchantRequest) (*paymentsv1.Merchant, error) {
+	answer, err := d.payments.CreateMerchant(ctx, callOf(ctx), usecase.CreateMerchant{
+		Name: r.Name, FeeBPS: wide(r.FeeBps), FeeFixed: r.FeeFixed, AmountLimit: r.AmountLimit, VelocityLimit: wide(r.VelocityLimit),
+	})
+	merchant, err := kept(ctx, answer, err, uuid.Nil, reply.ParseMerchant)
+	if err != nil {
+		return nil, err
+	}
+	return merchantMessage(&merchant), nil
+}
+
+// CreateApiKey implements AdminService.
+func (d *Door) CreateApiKey(ctx context.Context, r *paymentsv1.CreateApiKeyRequest) (*paymentsv1.ApiKey, error) {
+	key, err := d.payments.CreateAPIKey(ctx, callOf(ctx), r.GetMerchantId())
+	if err != nil {
+		return nil, err
+	}
+	return apiKeyMessage(&key), nil
+}
+
+// CreatePaymentToken implements VaultService.
+func (d *Door) CreatePaymentToken(ctx context.Context, r *paymentsv1.CreatePaymentTokenRequest) (*paymentsv1.PaymentToken, error) {
+	command := tokenCommand(r)
+	defer command.Wipe()
+	answer, err := d.payments.CreatePaymentToken(ctx, callOf(ctx), command)
+	token, err := kept(ctx, answer, err, uuid.Nil, reply.ParsePaymentToken)
+	if err != nil {
+		return nil, err
+	}
+	return tokenMessage(&token), nil
+}
+
+// CreatePayment implements PaymentService.
+func (d *Door) CreatePayment(ctx context.Context, r *paymentsv1.CreatePaymentRequest) (*paymentsv1.Payment, error) {
+	answer, err := d.payments.CreatePayment(ctx, callOf(ctx), usecase.CreatePayment{
+		Amount: r.Amount, Currency: r.Currency, PaymentToken: r.PaymentToken, Capture: captureText(r.GetCapture()), MerchantReference: r.MerchantReference,
+		Description: r.Description, Metadata: metadataCommand(r.GetMetadata()),
+	})
+	payment, err := kept(ctx, answer, err, uuid.Nil, reply.ParsePayment)
+	if err != nil {
+		return nil, err
+	}
+	return paymentMessage(&payment), nil
+}
+
+// CapturePayment implements PaymentService.
+func (d *Door) CapturePayment(ctx context.Context, r *paymentsv1.CapturePaymentRequest) (*paymentsv1.Payment, error) {
+	answer, err := d.payments.CapturePayment(ctx, callOf(ctx), usecase.CapturePayment{ID: r.GetId(), Amount: r.Amount, Final: r.Final})
+	asked, _ := domain.ParseID(domain.PrefixPayment, r.GetId())
+	payment, err := kept(ctx, answer, err, asked, reply.ParsePayment)
+	if err != nil {
+		return nil, err
+	}
+	return paymentMessage(&payment), nil
+}
+
+// GetPayment implements PaymentService.
+func (d *Door) GetPayment(ctx context.Context, r *paymentsv1.GetPaymentRequest) (*paymentsv1.Payment, error) {
+	payment, err := d.payments.GetPayment(ctx, callOf(ctx), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return paymentMessage(&payment), nil
+}

@@ -1,0 +1,163 @@
+package grpcapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"twinpay.dev/payments/internal/domain"
+	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
+	"twinpay.dev/payments/internal/telemetry"
+	"twinpay.dev/payments/internal/usecase"
+)
+
+// The metadata of calls.
+const (
+	authorizationKey = "authorization"
+	idempotencyKey   = "idempotency-key"
+	requestIDKey     = "request-id"
+	replayedKey      = "idempotency-replayed"
+)
+
+// method is what holds for all calls of one method.
+type method struct {
+	name string // without the leading slash
+	role usecase.Role
+	key  usecase.KeyRule
+	span []trace.SpanStartOption
+}
+
+func newMethod(fullMethod string, role usecase.Role, key usecase.KeyRule) *method {
+	name := fullMethod[1:]
+	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(name)}
+	return &method{name, role, key, []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes...)}}
+}
+
+// methods are all of ours; health and reflection are nobody's business.
+var methods = map[string]*method{
+	paymentsv1.AdminService_CreateMerchant_FullMethodName:     newMethod(paymentsv1.AdminService_CreateMerchant_FullMethodName, usecase.RoleAdmin, usecase.KeyOptional),
+	paymentsv1.AdminService_CreateApiKey_FullMethodName:       newMethod(paymentsv1.AdminService_CreateApiKey_FullMethodName, usecase.RoleAdmin, usecase.KeyIgnored),
+	paymentsv1.VaultService_CreatePaymentToken_FullMethodName: newMethod(paymentsv1.VaultService_CreatePaymentToken_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_CreatePayment_FullMethodName:    newMethod(paymentsv1.PaymentService_CreatePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_CapturePayment_FullMethodName:   newMethod(paymentsv1.PaymentService_CapturePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+}
+
+type callKey struct{}
+
+// callOf is what the interceptor found out about a call.
+func callOf(ctx context.Context) usecase.Call {
+	call, _ := ctx.Value(callKey{}).(usecase.Call)
+	return call
+}
+
+// intercept observes a call from its arrival to its answer.
+func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	m := methods[info.FullMethod]
+	if m == nil {
+		return handler(ctx, request)
+	}
+	began := time.Now()
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	ctx, span := d.telemetry.StartServer(ctx, first(incoming.Get(telemetry.TraceparentHeader)), m.name, m.span...)
+	defer span.End()
+	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDKey, domain.FormatID(domain.PrefixRequest, domain.NewID()))) // fails on a stream that has ended
+
+	answer, err := d.answer(ctx, m, incoming, request, handler)
+	status, failure := statusOf(err)
+	name := code.Code_name[int32(status.Code())]
+	took := time.Since(began)
+	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(m.name), telemetry.RPCStatus.String(name)}
+	if serverFault(status.Code()) {
+		telemetry.Fail(span, string(failure.Reason))
+		attributes = append(attributes, telemetry.ErrorType.String(string(failure.Reason)))
+	}
+	if span.IsRecording() {
+		span.SetAttributes(telemetry.RPCStatus.String(name))
+		if err != nil {
+			span.SetAttributes(telemetry.Reason.String(string(failure.Reason)))
+		}
+	}
+	d.telemetry.RPCDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
+	d.log(ctx, m, status.Code(), name, failure, err, took)
+	if err != nil {
+		return nil, status.Err()
+	}
+	return answer, nil
+}
+
+// answer does the checks in the order of the contract, then what the method does.
+func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, request any, handler grpc.UnaryHandler) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	timeout := usecase.DefaultTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(time.Until(deadline), usecase.MaxTimeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	merchantID, err := d.auth.Authenticate(ctx, m.role, incoming.Get(authorizationKey))
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, domain.Because(domain.ReasonDeadlineExceeded, ctx.Err())
+	}
+	key, err := usecase.ParseKey(m.key, incoming.Get(idempotencyKey))
+	if err != nil {
+		return nil, err
+	}
+	return handler(context.WithValue(ctx, callKey{}, usecase.Call{MerchantID: merchantID, Key: key}), request)
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// serverFault says which codes the semantic conventions count against a server.
+func serverFault(c codes.Code) bool {
+	switch c {
+	case codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss:
+		return true
+	}
+	return false
+}
+
+// log says what failed here, once; what a client did wrong is its own business.
+func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, failure *domain.Error, err error, took time.Duration) {
+	if serverFault(c) {
+		level := slog.LevelError
+		if failure.Reason == domain.ReasonOverloaded {
+			level = slog.LevelWarn // shed, as it should be
+			d.telemetry.Rejected.Add(ctx, 1, telemetry.Overloaded)
+		}
+		d.telemetry.Log.LogAttrs(ctx, level, "request failed", slog.String("rpc", m.name), slog.String("status", name),
+			slog.String("reason", string(failure.Reason)), slog.Any("error", err))
+	}
+	if d.telemetry.Log.Enabled(ctx, slog.LevelDebug) {
+		d.telemetry.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("rpc", m.name), slog.String("status", name),
+			slog.Float64("duration_ms", telemetry.Milliseconds(took)))
+	}
+}
+
+// unknownMethod answers what no service knows.
+func unknownMethod(any, grpc.ServerStream) error {
+	status, _ := statusOf(domain.NewError(domain.ReasonRouteNotFound))
+	return status.Err()
+}

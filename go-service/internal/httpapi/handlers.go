@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"twinpay.dev/payments/internal/reply"
+	"twinpay.dev/payments/internal/usecase"
+)
+
+// request is a request that has passed all checks before its body is decoded.
+type request struct {
+	call usecase.Call
+	body []byte
+	path func(name string) string // an id of the path, as it was sent
+}
+
+// response is what is written.
+type response struct {
+	status   int
+	body     []byte
+	replayed bool
+	header   map[string]string // beside those that every response has
+	reason   string            // of a problem
+}
+
+// kept is the answer of a verb that keeps its replies; a refusal is kept as a problem.
+func kept(r usecase.Reply, err error) (response, error) {
+	answer := response{status: r.Status, body: r.Body, replayed: r.Replayed}
+	if err == nil && r.Status >= http.StatusBadRequest {
+		refused, err := reply.ParseProblem(r.Body)
+		if err != nil {
+			return response{}, err
+		}
+		answer.reason = string(refused.Reason)
+	}
+	return answer, err
+}
+
+func (d *Door) createMerchant(ctx context.Context, r *request) (response, error) {
+	body, err := decode[createMerchantBody](r.body)
+	if err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.CreateMerchant(ctx, r.call, body.command()))
+}
+
+func (d *Door) createAPIKey(ctx context.Context, r *request) (response, error) {
+	if _, err := decode[createAPIKeyBody](r.body); err != nil {
+		return response{}, err
+	}
+	key, err := d.payments.CreateAPIKey(ctx, r.call, r.path("merchant_id"))
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusCreated, body: reply.APIKey(&key)}, nil
+}
+
+func (d *Door) createPaymentToken(ctx context.Context, r *request) (response, error) {
+	defer clear(r.body)
+	body, err := decode[createPaymentTokenBody](r.body)
+	command := body.command()
+	defer command.Wipe()
+	if err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.CreatePaymentToken(ctx, r.call, command))
+}
+
+func (d *Door) createPayment(ctx context.Context, r *request) (response, error) {
+	body, err := decode[createPaymentBody](r.body)
+	if err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.CreatePayment(ctx, r.call, body.command()))
+}
+
+func (d *Door) capturePayment(ctx context.Context, r *request) (response, error) {
+	body, err := decode[capturePaymentBody](r.body)
+	if err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.CapturePayment(ctx, r.call, body.command(r.path("id"))))
+}
+
+func (d *Door) getPayment(ctx context.Context, r *request) (response, error) {
+	payment, err := d.payments.GetPayment(ctx, r.call, r.path("id"))
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Payment(&payment)}, nil
+}
+
+// live says that the process runs, and asks nobody.
+func (d *Door) live(context.Context, *request) (response, error) {
+	return response{status: http.StatusOK, body: []byte(`{"status":"live"}`)}, nil
+}

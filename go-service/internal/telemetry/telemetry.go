@@ -1,0 +1,280 @@
+// Package telemetry owns logs, traces and metrics and all their names. It never blocks or fails a request: what can't be exported is
+// dropped and counted by the SDK. Spans are set by hand and by these functions alone, so that both twins show the same trees.
+package telemetry
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// serviceName and scope name this process in all that it exports.
+const (
+	serviceName = "payments-go"
+	scope       = "payments"
+)
+
+// TraceparentHeader is the W3C header's name, over HTTP and as gRPC metadata.
+const TraceparentHeader = "traceparent"
+
+// The attributes of spans and metrics.
+const (
+	HTTPMethod   = attribute.Key("http.request.method")
+	HTTPRoute    = attribute.Key("http.route")
+	HTTPStatus   = attribute.Key("http.response.status_code")
+	RPCSystem    = attribute.Key("rpc.system.name")
+	RPCMethod    = attribute.Key("rpc.method")
+	RPCStatus    = attribute.Key("rpc.response.status_code")
+	DBSystem     = attribute.Key("db.system.name")
+	DBSummary    = attribute.Key("db.query.summary")
+	ErrorType    = attribute.Key("error.type")
+	Reason       = attribute.Key("twinpay.reason")
+	DBWait       = attribute.Key("twinpay.db_wait_ms")
+	Wait         = attribute.Key("twinpay.wait_ms")
+	Operation    = attribute.Key("twinpay.operation")
+	RejectReason = attribute.Key("reason")
+)
+
+// durationBuckets are in seconds: from a cached read to the longest deadline that is usual.
+var durationBuckets = []float64{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+
+// Telemetry makes spans and holds the instruments.
+type Telemetry struct {
+	Log *slog.Logger
+
+	HTTPDuration      metric.Float64Histogram
+	RPCDuration       metric.Float64Histogram
+	DBDuration        metric.Float64Histogram
+	HashWait          metric.Float64Histogram
+	HashRun           metric.Float64Histogram
+	HashQueue         metric.Int64UpDownCounter
+	Rejected          metric.Int64Counter
+	DBPoolInUse       metric.Int64UpDownCounter
+	DBPoolWait        metric.Float64Histogram
+	OperationsPending metric.Int64UpDownCounter
+
+	tracer    trace.Tracer
+	exporting bool
+	registry  *prometheus.Registry
+	stop      []func(context.Context) error
+}
+
+// New makes the telemetry of one process. Spans are exported only where an OTLP endpoint is given.
+func New(ctx context.Context, otlpEndpoint string, level slog.Leveler, logs io.Writer) (*Telemetry, error) {
+	t := &Telemetry{Log: newLogger(logs, level), registry: prometheus.NewRegistry(), tracer: noop.NewTracerProvider().Tracer(scope)}
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	named := resource.NewSchemaless(attribute.String("service.name", serviceName))
+	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(named))
+	t.stop = append(t.stop, meters.Shutdown)
+	if err := t.makeInstruments(meters.Meter(scope)); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if otlpEndpoint == "" {
+		return t, nil
+	}
+	spans, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(otlpEndpoint))
+	if err != nil {
+		return nil, fmt.Errorf("traces: %w", err)
+	}
+	// The batcher drops what doesn't fit into its queue; it never makes a request wait.
+	traces := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(named))
+	t.tracer, t.exporting, t.stop = traces.Tracer(scope), true, append(t.stop, traces.Shutdown)
+	return t, nil
+}
+
+func (t *Telemetry) makeInstruments(m metric.Meter) error {
+	histograms := []struct {
+		to          *metric.Float64Histogram
+		name, about string
+	}{
+		{&t.HTTPDuration, "http.server.request.duration", "Duration of HTTP requests."},
+		{&t.RPCDuration, "rpc.server.call.duration", "Duration of gRPC calls."},
+		{&t.DBDuration, "db.client.operation.duration", "Duration of statements, without the wait for a connection."},
+		{&t.HashWait, "twinpay.hash_pool.wait.duration", "How long hashes waited for a permit."},
+		{&t.HashRun, "twinpay.hash_pool.run.duration", "How long hashes ran."},
+		{&t.DBPoolWait, "twinpay.db_pool.wait", "How long statements waited for a connection."},
+	}
+	for _, h := range histograms {
+		var err error
+		*h.to, err = m.Float64Histogram(h.name, metric.WithDescription(h.about), metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(durationBuckets...))
+		if err != nil {
+			return err
+		}
+	}
+	counters := []struct {
+		to          *metric.Int64UpDownCounter
+		name, about string
+	}{
+		{&t.HashQueue, "twinpay.hash_pool.queue", "Hashes that wait for a permit."},
+		{&t.DBPoolInUse, "twinpay.db_pool.in_use", "Connections that run a statement."},
+		{&t.OperationsPending, "twinpay.operations.pending", "Operations that this process has claimed or leased and not yet settled."},
+	}
+	for _, c := range counters {
+		var err error
+		if *c.to, err = m.Int64UpDownCounter(c.name, metric.WithDescription(c.about)); err != nil {
+			return err
+		}
+	}
+	var err error
+	t.Rejected, err = m.Int64Counter("twinpay.admission.rejected", metric.WithDescription("Requests that were shed, by what was full."))
+	return err
+}
+
+// MetricsHandler serves the metrics to Prometheus.
+func (t *Telemetry) MetricsHandler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{})
+}
+
+// Shutdown exports what is left, for as long as the context allows.
+func (t *Telemetry) Shutdown(ctx context.Context) {
+	for _, stop := range t.stop {
+		if err := stop(ctx); err != nil {
+			t.Log.WarnContext(ctx, "telemetry not flushed", "error", err)
+		}
+	}
+}
+
+// Overloaded is how a request that was shed is counted.
+var Overloaded = metric.WithAttributeSet(attribute.NewSet(RejectReason.String("overloaded")))
+
+// StartServer starts a door's span under the caller's traceparent. Where nothing is exported it still gives the request a span context, for
+// the logs and for those whom we call.
+func (t *Telemetry) StartServer(ctx context.Context, traceparent, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if traceparent != "" {
+		ctx = propagation.TraceContext{}.Extract(ctx, carrier(traceparent))
+	}
+	if t.exporting {
+		return t.tracer.Start(ctx, name, options...)
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	ids := trace.SpanContextConfig{TraceID: parent.TraceID(), SpanID: newSpanID(), TraceFlags: parent.TraceFlags()}
+	if !parent.IsValid() {
+		ids.TraceID = newTraceID()
+	}
+	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(ids))
+	return ctx, trace.SpanFromContext(ctx)
+}
+
+// Start starts a span below the context's.
+func (t *Telemetry) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	return t.tracer.Start(ctx, name, options...)
+}
+
+// StartLinked starts a root span that is linked to the trace of a stored traceparent. Where nothing is exported, it goes on with that trace:
+// the card network's script follows the trace's id.
+func (t *Telemetry) StartLinked(ctx context.Context, traceparent, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
+	stored := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier(traceparent)))
+	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithAttributes(attributes...)}
+	if stored.IsValid() {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: stored}))
+	}
+	if t.exporting {
+		return t.tracer.Start(ctx, name, options...)
+	}
+	return t.StartServer(ctx, traceparent, name)
+}
+
+// Fail marks a span as failed. The type is a reason or the name of a status, never an error's text.
+func Fail(span trace.Span, errorType string) {
+	span.SetStatus(codes.Error, "")
+	span.SetAttributes(ErrorType.String(errorType))
+}
+
+// Traceparent is the W3C header of the context's span; empty where there is none.
+func Traceparent(ctx context.Context) string {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsValid() {
+		return ""
+	}
+	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-" + sc.TraceFlags().String()
+}
+
+// carrier hands one traceparent to the propagator; tracestate isn't kept, since an operation stores the traceparent alone.
+type carrier string
+
+func (c carrier) Get(key string) string {
+	if key == TraceparentHeader {
+		return string(c)
+	}
+	return ""
+}
+
+func (carrier) Set(string, string) {}
+
+func (carrier) Keys() []string { return []string{TraceparentHeader} }
+
+// Ids needn't be secret; the SDK makes them likewise. The lowest bit is set, since an id of zero isn't valid.
+func newTraceID() (id trace.TraceID) {
+	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64()|1)
+	return id
+}
+
+func newSpanID() (id trace.SpanID) {
+	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1)
+	return id
+}
+
+// newLogger writes JSON lines with the field names that both twins have.
+func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(traceHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rename})})
+}
+
+func rename(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) > 0 {
+		return a
+	}
+	switch a.Key {
+	case slog.TimeKey:
+		return slog.String("timestamp", a.Value.Time().UTC().Format("2006-01-02T15:04:05.000000Z"))
+	case slog.LevelKey:
+		return slog.String("level", strings.ToLower(a.Value.String()))
+	case slog.MessageKey:
+		a.Key = "message"
+	}
+	return a
+}
+
+// traceHandler adds the ids of the context's span to each line.
+type traceHandler struct{ slog.Handler }
+
+func (h traceHandler) Handle(ctx context.Context, r slog.Record) error {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()), slog.String("span_id", sc.SpanID().String()))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return traceHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h traceHandler) WithGroup(name string) slog.Handler {
+	return traceHandler{h.Handler.WithGroup(name)}
+}
+
+// Milliseconds is the unit of the waits that spans show.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,92 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"twinpay.dev/payments/internal/domain"
+	"twinpay.dev/payments/internal/store"
+	"twinpay.dev/payments/internal/telemetry"
+	"twinpay.dev/payments/internal/usecase"
+)
+
+const (
+	recoveryBatch    = 50
+	recoveryInterval = 250 * time.Millisecond // when there is nothing to do
+	recoveryTimeout  = 3 * time.Second        // of one operation; shorter than a lease
+	// recoveryAtOnce keeps a batch of operations whose answers hang from outlasting their lease.
+	recoveryAtOnce = 50
+)
+
+// Recovery settles the operations whose requests didn't: those that crashed, were fenced off, or never learned what the acquirer said.
+type Recovery struct {
+	Payments *usecase.Payments // over the workers' own connections
+}
+
+// Run steps until the context ends; then the step under way is finished.
+func (r *Recovery) Run(ctx context.Context) {
+	ticker := time.NewTicker(recoveryInterval)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		settled, err := r.Step(context.WithoutCancel(ctx))
+		if err != nil {
+			r.Payments.Telemetry.Log.WarnContext(ctx, "recovery can't lease operations", "error", err)
+		}
+		if settled > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+	}
+}
+
+// Step leases the operations that are due, asks the acquirer about each again and records what it says. It answers how many it settled.
+func (r *Recovery) Step(ctx context.Context) (int, error) {
+	p := r.Payments
+	leasing, cancel := context.WithTimeout(ctx, recoveryTimeout)
+	defer cancel()
+	now := p.Now().UTC()
+	operations, err := p.DB.LeasePendingOperations(leasing, now, now.Add(p.Lease), recoveryBatch)
+	if err != nil {
+		return 0, err
+	}
+	settled := make([]bool, len(operations))
+	var group errgroup.Group
+	group.SetLimit(recoveryAtOnce)
+	for i := range operations {
+		group.Go(func() error {
+			settled[i] = r.settle(ctx, &operations[i])
+			return nil
+		})
+	}
+	_ = group.Wait() // no operation's failure concerns another
+	count := 0
+	for _, done := range settled {
+		if done {
+			count++
+		}
+	}
+	return count, nil
+}
+
+func (r *Recovery) settle(ctx context.Context, o *store.Operation) bool {
+	p := r.Payments
+	ctx, cancel := context.WithTimeout(ctx, recoveryTimeout)
+	defer cancel()
+	ctx, span := p.Telemetry.StartLinked(ctx, o.Traceparent, "recovery.settle", telemetry.Operation.String(string(o.Command.Kind)))
+	defer span.End()
+	_, err := p.Settle(ctx, o)
+	if err == nil || errors.Is(err, usecase.ErrFenced) {
+		return err == nil
+	}
+	telemetry.Fail(span, string(domain.ReasonOutcomeUnknown))
+	p.Telemetry.Log.LogAttrs(ctx, slog.LevelWarn, "operation still pending",
+		slog.String("operation", domain.FormatID(domain.PrefixOperation, o.ID)), slog.Any("error", err))
+	return false
+}
