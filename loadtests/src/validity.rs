@@ -245,7 +245,7 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
 
 fn unexpected(counts: &Counts) -> String {
     let kinds: Vec<_> = counts.unexpected.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-    if kinds.is_empty() { "none unexpected".into() } else { kinds.join(", ") }
+    if kinds.is_empty() { "none".into() } else { kinds.join(", ") }
 }
 
 fn counted(counts: &Counts) -> String {

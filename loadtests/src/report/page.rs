@@ -23,9 +23,10 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
     let data: Vec<_> = report.scenarios.iter().map(plots).collect();
     let text = environment.get_template("report.html")?.render(context! {
         labels => labels(report),
-        standing => standing(report),
+        standing => standing(report).0,
+        reasons => standing(report).1.to_vec(),
         class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
-        void => report.void.clone(),
+        void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
         seconds => number(report.seconds),
         command => report.command.join(" "),

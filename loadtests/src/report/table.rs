@@ -8,7 +8,7 @@ use super::wording::{interval, labels, millis, number, ratio, standing, verdict,
 
 /// What the terminal shows at the end.
 pub fn table(report: &Report) -> String {
-    let mut text = format!("{}\n", standing(report));
+    let mut text = standing_lines(report, "");
     for scenario in &report.scenarios {
         text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
     }
@@ -18,8 +18,8 @@ pub fn table(report: &Report) -> String {
 /// summary.md.
 pub fn summary(report: &Report) -> String {
     let labels = labels(report);
-    let mut text =
-        format!("# {} against {} under the same load\n\n**{}**\n", labels[0], labels[1], standing(report));
+    let title = format!("# {} against {} under the same load", labels[0], labels[1]);
+    let mut text = format!("{title}\n\n{}", standing_lines(report, "**"));
     for scenario in &report.scenarios {
         let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
         text += &format!("\n## {name}\n\n{description}\n\n");
@@ -46,6 +46,14 @@ pub fn summary(report: &Report) -> String {
         lines.iter().for_each(|(name, value)| text += &format!("- {name}: {value}\n"));
     }
     text
+}
+
+/// The verdict on the run, in `mark`s, and a line a reason.
+fn standing_lines(report: &Report, mark: &str) -> String {
+    let (standing, reasons) = standing(report);
+    let reasons: String = reasons.iter().map(|reason| format!("- {reason}\n")).collect();
+    let gap = if reasons.is_empty() || mark.is_empty() { "" } else { "\n" };
+    format!("{mark}{standing}{mark}\n{gap}{reasons}")
 }
 
 fn title(scenario: &ScenarioReport) -> String {

@@ -94,16 +94,15 @@ fn percent(share: f64) -> String {
     )
 }
 
-/// What stands above everything: whether it may be believed.
-pub fn standing(report: &Report) -> String {
+/// What stands above everything: whether it may be believed, and where not, why.
+pub fn standing(report: &Report) -> (&'static str, &[String]) {
     if !report.void.is_empty() {
-        return format!("VOID: these numbers are not a result. {}", report.void.join(" "));
+        return ("Void: these numbers are not a result.", &report.void);
     }
     if !report.allowed.is_empty() {
-        let missed = report.allowed.join(" ");
-        return format!("Valid only as a trial; these bounds were missed, and were allowed to be. {missed}");
+        return ("Valid only as a trial: these bounds were missed, and were allowed to be.", &report.allowed);
     }
-    "Valid: every bound was kept.".into()
+    ("Valid: every bound was kept.", &[])
 }
 
 /// The contenders' names for sentences.
