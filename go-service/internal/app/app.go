@@ -192,8 +192,10 @@ func (a *App) drain(background *sync.WaitGroup) {
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	a.telemetry.Shutdown(flushing)
-	err = errors.Join(a.http.Close(), a.admin.Close(), a.acquirer.Close())
-	a.telemetry.Log.Info("stopped", "error", err)
+	if err := errors.Join(a.http.Close(), a.admin.Close(), a.acquirer.Close()); err != nil {
+		a.telemetry.Log.Warn("not everything was closed", "error", err)
+	}
+	a.telemetry.Log.Info("stopped")
 }
 
 // within waits for work as long as the context allows; what goes on after that ends with the process.

@@ -145,7 +145,6 @@ func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, fa
 		level := slog.LevelError
 		if failure.Reason == domain.ReasonOverloaded {
 			level = slog.LevelWarn // shed, as it should be
-			d.telemetry.Rejected.Add(ctx, 1, telemetry.Overloaded)
 		}
 		d.telemetry.Log.LogAttrs(ctx, level, "request failed", slog.String("rpc", m.name), slog.String("status", name),
 			slog.String("reason", string(failure.Reason)), slog.Any("error", err))

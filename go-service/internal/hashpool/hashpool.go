@@ -71,6 +71,7 @@ func (p *Pool) acquire(ctx context.Context) error {
 	}
 	defer p.queued.Add(-1)
 	if p.queued.Add(1) > p.maxQueue {
+		p.telemetry.Reject(ctx, "hash_queue")
 		return ErrOverloaded
 	}
 	p.telemetry.HashQueue.Add(ctx, 1)
@@ -84,5 +85,6 @@ func (p *Pool) acquire(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
+	p.telemetry.Reject(ctx, "hash_wait")
 	return ErrOverloaded
 }

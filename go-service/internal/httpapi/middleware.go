@@ -28,7 +28,7 @@ const (
 	maxBody              = 64 << 10
 	maxHeader            = 16 << 10
 	maxConcurrentStreams = 100
-	requestTimeout       = 10 * time.Second // from the first byte of a request to its last
+	requestTimeout       = 10 * time.Second // for a request's head, and for the body of one that was refused
 	idleTimeout          = 75 * time.Second
 )
 
@@ -141,7 +141,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength != 0 {
-		// Reset when the body was read. It bounds what the server reads by itself, too, of a body that we leave.
+		// For what the server reads by itself of a body that we leave; a body that we read has the request's deadline.
 		_ = http.NewResponseController(w).SetReadDeadline(began.Add(requestTimeout)) // if it fails, so will the read
 	}
 	d := e.door
@@ -199,7 +199,6 @@ func (e *endpoint) log(ctx context.Context, method string, answer response, err 
 		level := slog.LevelError
 		if answer.reason == string(domain.ReasonOverloaded) {
 			level = slog.LevelWarn // shed, as it should be
-			t.Rejected.Add(ctx, 1, telemetry.Overloaded)
 		}
 		t.Log.LogAttrs(ctx, level, "request failed", slog.String("method", method), slog.String("route", e.pattern),
 			slog.Int("status", answer.status), slog.String("reason", answer.reason), slog.Any("error", err))
@@ -253,7 +252,7 @@ func (e *endpoint) answer(ctx context.Context, w http.ResponseWriter, r *http.Re
 	call := usecase.Call{MerchantID: merchantID, Key: key, Violations: queryViolations(r.URL.RawQuery)}
 	request := request{call: call, path: r.PathValue}
 	if hasBody {
-		if request.body, err = readBody(w, r); err != nil {
+		if request.body, err = readBody(ctx, w, r); err != nil {
 			return response{}, err
 		}
 	}
@@ -268,10 +267,15 @@ func isJSON(contentType []string) bool {
 	return strings.EqualFold(strings.TrimSpace(mediaType), "application/json")
 }
 
-// readBody reads a body that must arrive in time.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads a body that must arrive before the request's deadline.
+func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
+	}
+	control := http.NewResponseController(w)
+	deadline, _ := ctx.Deadline()
+	if err := control.SetReadDeadline(deadline); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
@@ -283,7 +287,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	case err != nil:
 		return nil, domain.Because(domain.ReasonMalformedBody, err) // cut short: the client has gone
 	}
-	return body, http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return body, control.SetReadDeadline(time.Time{})
 }
 
 // write sends a response whole, so that its length is known.

@@ -130,6 +130,9 @@ func (s *statement[T]) all(ctx context.Context, d *DB, args ...any) ([]T, error)
 	}
 	conn, err := s.acquire(ctx, d, span)
 	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			d.telemetry.Reject(ctx, "database_wait")
+		}
 		telemetry.Fail(span, string(noConnection))
 		return nil, domain.Because(tooLateOr(ctx, domain.ReasonOverloaded), err)
 	}

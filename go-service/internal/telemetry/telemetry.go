@@ -157,8 +157,10 @@ func (t *Telemetry) Shutdown(ctx context.Context) {
 	}
 }
 
-// Overloaded is how a request that was shed is counted.
-var Overloaded = metric.WithAttributeSet(attribute.NewSet(RejectReason.String("overloaded")))
+// Reject counts a request that was shed, by what was full: hash_queue, hash_wait, database_wait.
+func (t *Telemetry) Reject(ctx context.Context, reason string) {
+	t.Rejected.Add(ctx, 1, metric.WithAttributes(RejectReason.String(reason)))
+}
 
 // StartServer starts a door's span under the caller's traceparent. Where nothing is exported it still gives the request a span context, for
 // the logs and for those whom we call.
