@@ -63,6 +63,16 @@ fn parse(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn what_takes_longer_than_the_deadline_is_an_error_at_the_deadline() {
+        let deadline = Deadline(Instant::now() + Duration::from_millis(5));
+        assert!(deadline.pass(Duration::ZERO).await.is_ok());
+        assert!(deadline.pass(Duration::from_micros(1)).await.is_ok());
+        let status = deadline.pass(Duration::from_secs(600)).await.expect_err("late");
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(deadline.exceed().await.code(), tonic::Code::DeadlineExceeded);
+    }
+
     #[test]
     fn timeouts_are_read_as_the_protocol_says() {
         assert_eq!(parse("5S"), Some(Duration::from_secs(5)));
