@@ -110,6 +110,7 @@ fn report(
         KeyValue::new("rpc.method", method),
         KeyValue::new("rpc.response.status_code", name),
     ];
+    spans::end(span);
     metrics.rpc_duration.record(took.as_secs_f64(), &attributes);
     debug!(
         trace_id = trace.trace_id(),

@@ -111,6 +111,7 @@ fn report(
     if let Some(route) = route {
         attributes.push(KeyValue::new("http.route", route.to_owned()));
     }
+    spans::end(span);
     metrics.http_duration.record(took.as_secs_f64(), &attributes);
     debug!(
         trace_id = trace.trace_id(),

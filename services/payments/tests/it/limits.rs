@@ -1,0 +1,102 @@
+//! Deadlines, the hash pool, and the wait for the database.
+
+use futures::future::join_all;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use crate::world::{Setting, VISA, World, card_body, payment_body, unique};
+
+#[tokio::test]
+async fn a_deadline_that_is_over_writes_nothing() {
+    let world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let body = payment_body(&token, 1000, "automatic", "k");
+    let over = world.pay_with(&secret, "k", &[("request-timeout-ms", "0")], &body).await;
+    assert_eq!((over.status, over.text("reason").as_str()), (504, "DEADLINE_EXCEEDED"));
+    let odd = world.pay_with(&secret, "k", &[("request-timeout-ms", "soon")], &body).await;
+    assert_eq!(odd.json()["violations"][0]["field"], "Request-Timeout-Ms");
+    let nobody = world.pay_with("nobody", "k", &[("request-timeout-ms", "0")], &body).await;
+    assert_eq!(nobody.status, 401, "the credential comes first");
+    assert_eq!(world.count("select count(*) from idempotency_keys where key = 'k'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hashes_beyond_permits_and_queue_are_shed_at_once_and_the_rest_are_served() {
+    let env = vec![
+        ("HASH_PERMITS", "1".to_owned()),
+        ("HASH_QUEUE", "1".to_owned()),
+        ("HASH_WAIT_MS", "10".to_owned()),
+        ("HASH_ITERATIONS", "200000".to_owned()),
+    ];
+    let world = World::with(Setting { env, ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let (body, keys) = (card_body(VISA), (0..16).map(|_| unique("t")).collect::<Vec<_>>());
+    let send = |key| {
+        let (world, secret, body) = (&world, &secret, &body);
+        async move { world.post("/v1/payment_tokens", secret, &[("idempotency-key", key)], body).await }
+    };
+    let answers = join_all(keys.iter().map(|key| send(key))).await;
+    let shed = answers.iter().filter(|a| a.status == 503).collect::<Vec<_>>();
+    assert!(!shed.is_empty() && shed.len() < answers.len(), "{answers:?}");
+    for answer in shed {
+        assert_eq!(
+            (answer.text("reason").as_str(), &answer.headers["retry-after"]),
+            ("OVERLOADED", &"1".parse().unwrap())
+        );
+    }
+    assert_eq!(send("afterwards").await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_waits_for_a_connection_no_longer_than_it_may_and_a_stuck_one_is_replaced() {
+    let env = vec![("DATABASE_CONNECTIONS", "1".to_owned()), ("DATABASE_WAIT_MS", "50".to_owned())];
+    let world = World::with(Setting { env, ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let mut owner = world.sql().await;
+    let mut lock = owner.begin().await.unwrap();
+    sqlx::query("lock table payments in access exclusive mode").execute(&mut *lock).await.unwrap();
+
+    let body = payment_body(&token, 1000, "automatic", "stuck");
+    let stuck = world.pay_with(&secret, "stuck", &[("request-timeout-ms", "600")], &body);
+    let second = async {
+        let waiting = "select count(*) from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())";
+        while world.count(waiting).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.pay(&secret, &token, "automatic", "second").await
+    };
+    let (stuck, second) = tokio::join!(stuck, second);
+    assert_eq!((second.status, second.text("reason").as_str()), (503, "OVERLOADED"));
+    assert_eq!(
+        (stuck.status, stuck.text("reason").as_str()),
+        (504, "OUTCOME_UNKNOWN"),
+        "a claim was under way"
+    );
+    lock.rollback().await.unwrap();
+
+    let fine = world.pay(&secret, &token, "automatic", "fine").await;
+    assert_eq!(fine.status, 201, "the connection that was stuck is gone, the pool isn't: {fine:?}");
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn killed_connections_are_replaced() {
+    let world =
+        World::with(Setting { env: vec![("DATABASE_CONNECTIONS", "2".into())], ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let kill = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = 'twinpay_service'";
+    for _ in 0..3 {
+        sqlx::raw_sql(AssertSqlSafe(kill)).execute(&mut world.sql().await).await.unwrap();
+        let mut definite = 0;
+        for _ in 0..4 {
+            let answer = world.pay(&secret, &token, "automatic", &unique("kill")).await;
+            assert!([201, 503, 504].contains(&answer.status), "{answer:?}");
+            definite += u32::from(answer.status == 201);
+        }
+        assert!(definite >= 1, "the pool never came back");
+    }
+    world.check_invariants().await;
+}

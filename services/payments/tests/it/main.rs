@@ -1,0 +1,12 @@
+//! The service in this process, against a real Postgres and the real card network: a fresh database a test, port 0, the clock passed
+//! in, the recovery driven by `step()`. What is visible on the wire alone is the conformance suite's.
+
+mod grpc;
+mod life;
+mod limits;
+mod migrations;
+mod process;
+mod recovery;
+mod road;
+mod traces;
+mod world;

@@ -1,0 +1,140 @@
+//! Unknown outcomes become definite, once.
+
+use std::time::Duration;
+
+use payments::{
+    domain::id::{MerchantId, OperationId, PaymentId},
+    workers::recovery::Step,
+};
+use serde_json::json;
+
+use crate::world::{Setting, VISA, World, card, payment_body};
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
+    for ending in ["3063", "3055"] {
+        let world = World::new().await;
+        let secret = world.merchant(json!({})).await;
+        let token = world.token(&secret, &card(ending)).await;
+        let body = payment_body(&token, 1000, "automatic", "k");
+        let unknown = world.pay_with(&secret, "k", &[("request-timeout-ms", "300")], &body).await;
+        assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"), "{ending}");
+        let meanwhile = world.pay_with(&secret, "k", &[], &body).await;
+        assert_eq!(meanwhile.text("reason"), "IDEMPOTENCY_IN_PROGRESS");
+        assert_eq!(world.recovery.step().await.unwrap(), Step::Idle, "not before a second has passed");
+
+        world.pass(5_000);
+        assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+        assert_eq!(world.recovery.step().await.unwrap(), Step::Idle);
+        let settled = world.pay_with(&secret, "k", &[], &body).await;
+        assert_eq!((settled.status, settled.text("state").as_str()), (201, "captured"));
+        assert!(settled.replayed());
+        world.check_invariants().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_fenced_answers_what_the_recovery_recorded() {
+    let world = World::with(Setting { latency: Duration::from_millis(700), ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let leased = async {
+        while world.count("select count(*) from operations where state = 'pending'").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.pass(5_000);
+        world.recovery.step().await.unwrap()
+    };
+    let (answer, step) = tokio::join!(world.pay(&secret, &token, "automatic", "k"), leased);
+    assert_eq!(step, Step::Did { leased: 1, recorded: 1 });
+    assert_eq!((answer.status, answer.text("state").as_str(), answer.replayed()), (201, "captured", true));
+    assert_eq!(world.count("select lease_token from operations").await, 1);
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_late_writer_changes_nothing() {
+    use payments::{
+        domain::payment::{Command, Verdict, conclude, decide},
+        reply::Reply,
+        store::operations::{Claim, Outcome, Ticket, claim_operation, record_operation, reject_operation},
+        telemetry::Call,
+    };
+
+    let world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let payment = PaymentId::parse(&world.pay(&secret, &token, "manual", "k").await.text("id")).unwrap();
+    let merchant: uuid::Uuid = sqlx::query_scalar("select merchant_id from payments")
+        .fetch_one(&mut world.sql().await)
+        .await
+        .unwrap();
+
+    let db = payments::store::db::Db::new(
+        "late",
+        &stack::test_postgres::service_url(&world.owner_url).unwrap(),
+        1,
+        Duration::from_secs(5),
+        world.metrics.clone(),
+    )
+    .unwrap();
+    let call = Call {
+        deadline: tokio::time::Instant::now() + Duration::from_secs(10),
+        span: tracing::Span::none(),
+        trace: payments::telemetry::spans::nowhere(),
+    };
+    let now = time::OffsetDateTime::now_utc();
+    let ticket = Ticket {
+        merchant: MerchantId(merchant),
+        key: "late",
+        request_hash: [7; 32],
+        operation: OperationId::fresh(),
+        now,
+        leased_until: now + Duration::from_secs(4),
+        traceparent: "",
+    };
+    let command = Command::Capture { amount: None, last: true };
+    let Claim::Claimed(late) = claim_operation(&db, &call, &ticket, payment, command).await.unwrap() else {
+        panic!("not claimed");
+    };
+    world.pass(5_000);
+    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    let entries = world.count("select count(*) from ledger_entries").await;
+
+    let (_, change) = decide(&late.payment, command, late.fees).unwrap();
+    let change = conclude(late.payment.clone(), change, Verdict::Approved, now);
+    let reply = Reply::fresh(200, "{}".into());
+    let outcome =
+        Outcome { succeeded: true, failure_reason: None, change: &change, event_data: "{}", reply: &reply };
+    assert!(!record_operation(&db, &call, &late, &outcome).await.unwrap());
+    assert!(!reject_operation(&db, &call, &late, &reply).await.unwrap());
+    assert_eq!(world.count("select count(*) from ledger_entries").await, entries);
+    assert_eq!(world.count("select count(*) from idempotency_replies where body = '{}'").await, 0);
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn without_a_network_a_card_is_refused_and_a_payment_is_unknown_until_it_is_back() {
+    let world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let url = stack::test_postgres::service_url(&world.owner_url).unwrap();
+    let env = vec![("ACQUIRER_URL", format!("http://{closed}"))];
+    let lost = World::over(world.owner_url.clone(), &url, &Setting { env, ..Setting::default() }).await;
+    let body = crate::world::card_body(VISA);
+    let refused = lost.post("/v1/payment_tokens", &secret, &[("idempotency-key", "t")], &body).await;
+    assert_eq!((refused.status, refused.text("reason").as_str()), (503, "ACQUIRER_UNAVAILABLE"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    let unknown = lost.pay(&secret, &token, "automatic", "k").await;
+    assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"));
+    lost.pass(5_000);
+    assert_eq!(lost.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 0 });
+
+    // A second instance, whose network is there.
+    world.pass(12_000);
+    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(lost.pay(&secret, &token, "automatic", "k").await.status, 201);
+    world.check_invariants().await;
+}
