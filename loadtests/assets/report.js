@@ -12,7 +12,7 @@
 
   const axes = (x) => {
     const common = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
-    return [{ ...common, ...x }, { ...common, size: 56 }];
+    return [{ ...common, ...x }, { ...common, size: 66 }];
   };
 
   const percentiles = (plots) => {

@@ -53,6 +53,7 @@ pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
     if !metric.ratio.excludes_one() {
         return match metric.less_is_better {
             None => "both keep up".into(),
+            Some(_) if is_noise(&metric.ratio) => "too noisy to say".into(),
             Some(_) => format!("no difference seen (±{})", percent(metric.ratio.half_width())),
         };
     }
@@ -68,6 +69,12 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
     if !found.excludes_one() {
         return match less_is_better {
             None => format!("{label}: {both}: both keep up with what is offered."),
+            Some(_) if is_noise(found) => {
+                format!(
+                    "{label}: too noisy to say ({both}; the ratio may be anything from {}).",
+                    interval(found)
+                )
+            }
             Some(_) => format!(
                 "{label}: no difference seen ({both}); one of about {} would have shown.",
                 percent(found.half_width())
@@ -85,6 +92,11 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
         number(change(near)),
         number(change(far)),
     )
+}
+
+/// An interval so wide that naming what would have shown would be a joke.
+fn is_noise(ratio: &Interval) -> bool {
+    ratio.half_width() > 0.5
 }
 
 fn percent(share: f64) -> String {
@@ -156,6 +168,7 @@ mod tests {
         assert!(
             verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("about 5.0 % would have shown")
         );
+        assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &labels).contains("too noisy to say"));
         assert!(verdict(&metric(1.0, 0.99, 1.01, None), &labels).contains("both keep up"));
     }
 }
