@@ -11,7 +11,10 @@ use std::{
 
 /// Files without a counterpart, each with its reason; at most three.
 const EXCEPTIONS: [(&str, &str); 2] = [
-    ("lib", "Rust splits a program into a library and a main file so that tests can link it; Go's packages need no such file"),
+    (
+        "lib",
+        "Rust splits a program into a library and a main file so that tests can link it; Go's packages need no such file",
+    ),
     ("migrate", "one service applies the schema, for both"),
 ];
 
@@ -20,13 +23,13 @@ fn files(root: &Path, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
+        for entry in fs::read_dir(&folder).expect("a folder of the services") {
+            let path: PathBuf = entry.expect("an entry of it").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == extension) {
-                let relative = path.strip_prefix(root).unwrap().with_extension("");
-                found.push(relative.to_str().unwrap().replace('\\', "/"));
+                let relative = path.strip_prefix(root).expect("it is below its root").with_extension("");
+                found.push(relative.to_str().expect("a name in UTF-8").replace('\\', "/"));
             }
         }
     }
@@ -76,9 +79,16 @@ fn both_services_have_the_same_files() {
     for name in go.iter().filter(|name| !rust.contains_key(*name)) {
         missing.push(format!("go-service/internal/{name}.go has no counterpart in services/payments/src"));
     }
-    assert!(missing.is_empty(), "\n{}\nGive each its counterpart, or name it an exception here.\n", missing.join("\n"));
+    assert!(
+        missing.is_empty(),
+        "\n{}\nGive each its counterpart, or name it an exception here.\n",
+        missing.join("\n")
+    );
     assert!(EXCEPTIONS.len() <= 3);
-    assert!(root.join("services/payments/src/main.rs").exists() && root.join("go-service/cmd/payments/main.go").exists());
+    assert!(
+        root.join("services/payments/src/main.rs").exists()
+            && root.join("go-service/cmd/payments/main.go").exists()
+    );
 }
 
 #[test]
