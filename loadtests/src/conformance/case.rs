@@ -112,6 +112,11 @@ pub struct Expect {
     pub same_as: Option<String>,
     /// The exact text of an HTTP body, after ids and times are replaced by their placeholders.
     pub text: Option<String>,
+    /// A status (over gRPC: a code) without a reason that the library may give instead, before the service is asked.
+    pub library: Option<String>,
+    /// Whether the order of lists in the body doesn't matter.
+    #[serde(default)]
+    pub unordered: bool,
     /// Don't compare with the other twin: the reply is the library's own.
     #[serde(default)]
     pub loose: bool,

@@ -51,6 +51,9 @@ pub struct Conformance {
     /// Cases at once.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
+    /// Only this door, and neither cross-twin nor scattered runs.
+    #[arg(long, value_enum)]
+    door: Option<OneDoor>,
     /// Lists the cases and runs none.
     #[arg(long)]
     list: bool,
@@ -63,6 +66,24 @@ pub struct Conformance {
     /// Seed of the runs whose steps go to a twin and door at random. Default: from the clock.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// A door by its name on the command line.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OneDoor {
+    Http,
+    Http2,
+    Grpc,
+}
+
+impl From<OneDoor> for case::Door {
+    fn from(door: OneDoor) -> Self {
+        match door {
+            OneDoor::Http => Self::Http,
+            OneDoor::Http2 => Self::Http2,
+            OneDoor::Grpc => Self::Grpc,
+        }
+    }
 }
 
 impl Conformance {
@@ -92,9 +113,10 @@ impl Conformance {
         };
         let plan = run::Plan {
             separate: &world.separate,
-            shared: world.shared.as_ref(),
+            shared: world.shared.as_ref().filter(|_| self.door.is_none()),
             jobs: self.jobs.into(),
             seed,
+            only: self.door.map(case::Door::from),
         };
         let outcome = run::run(&bench, &cases, &plan).await;
         let whole = ledger::verify(&world.databases).await?;

@@ -62,6 +62,12 @@ impl Reply {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
+    /// The status or code of a reply that has no reason: the library's own.
+    pub fn given_by_library(&self) -> Option<String> {
+        let shown = self.code.map_or_else(|| self.status.to_string(), code_name);
+        self.reason().is_none().then_some(shown)
+    }
+
     /// Whether it says that it is a replay.
     pub fn replayed(&self) -> bool {
         self.header("idempotency-replayed").is_some_and(|value| value == "true")

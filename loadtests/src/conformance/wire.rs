@@ -17,8 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Longer than any deadline that a request can have: what takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(45);
+/// Longer than the deadline of a request that names none: what takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(20);
 /// A chunked body goes out in pieces of this size.
 const CHUNK: usize = 8192;
 
