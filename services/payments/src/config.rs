@@ -3,6 +3,7 @@
 
 use std::{fmt, net::SocketAddr, thread::available_parallelism, time::Duration};
 
+use sqlx::postgres::PgConnectOptions;
 use tracing::level_filters::LevelFilter;
 
 const PREFIX: &str = "TWINPAY_";
@@ -219,14 +220,14 @@ fn check(variable: &Variable, value: &str) -> Result<(), String> {
     let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
     match variable.kind {
         Kind::Url => {
-            let schemes = if variable.name == "DATABASE_URL" {
-                ["postgres://", "postgresql://"]
+            let (scheme, good) = if variable.name == "DATABASE_URL" {
+                let postgres = value.starts_with("postgres://") || value.starts_with("postgresql://");
+                ("postgres://", postgres && value.parse::<PgConnectOptions>().is_ok())
             } else {
-                ["http://"; 2]
+                let host = value.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
+                ("http://", value.starts_with("http://") && host)
             };
-            let rest =
-                schemes.iter().find_map(|scheme| value.strip_prefix(scheme)).filter(|rest| !rest.is_empty());
-            rest.map(|_| ()).ok_or_else(|| format!("must be a URL that begins with {}", schemes[0]))
+            if good { Ok(()) } else { Err(format!("must be a URL that begins with {scheme}")) }
         }
         Kind::Address => match value.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
             Some((host, Ok(_))) if !host.is_empty() => Ok(()),
@@ -328,12 +329,17 @@ mod tests {
 
     #[test]
     fn an_error_names_the_variable_its_problem_and_the_bound() {
-        let table: [(&'static [(&str, &str)], &str); 8] = [
+        let table: [(&'static [(&str, &str)], &str); 10] = [
             (&[("DATABASE_URL", "")], "TWINPAY_DATABASE_URL is required and isn't set"),
             (
                 &[("DATABASE_URL", "mysql://x")],
                 "TWINPAY_DATABASE_URL must be a URL that begins with postgres://",
             ),
+            (
+                &[("DATABASE_URL", "postgres://h:x/y")],
+                "TWINPAY_DATABASE_URL must be a URL that begins with postgres://",
+            ),
+            (&[("ACQUIRER_URL", "http://")], "TWINPAY_ACQUIRER_URL must be a URL that begins with http://"),
             (&[("HASH_PERMITS", "0")], "TWINPAY_HASH_PERMITS is \"0\", must be an integer from 1 to 1024"),
             (&[("HASH_QUEUE", "x")], "TWINPAY_HASH_QUEUE is \"x\", must be an integer from 0 to 65536"),
             (&[("HTTP_ADDR", "8080")], "TWINPAY_HTTP_ADDR is \"8080\", must be host:port"),

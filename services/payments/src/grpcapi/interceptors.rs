@@ -13,13 +13,13 @@ use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 use tonic_types::StatusExt as _;
-use tracing::{Span, debug, error};
+use tracing::{Span, debug, error, warn};
 
 use super::error::{refused, stored};
 use crate::{
     acquirer::code_name,
     domain::{
-        error::Error,
+        error::{Error, Reason},
         id::{MerchantId, RequestId},
     },
     reply::{self, Reply, Unreadable},
@@ -27,7 +27,7 @@ use crate::{
     usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
 };
 
-/// The methods that have a name in spans and metrics; anybody can invent others.
+/// The methods that spans and metrics name.
 const METHODS: [&str; 6] = [
     "payments.v1.AdminService/CreateMerchant",
     "payments.v1.AdminService/CreateApiKey",
@@ -36,7 +36,6 @@ const METHODS: [&str; 6] = [
     "payments.v1.PaymentService/CapturePayment",
     "payments.v1.PaymentService/GetPayment",
 ];
-const OTHER: &str = "_OTHER";
 
 /// Span, trace and arrival of the call, for its handler.
 #[derive(Clone)]
@@ -55,31 +54,37 @@ pub async fn observe(
 ) -> HttpResponse {
     let arrived = Instant::now();
     let path = request.uri().path().strip_prefix('/').unwrap_or_default();
-    let bare = path.starts_with("grpc.health.v1.") || path.starts_with("grpc.reflection.v1.");
-    let known = METHODS.iter().find(|method| **method == path);
-    let method = known.copied().unwrap_or(OTHER);
-    let span = if bare { Span::none() } else { spans::grpc(method) };
+    let library = path.starts_with("grpc.health.v1.") || path.starts_with("grpc.reflection.v1.");
+    // Anybody can invent methods: those have no span and no metric, as health and reflection.
+    let known = METHODS.iter().copied().find(|method| *method == path);
+    let span = known.map_or_else(Span::none, spans::grpc);
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
-    request.extensions_mut().insert(Seen { method, span: span.clone(), trace, arrived });
+    request.extensions_mut().insert(Seen {
+        method: known.unwrap_or_default(),
+        span: span.clone(),
+        trace,
+        arrived,
+    });
 
     let mut response = next.run(request).await;
-    if !bare && let Some(ours) = rewrite(response.extensions().get::<Status>(), known.is_some()) {
+    if !library && let Some(ours) = rewrite(&response, known.is_some()) {
         response = ours.into_http::<Body>();
     }
     if let Ok(id) = HeaderValue::try_from(RequestId::fresh().to_string()) {
         response.headers_mut().insert("request-id", id);
     }
-    if !bare {
+    if let Some(method) = known {
         let status = response.extensions().get::<Status>();
         report(&metrics, method, status, &span, trace, arrived.elapsed());
     }
     response
 }
 
-/// tonic says OUT_OF_RANGE of a message over the limit, and nothing more than UNIMPLEMENTED of an unknown method.
-fn rewrite(status: Option<&Status>, known: bool) -> Option<Status> {
-    let code = status?.code();
+/// tonic says OUT_OF_RANGE of a message over the limit, and nothing more than UNIMPLEMENTED of an unknown method; that one in a header
+/// alone, as all statuses before a message.
+fn rewrite(response: &HttpResponse, known: bool) -> Option<Status> {
+    let code = Code::from_bytes(response.headers().get("grpc-status")?.as_bytes());
     if code == Code::OutOfRange {
         return Some(refused(&Error::PayloadTooLarge));
     }
@@ -210,15 +215,15 @@ impl Seen {
         let reason = error.reason();
         if reply::text(reason).status >= 500 {
             let cause = error.cause().map(|cause| chain(cause.as_ref()));
-            error!(
-                trace_id = self.trace.trace_id(),
-                span_id = self.trace.span_id(),
-                rpc = self.method,
-                status = code_name(super::error::code(reason)),
-                reason = reason.as_str(),
-                error = cause,
-                "request failed"
-            );
+            let (trace_id, span_id) = (self.trace.trace_id(), self.trace.span_id());
+            let (rpc, status) = (self.method, code_name(super::error::code(reason)));
+            let (reason, error) = (reason.as_str(), cause);
+            // What is shed is no surprise, and comes by the thousand.
+            if reason == Reason::Overloaded.as_str() {
+                warn!(trace_id, span_id, rpc, status, reason, error, "request failed");
+            } else {
+                error!(trace_id, span_id, rpc, status, reason, error, "request failed");
+            }
         }
         refused(error)
     }

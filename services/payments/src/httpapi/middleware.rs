@@ -13,13 +13,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
 use opentelemetry::KeyValue;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Span, debug, error};
+use tracing::{Span, debug, error, warn};
 use zeroize::Zeroizing;
 
-use super::error::{Failed, refused};
+use super::{
+    error::{Failed, refused},
+    router::{LIVEZ, NAMED},
+};
 use crate::{
     domain::{
-        error::{Error, Rule, Violations},
+        error::{Error, Reason, Rule, Violations},
         id::{MerchantId, RequestId},
     },
     telemetry::{Call, Metrics, Trace, spans},
@@ -28,8 +31,6 @@ use crate::{
 
 /// A body has at most so many bytes.
 const MAX_BODY: usize = 65_536;
-/// The bare handler: no span, no metric.
-pub const LIVEZ: &str = "/livez";
 
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout-ms");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -50,8 +51,8 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let bare = path == LIVEZ;
     let no_store = path.starts_with("/v1/");
     let good = is_plain(path);
-    let route = request.extensions().get::<MatchedPath>().cloned().filter(|_| good);
-    let route = route.as_ref().map(MatchedPath::as_str);
+    let route = request.extensions().get::<MatchedPath>().filter(|_| good).map(MatchedPath::as_str);
+    let route = NAMED.iter().copied().find(|named| route == Some(*named));
     let span = if bare { Span::none() } else { spans::http(method.as_str(), route) };
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
@@ -79,7 +80,7 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
 fn report(
     metrics: &Metrics,
     method: &Method,
-    route: Option<&str>,
+    route: Option<&'static str>,
     response: &Response,
     span: &Span,
     trace: Trace,
@@ -92,16 +93,14 @@ fn report(
         span.record("twinpay.reason", reason.as_str());
         if status >= 500 {
             spans::fail(span, reason.as_str());
-            error!(
-                trace_id = trace.trace_id(),
-                span_id = trace.span_id(),
-                method = method.as_str(),
-                route,
-                status,
-                reason = reason.as_str(),
-                error = cause.as_deref(),
-                "request failed"
-            );
+            let (trace_id, span_id) = (trace.trace_id(), trace.span_id());
+            let (method, reason, error) = (method.as_str(), reason.as_str(), cause.as_deref());
+            // What is shed is no surprise, and comes by the thousand.
+            if reason == Reason::Overloaded.as_str() {
+                warn!(trace_id, span_id, method, route, status, reason, error, "request failed");
+            } else {
+                error!(trace_id, span_id, method, route, status, reason, error, "request failed");
+            }
         }
     }
     let mut attributes = vec![
@@ -109,7 +108,7 @@ fn report(
         KeyValue::new("http.response.status_code", i64::from(status)),
     ];
     if let Some(route) = route {
-        attributes.push(KeyValue::new("http.route", route.to_owned()));
+        attributes.push(KeyValue::new("http.route", route));
     }
     spans::end(span);
     metrics.http_duration.record(took.as_secs_f64(), &attributes);

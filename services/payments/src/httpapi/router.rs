@@ -15,19 +15,31 @@ use crate::{telemetry::Metrics, usecase::payments::Payments};
 /// What all handlers share.
 pub type Shared = Arc<Payments>;
 
+const MERCHANTS: &str = "/v1/merchants";
+const API_KEYS: &str = "/v1/merchants/{merchant_id}/api_keys";
+const PAYMENT_TOKENS: &str = "/v1/payment_tokens";
+const PAYMENTS: &str = "/v1/payments";
+const PAYMENT: &str = "/v1/payments/{id}";
+const CAPTURE: &str = "/v1/payments/{id}/capture";
+/// The bare handler: no span, no metric.
+pub const LIVEZ: &str = "/livez";
+
+/// The routes that spans and metrics name.
+pub const NAMED: [&str; 6] = [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE];
+
 /// The routes, inside of what every request passes.
 pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
     Router::new()
         // the administrator
-        .route("/v1/merchants", post(handlers::create_merchant))
-        .route("/v1/merchants/{merchant_id}/api_keys", post(handlers::create_api_key))
+        .route(MERCHANTS, post(handlers::create_merchant))
+        .route(API_KEYS, post(handlers::create_api_key))
         // merchants
-        .route("/v1/payment_tokens", post(handlers::create_payment_token))
-        .route("/v1/payments", post(handlers::create_payment))
-        .route("/v1/payments/{id}", get(handlers::get_payment))
-        .route("/v1/payments/{id}/capture", post(handlers::capture_payment))
+        .route(PAYMENT_TOKENS, post(handlers::create_payment_token))
+        .route(PAYMENTS, post(handlers::create_payment))
+        .route(PAYMENT, get(handlers::get_payment))
+        .route(CAPTURE, post(handlers::capture_payment))
         // anybody
-        .route(middleware::LIVEZ, get(handlers::live))
+        .route(LIVEZ, get(handlers::live))
         .fallback(handlers::route_not_found)
         .layer(from_fn_with_state(metrics, middleware::observe))
         .with_state(payments)

@@ -138,6 +138,11 @@ impl<'a> Step<'a> {
     pub fn untraced(call: &'a Call, statement: &'static str) -> Self {
         Self { call, statement, first: true, traced: false }
     }
+
+    /// A statement that belongs to no request.
+    pub fn background(call: &'a Call, statement: &'static str) -> Self {
+        Self { call, statement, first: false, traced: false }
+    }
 }
 
 /// A pool of connections.
@@ -211,7 +216,7 @@ impl Db {
             Ok(connection) => Held { connection: Some(connection), finished: false },
             Err(failure) => {
                 spans::fail(&span, "no_connection");
-                if step.first {
+                if step.first && matches!(failure, Failure::NoConnection(_)) {
                     self.metrics.rejected.add(1, &[KeyValue::new("reason", "database_wait")]);
                 }
                 return Err(failure);
@@ -372,7 +377,7 @@ impl Db {
         struct Row {
             version: i32,
         }
-        let step = Step::untraced(call, "get_schema_version");
+        let step = Step::background(call, "get_schema_version");
         let make = || sqlx::query_file_as!(Row, "../../db/queries/get_schema_version.sql");
         let schema = match self.rows(step, make).await.as_deref() {
             Ok([Row { version: SCHEMA_VERSION }]) => Schema::Right,

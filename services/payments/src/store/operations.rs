@@ -437,7 +437,7 @@ pub async fn lease_pending_operations(
             limit
         )
     };
-    let rows = db.rows(Step::untraced(call, "lease_pending_operations"), make).await?;
+    let rows = db.rows(Step::background(call, "lease_pending_operations"), make).await?;
     rows.into_iter().map(|row| leased(now, row).ok_or_else(|| broken("lease_pending_operations"))).collect()
 }
 

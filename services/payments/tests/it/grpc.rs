@@ -96,7 +96,13 @@ async fn refusals_carry_reasons_and_a_passed_deadline_is_no_cancellation() {
     let nobody = client.create_payment(request(create(&token, "k"), "nobody", "k")).await.unwrap_err();
     assert_eq!((nobody.code(), reason(&nobody).as_str()), (Code::Unauthenticated, "UNAUTHENTICATED"));
 
-    // Raw, since the client's own timer would answer before the service does.
+    // Past tonic's channel, whose own timer would answer before the service does.
+    let raw: hyper_util::client::legacy::Client<_, tonic::body::Body> =
+        hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+            .http2_only(true)
+            .build_http();
+    let origin: http::Uri = format!("http://{}", world.at.grpc).parse().unwrap();
+    let mut client = PaymentServiceClient::with_origin(raw.clone(), origin);
     let mut late = request(create(&token, "late"), &secret, "late");
     late.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
     let late = client.create_payment(late).await.unwrap_err();
@@ -108,16 +114,12 @@ async fn refusals_carry_reasons_and_a_passed_deadline_is_no_cancellation() {
 
     let headers = [("content-type", "application/grpc"), ("te", "trailers")];
     let path = "/payments.v1.PaymentService/StealPayment";
-    let client: hyper_util::client::legacy::Client<_, http_body_util::Full<bytes::Bytes>> =
-        hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-            .http2_only(true)
-            .build_http();
     let mut unknown =
         http::Request::builder().method(Method::POST).uri(format!("http://{}{path}", world.at.grpc));
     for (name, value) in headers {
         unknown = unknown.header(name, value);
     }
-    let unknown = client.request(unknown.body(http_body_util::Full::default()).unwrap()).await.unwrap();
+    let unknown = raw.request(unknown.body(tonic::body::Body::empty()).unwrap()).await.unwrap();
     let status = Status::from_header_map(unknown.headers()).unwrap();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "ROUTE_NOT_FOUND"));
 }

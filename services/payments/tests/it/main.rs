@@ -1,6 +1,8 @@
 //! The service in this process, against a real Postgres and the real card network: a fresh database a test, port 0, the clock passed
 //! in, the recovery driven by `step()`. What is visible on the wire alone is the conformance suite's.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod grpc;
 mod life;
 mod limits;
