@@ -18,6 +18,9 @@ pub fn go_fifo(priority: u8) -> String {
     let wanted = ThreadPriorityValue::try_from(priority).map(ThreadPriority::Crossplatform);
     match wanted.map(|wanted| set_thread_priority_and_policy(thread_native_id(), wanted, policy)) {
         Ok(Ok(())) => format!("SCHED_FIFO {priority}"),
+        Ok(Err(Error::OS(code))) => {
+            format!("SCHED_OTHER (SCHED_FIFO refused: {})", std::io::Error::from_raw_os_error(code))
+        }
         Ok(Err(error)) => format!("SCHED_OTHER (SCHED_FIFO refused: {error:?})"),
         Err(error) => format!("SCHED_OTHER ({error})"),
     }
