@@ -166,7 +166,7 @@ pub struct Step {
     /// Names for members of the reply: `payment = "id"`.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
-    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS or PAYMENT_BUSY.
+    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS, PAYMENT_BUSY or OVERLOADED.
     #[serde(default)]
     pub settle: bool,
     /// What must come back.
@@ -180,6 +180,16 @@ pub struct Step {
 pub enum Other {
     /// Not the one that the case began with.
     Other,
+}
+
+/// Settings under which twins give answers that they ordinarily don't. One case a stage: cases would meet there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nobody listens where the card network should be.
+    NoAcquirer,
+    /// One hash at a time, none may wait, and each takes long.
+    SlowHash,
 }
 
 /// A case.
@@ -199,6 +209,8 @@ pub struct Case {
     /// Runs on both twins of one database, in every order of twins and doors.
     #[serde(default)]
     pub cross: bool,
+    /// Runs on twins with settings of their own.
+    pub stage: Option<Stage>,
     /// Whether each step may go to another twin and door.
     #[serde(default = "yes")]
     pub scatter: bool,

@@ -100,7 +100,7 @@ impl Conformance {
         let begin = Instant::now();
         let world = match &self.stack {
             Some(path) => World::running(path)?,
-            None => World::start().await?,
+            None => World::start(&stages(&cases)).await?,
         };
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let seed = self.seed.unwrap_or(clock);
@@ -114,6 +114,7 @@ impl Conformance {
         let plan = run::Plan {
             separate: &world.separate,
             shared: world.shared.as_ref().filter(|_| self.door.is_none()),
+            stages: &world.stages,
             jobs: self.jobs.into(),
             seed,
             only: self.door.map(case::Door::from),
@@ -121,8 +122,24 @@ impl Conformance {
         let outcome = run::run(&bench, &cases, &plan).await;
         let whole = ledger::verify(&world.databases).await?;
         report::print(&outcome, begin.elapsed());
-        Ok(whole && outcome.findings.is_empty())
+        let kept = whole && outcome.findings.is_empty();
+        match &world.logs {
+            Some(logs) if !kept => println!("the logs are in {}", logs.display()),
+            _ => world.forget_logs(),
+        }
+        Ok(kept)
     }
+}
+
+/// The stages that the cases need, each once.
+fn stages(cases: &[case::Case]) -> Vec<case::Stage> {
+    let mut stages = Vec::new();
+    for stage in cases.iter().filter_map(|case| case.stage) {
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
+    stages
 }
 
 fn select(folder: &Path, filter: Option<&str>) -> anyhow::Result<Vec<case::Case>> {

@@ -31,8 +31,12 @@ pub fn print(outcome: &Outcome, took: Duration) {
     println!("{table}");
     let mut failed: Vec<_> = outcome.findings.iter().map(|finding| &finding.case).collect();
     failed.dedup();
+    let left_out = match outcome.left_out {
+        0 => String::new(),
+        count => format!(" ({count} left out)"),
+    };
     println!(
-        "{} cases in {} runs, {} s: {}",
+        "{} cases{left_out} in {} runs, {} s: {}",
         outcome.cases,
         outcome.runs,
         took.as_secs(),

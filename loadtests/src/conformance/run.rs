@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 
-use super::case::{Case, Door};
+use super::case::{Case, Door, Stage};
 use super::check::comparable;
 use super::normal::Normaliser;
 use super::route::{Route, Site, Target};
@@ -38,6 +38,8 @@ pub struct Cell {
 pub struct Outcome {
     /// Cases that ran.
     pub cases: usize,
+    /// Cases that need twins which aren't there.
+    pub left_out: usize,
     /// Runs of cases: a case has one a twin and door.
     pub runs: usize,
     /// Everything that is wrong.
@@ -53,6 +55,8 @@ pub struct Plan<'a> {
     pub separate: &'a [Target; 2],
     /// Both on one database, where there are such.
     pub shared: Option<&'a [Target; 2]>,
+    /// Twins with settings of their own.
+    pub stages: &'a [(Stage, [Target; 2])],
     /// Cases at once.
     pub jobs: usize,
     /// Of the scattered runs.
@@ -82,6 +86,7 @@ pub async fn run(bench: &Bench, cases: &[Case], plan: &Plan<'_>) -> Outcome {
 impl Outcome {
     fn add(&mut self, part: Self) {
         self.cases += part.cases;
+        self.left_out += part.left_out;
         self.runs += part.runs;
         self.findings.extend(part.findings);
         for (key, cell) in part.tally {
@@ -155,14 +160,20 @@ fn place(step: &StepRun) -> String {
 async fn one(bench: &Bench, case: &Case, plan: &Plan<'_>) -> Outcome {
     let mut outcome = Outcome { cases: 1, ..Outcome::default() };
     if case.cross {
-        if let Some(shared) = plan.shared {
-            cross(bench, case, shared, &mut outcome).await;
+        match plan.shared {
+            Some(shared) => cross(bench, case, shared, &mut outcome).await,
+            None => outcome.left_out = 1,
         }
         return outcome;
     }
+    let staged = |stage| plan.stages.iter().find(|(known, _)| *known == stage).map(|(_, targets)| targets);
+    let Some(targets) = case.stage.map_or(Some(plan.separate), staged) else {
+        outcome.left_out = 1;
+        return outcome;
+    };
     let mut by_door: Vec<(Door, [Steps; 2])> = Vec::new();
     for door in doors(case).into_iter().filter(|door| plan.only.is_none_or(|only| only == *door)) {
-        let [one, other] = plan.separate;
+        let [one, other] = targets;
         let fixed = |target: &Target| Route::Fixed(Site { target: target.clone(), door });
         let (mut left, mut right) = (fixed(one), fixed(other));
         let (left, right) = tokio::join!(bench.run(case, &mut left), bench.run(case, &mut right));
@@ -180,7 +191,7 @@ async fn one(bench: &Bench, case: &Case, plan: &Plan<'_>) -> Outcome {
             outcome.compare(case, "HTTP and gRPC", &http[twin], &grpc[twin], door_view);
         }
     }
-    if let (Some(shared), true) = (plan.shared, case.scatter) {
+    if let (Some(shared), true) = (plan.shared, case.scatter && case.stage.is_none()) {
         scatter(bench, case, shared, plan.seed, &mut outcome).await;
     }
     outcome

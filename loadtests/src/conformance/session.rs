@@ -288,7 +288,7 @@ fn save(step: &Step, reply: &Reply, values: &mut Values) -> anyhow::Result<()> {
 }
 
 fn waits(reply: &Reply) -> bool {
-    matches!(reply.reason(), Some("IDEMPOTENCY_IN_PROGRESS" | "PAYMENT_BUSY"))
+    matches!(reply.reason(), Some("IDEMPOTENCY_IN_PROGRESS" | "PAYMENT_BUSY" | "OVERLOADED"))
 }
 
 fn find<'a>(case: &Case, earlier: &'a [StepRun], name: &str) -> anyhow::Result<&'a Reply> {

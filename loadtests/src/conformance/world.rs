@@ -7,6 +7,7 @@ use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions}
 use stack::migrate::Database;
 use stack::{stack_json, test_postgres};
 
+use super::case::Stage;
 use super::route::Target;
 
 /// Rounds of a fingerprint where nothing is said about them: a hash then takes microseconds.
@@ -20,8 +21,10 @@ pub struct World {
     pub separate: [Target; 2],
     /// Both on one database.
     pub shared: Option<[Target; 2]>,
-    /// `host:port` of the card network.
-    pub acquirer: String,
+    /// Twins with settings of their own.
+    pub stages: Vec<(Stage, [Target; 2])>,
+    /// Gets the logs of what was started here.
+    pub logs: Option<PathBuf>,
     /// Name and owner's URL of each database.
     pub databases: Vec<(String, String)>,
     /// What was started here.
@@ -98,7 +101,8 @@ impl World {
             admin_token: stack.admin_token.clone(),
             separate: [target("rust", rust), target("go", go)],
             shared: None,
-            acquirer: stack.acquirer.grpc.clone(),
+            stages: Vec::new(),
+            logs: None,
             databases: vec![
                 ("rust".into(), rust.database_url.clone()),
                 ("go".into(), go.database_url.clone()),
@@ -108,25 +112,64 @@ impl World {
     }
 
     /// Starts everything: a card network, each twin on its own database, and both once more on one database.
-    pub async fn start() -> anyhow::Result<Self> {
+    pub async fn start(stages: &[Stage]) -> anyhow::Result<Self> {
         let (ground, acquirer) = Ground::start(&[("ACQUIRER_LATENCY", "fixed:1ms")]).await?;
         let (rust, rust_url) = separate(&ground, Twin::Rust).await?;
         let (go, go_url) = separate(&ground, Twin::Go).await?;
         let database = test_postgres::migrated_database().await?;
         let rust_too = ground.twin(Twin::Rust, &database, "rust-shared.log", &[]).await?;
         let go_too = ground.twin(Twin::Go, &database, "go-shared.log", &[]).await?;
-        Ok(Self {
+        let mut world = Self {
             admin_token: ground.credentials.admin_token.clone(),
             separate: [target(Twin::Rust, &rust), target(Twin::Go, &go)],
             shared: Some([target(Twin::Rust, &rust_too), target(Twin::Go, &go_too)]),
-            acquirer: ground.acquirer.clone(),
+            stages: Vec::new(),
+            logs: Some(ground.logs.clone()),
             databases: vec![
                 ("rust".into(), rust_url),
                 ("go".into(), go_url),
                 ("shared".into(), database.owner_url),
             ],
             instances: vec![acquirer, rust, go, rust_too, go_too],
-        })
+        };
+        for stage in stages {
+            world.set(*stage, &ground).await?;
+        }
+        Ok(world)
+    }
+
+    /// Starts both twins for a stage, each on a database of its own.
+    async fn set(&mut self, stage: Stage, ground: &Ground) -> anyhow::Result<()> {
+        let (name, env): (_, &[_]) = match stage {
+            // Port 1 needs root to listen on, and nobody does.
+            Stage::NoAcquirer => ("no-acquirer", &[("TWINPAY_ACQUIRER_URL", "http://127.0.0.1:1")]),
+            Stage::SlowHash => (
+                "slow-hash",
+                &[
+                    ("TWINPAY_HASH_ITERATIONS", "600000"),
+                    ("TWINPAY_HASH_PERMITS", "1"),
+                    ("TWINPAY_HASH_QUEUE", "0"),
+                ],
+            ),
+        };
+        let mut targets = Vec::new();
+        for twin in Twin::ALL {
+            let database = test_postgres::migrated_database().await?;
+            let instance = ground.twin(twin, &database, &format!("{}-{name}.log", twin.name()), env).await?;
+            targets.push(target(twin, &instance));
+            self.databases.push((format!("{} {name}", twin.name()), database.owner_url));
+            self.instances.push(instance);
+        }
+        let targets: [Target; 2] = targets.try_into().map_err(|_| anyhow!("there are two twins"))?;
+        self.stages.push((stage, targets));
+        Ok(())
+    }
+
+    /// The logs are of no use where all went well.
+    pub fn forget_logs(&self) {
+        if let Some(logs) = &self.logs {
+            std::fs::remove_dir_all(logs).ok();
+        }
     }
 }
 
