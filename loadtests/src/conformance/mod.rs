@@ -3,6 +3,7 @@
 //! what is expected stands in `loadtests/conformance/*.toml` and `proto/`, never here.
 
 pub mod agree;
+pub mod canary;
 pub mod case;
 pub mod check;
 pub mod contract;
@@ -121,8 +122,17 @@ impl Conformance {
         };
         let outcome = run::run(&bench, &cases, &plan).await;
         let whole = ledger::verify(&world.databases).await?;
+        let numbers = canary::numbers(&cases);
+        let (leaks, searched) =
+            canary::search(&numbers, &world.admin_token, &world.databases, world.logs.as_deref()).await?;
         report::print(&outcome, begin.elapsed());
-        let kept = whole && outcome.findings.is_empty();
+        leaks.iter().for_each(|leak| println!("FAILED {leak}"));
+        println!(
+            "{searched} rows and log lines searched for {} card numbers and credentials: {} found",
+            numbers.len(),
+            leaks.len()
+        );
+        let kept = whole && leaks.is_empty() && outcome.findings.is_empty();
         match &world.logs {
             Some(logs) if !kept => println!("the logs are in {}", logs.display()),
             _ => world.forget_logs(),

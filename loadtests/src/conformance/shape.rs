@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::contract::Contract;
 use super::node::Node;
+use super::normal::Normaliser;
 use super::reply::Reply;
 
 /// Headers that must be the same on both twins.
@@ -34,6 +35,7 @@ static ID: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("^[a-z]{2,3}_[0-7][0-9a-hjkmnp-tv-z]{25}$").ok());
 static TIME: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$").ok());
+static DIGITS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[0-9]{13}").ok());
 static SECRET: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("^tp_live_[0-9a-z]{26}_[0-9a-f]{64}$").ok());
 
@@ -57,6 +59,10 @@ pub fn faults(
     }
     if reply.door.is_http() {
         http_headers(contract, reply, versioned, &mut faults);
+    }
+    // No amount, year or count has as many digits as a card number; ids and secrets are taken out before.
+    if is(&DIGITS, &Normaliser::default().apply(&reply.text)) {
+        faults.push("a number as long as a card's in the reply".into());
     }
     match (&reply.body, output) {
         (Some(body), _) if reply.is_error() => problem(contract, reply, body, &mut faults),

@@ -74,6 +74,8 @@ impl Ground {
         options.env.push(("TWINPAY_HASH_WAIT_MS".into(), "5000".into()));
         options.env.push(("TWINPAY_HASH_QUEUE".into(), "1000".into()));
         options.env.push(("TWINPAY_DATABASE_WAIT_MS".into(), "5000".into()));
+        // So that the search for card numbers has a line of each request to look at.
+        options.env.push(("TWINPAY_LOG_LEVEL".into(), "debug".into()));
         options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Instance::twin(options).await?)
     }
