@@ -1,7 +1,13 @@
 //! What every request passes, in the contract's order of checks: path, (the router's) method, content type, declared size,
 //! credential, deadline, key, body.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::Body,
@@ -9,7 +15,8 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use opentelemetry::KeyValue;
 use tokio::time::{Instant, timeout_at};
@@ -42,6 +49,8 @@ struct Seen {
     span: Span,
     trace: Trace,
     arrived: Instant,
+    /// Whether something of the body is still on its way.
+    unread: Arc<AtomicBool>,
 }
 
 /// Checks the path, gives the request its span and its id, and tells metrics and log what became of it.
@@ -57,8 +66,11 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
 
+    let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
+    let keeps_alive = request.version() <= Version::HTTP_11;
     let mut response = if good {
-        request.extensions_mut().insert(Seen { span: span.clone(), trace, arrived });
+        let seen = Seen { span: span.clone(), trace, arrived, unread: Arc::clone(&unread) };
+        request.extensions_mut().insert(seen);
         next.run(request).await
     } else {
         refused(&Error::RouteNotFound)
@@ -67,6 +79,10 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::try_from(RequestId::fresh().to_string()) {
         headers.insert(REQUEST_ID, id);
+    }
+    // hyper closes such a connection without a word, and the client's next request would die on it.
+    if keeps_alive && unread.load(Ordering::Relaxed) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if no_store {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -149,6 +165,7 @@ pub struct Admitted {
     pub violations: Violations,
     headers: HeaderMap,
     body: Body,
+    unread: Arc<AtomicBool>,
     path: String,
 }
 
@@ -178,6 +195,7 @@ impl Admitted {
             Ok(deadline) if *deadline > seen.arrived => *deadline,
             Ok(_) | Err(_) => deadline::default(seen.arrived),
         };
+        let unread = seen.unread;
         let mut call = Call { deadline: until, span: seen.span, trace: seen.trace };
         let credentials = parts.headers.get_all(header::AUTHORIZATION);
         let caller = payments.authenticate(&call, credentials.iter().map(HeaderValue::as_bytes)).await?;
@@ -191,7 +209,7 @@ impl Admitted {
         }
         let violations = check_query(parts.uri.query());
         let path = parts.uri.path().to_owned();
-        Ok(Self { call, caller, violations, headers: parts.headers, body, path })
+        Ok(Self { call, caller, violations, headers: parts.headers, body, unread, path })
     }
 
     /// Whose request this is.
@@ -222,7 +240,10 @@ impl Admitted {
         loop {
             let frame = match timeout_at(self.call.deadline, self.body.frame()).await {
                 Err(_) => return Err(Error::DeadlineExceeded),
-                Ok(None) => return Ok(bytes),
+                Ok(None) => {
+                    self.unread.store(false, Ordering::Relaxed);
+                    return Ok(bytes);
+                }
                 Ok(Some(Err(_))) => return Err(Error::MalformedBody),
                 Ok(Some(Ok(frame))) => frame,
             };
