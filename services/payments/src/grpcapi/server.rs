@@ -19,6 +19,7 @@ use tonic_health::pb::{
     health_check_response::ServingStatus,
     health_server::{Health, HealthServer},
 };
+use tonic_reflection::pb::v1::server_reflection_server;
 
 use super::{handlers::Door, interceptors::observe};
 use crate::{admin::Readiness, domain::error::Cause, telemetry::Metrics, usecase::payments::Payments};
@@ -48,6 +49,7 @@ pub fn router(
         .with_service_name(vault_service_server::SERVICE_NAME)
         .with_service_name(payment_service_server::SERVICE_NAME)
         .with_service_name(pb::health_server::SERVICE_NAME)
+        .with_service_name(server_reflection_server::SERVICE_NAME)
         .build_v1()?;
     let routes = Routes::new(AdminServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
         .add_service(VaultServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
