@@ -28,7 +28,6 @@ func withAcquirer(run func() int) int {
 	}
 	command := exec.Command(binary)
 	command.Env = []string{"ACQUIRER_ADDR=127.0.0.1:0", "ACQUIRER_LATENCY=fixed:0ms"}
-	command.Stderr = os.Stderr
 	output, err := command.StdoutPipe()
 	if err == nil {
 		err = command.Start()

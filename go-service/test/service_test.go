@@ -33,6 +33,7 @@ type settings struct {
 	database testdb.Database   // none: a new one
 	env      map[string]string // without the prefix
 	otlp     string
+	ends     bool // by itself
 }
 
 // service is a service that runs in this process, with a merchant.
@@ -46,6 +47,7 @@ type service struct {
 	merchant string
 	grpc     *grpc.ClientConn
 	stop     func() error // drains; what Run returned
+	ended    chan error
 }
 
 // start runs a service that is ready, with a merchant.
@@ -88,11 +90,13 @@ func launch(t *testing.T, s settings) *service {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- svc.app.Run(ctx) }()
-	svc.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	svc.ended = make(chan error, 1)
+	go func() { svc.ended <- svc.app.Run(ctx) }()
+	svc.stop = sync.OnceValue(func() error { cancel(); return <-svc.ended })
 	t.Cleanup(func() {
-		if err := svc.stop(); err != nil {
+		if s.ends {
+			cancel()
+		} else if err := svc.stop(); err != nil {
 			t.Errorf("the service ended with %v", err)
 		}
 		if t.Failed() {

@@ -29,6 +29,10 @@ const (
 	replayedKey      = "idempotency-replayed"
 )
 
+// answerMargin is how much earlier than the stream a call gives up, or a twentieth where that is less: grpc-go resets a
+// stream whose deadline is over, and an answer that says so must be on its way before.
+const answerMargin = 10 * time.Millisecond
+
 // method is what holds for all calls of one method.
 type method struct {
 	name string // without the leading slash
@@ -71,7 +75,7 @@ func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 	incoming, _ := metadata.FromIncomingContext(ctx)
 	ctx, span := d.telemetry.StartServer(ctx, first(incoming.Get(telemetry.TraceparentHeader)), m.name, m.span...)
 	defer span.End()
-	_ = grpc.SetHeader(ctx, metadata.Pairs(requestIDKey, domain.FormatID(domain.PrefixRequest, domain.NewID()))) // fails on a stream that has ended
+	_ = grpc.SetHeader(ctx, newRequestID()) // fails on a stream that has ended
 
 	answer, err := d.answer(ctx, m, incoming, request, handler)
 	status, failure := statusOf(err)
@@ -105,7 +109,8 @@ func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, requ
 	}()
 	timeout := usecase.DefaultTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(time.Until(deadline), usecase.MaxTimeout)
+		left := time.Until(deadline)
+		timeout = min(left-min(left/20, answerMargin), usecase.MaxTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -121,6 +126,10 @@ func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, requ
 		return nil, err
 	}
 	return handler(context.WithValue(ctx, callKey{}, usecase.Call{MerchantID: merchantID, Key: key}), request)
+}
+
+func newRequestID() metadata.MD {
+	return metadata.Pairs(requestIDKey, domain.FormatID(domain.PrefixRequest, domain.NewID()))
 }
 
 func first(values []string) string {
@@ -156,7 +165,8 @@ func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, fa
 }
 
 // unknownMethod answers what no service knows.
-func unknownMethod(any, grpc.ServerStream) error {
+func unknownMethod(_ any, stream grpc.ServerStream) error {
+	_ = stream.SetHeader(newRequestID()) // fails on a stream that has ended
 	status, _ := statusOf(domain.NewError(domain.ReasonRouteNotFound))
 	return status.Err()
 }

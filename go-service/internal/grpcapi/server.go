@@ -64,7 +64,7 @@ func (d *Door) Server() *grpc.Server {
 	paymentsv1.RegisterVaultServiceServer(server, d)
 	paymentsv1.RegisterPaymentServiceServer(server, d)
 	healthv1.RegisterHealthServer(server, d.health)
-	reflection.Register(server)
+	reflection.RegisterV1(server)
 	return server
 }
 

@@ -100,9 +100,10 @@ func (p *Payments) ask(ctx context.Context, o *store.Operation, amount int64) (d
 // release hands the operation to the recovery. Nobody waits for it, and if it fails the lease ends by itself.
 func (p *Payments) release(ctx context.Context, o store.Operation) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	at := p.now().Add(releaseAfter)
 	p.running.Go(func() {
 		defer cancel()
-		if err := p.DB.ReleaseOperation(ctx, &o, p.now().Add(releaseAfter)); err != nil {
+		if err := p.DB.ReleaseOperation(ctx, &o, at); err != nil {
 			p.Telemetry.Log.WarnContext(ctx, "operation not released", "error", err)
 		}
 	})

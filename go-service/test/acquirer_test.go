@@ -1,0 +1,71 @@
+package test
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"google.golang.org/grpc"
+
+	acquirerv1 "twinpay.dev/payments/internal/gen/acquirer/v1"
+)
+
+// network is a card network that a test holds in its hand: sale answers, or waits for what the test does.
+type network struct {
+	acquirerv1.UnimplementedAcquirerServiceServer
+	sale      func(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error)
+	provision func(context.Context) error
+}
+
+// listen starts the network and returns its URL.
+func (n *network) listen(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	acquirerv1.RegisterAcquirerServiceServer(server, n)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return "http://" + listener.Addr().String()
+}
+
+func (n *network) ProvisionToken(ctx context.Context, _ *acquirerv1.ProvisionTokenRequest) (*acquirerv1.ProvisionTokenResponse, error) {
+	if n.provision != nil {
+		if err := n.provision(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &acquirerv1.ProvisionTokenResponse{NetworkToken: "nt_1"}, nil
+}
+
+func (n *network) Sale(ctx context.Context, r *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error) {
+	return n.sale(ctx, r)
+}
+
+func approved() *acquirerv1.SaleResponse {
+	return &acquirerv1.SaleResponse{Result: &acquirerv1.Result{Outcome: acquirerv1.Outcome_OUTCOME_APPROVED}}
+}
+
+// held is a sale that tells that it has begun, and waits for the test; only the first one does.
+type held struct {
+	begun, release chan struct{}
+	first          chan struct{}
+}
+
+func newHeld() *held {
+	h := &held{begun: make(chan struct{}), release: make(chan struct{}), first: make(chan struct{}, 1)}
+	h.first <- struct{}{}
+	return h
+}
+
+func (h *held) sale(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error) {
+	select {
+	case <-h.first:
+		close(h.begun)
+		<-h.release
+	default:
+	}
+	return approved(), nil
+}

@@ -1,0 +1,158 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	"twinpay.dev/payments/internal/app"
+	"twinpay.dev/payments/test/testdb"
+)
+
+func contains(text, part string) bool { return strings.Contains(text, part) }
+
+func TestADrainFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
+	watch, err := healthv1.NewHealthClient(s.grpc).Watch(t.Context(), &healthv1.HealthCheckRequest{Service: "payments.v1.PaymentService"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := watch.Recv(); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Fatalf("watched %v, %v", got, err)
+	}
+	body := paymentBody(s.token(goodCard), "automatic", "r")
+	ended := make(chan reply, 1)
+	go func() { ended <- s.post("k", "/v1/payments", body) }()
+	<-h.begun
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	if got, err := watch.Recv(); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("watched %v, %v", got, err)
+	}
+	if ready := s.get("http://" + s.app.AdminAddr + "/readyz"); ready.status != 503 || ready.body != `{"status":"unready","reasons":["draining"]}` {
+		t.Errorf("got %d %s", ready.status, ready.body)
+	}
+	close(h.release)
+	s.must(201, <-ended)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPostgresMayComeLater(t *testing.T) {
+	t.Parallel()
+	database := testdb.Migrated(t)
+	target, err := url.Parse(database.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := door.Addr().String()
+	_ = door.Close()
+	through := *target
+	through.Host = addr
+	s := launch(t, settings{database: testdb.Database{Owner: database.Owner, Service: through.String()}})
+	if ready := s.get("http://" + s.app.AdminAddr + "/readyz"); ready.status != 503 || ready.body != `{"status":"unready","reasons":["schema_unseen"]}` {
+		t.Errorf("got %d %s", ready.status, ready.body)
+	}
+	s.must(200, s.send("GET", "/livez", ""))
+	s.refused(503, "OVERLOADED", s.admin("POST", "/v1/merchants", `{"name":"m"}`))
+	health, err := healthv1.NewHealthClient(s.grpc).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("got %v, %v", health, err)
+	}
+	if door, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = door.Close() })
+	go forward(door, target.Host)
+	s.awaitReady()
+	s.must(201, s.admin("POST", "/v1/merchants", `{"name":"m"}`))
+}
+
+// forward joins each connection to one of the target.
+func forward(door net.Listener, target string) {
+	for {
+		here, err := door.Accept()
+		if err != nil {
+			return
+		}
+		there, err := net.Dial("tcp", target)
+		if err != nil {
+			_ = here.Close()
+			continue
+		}
+		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
+		go func() { _, _ = io.Copy(here, there); _ = here.Close() }()
+	}
+}
+
+func TestAnotherSchemaEndsTheService(t *testing.T) {
+	t.Parallel()
+	newer := testdb.Migrated(t)
+	conn, err := pgx.Connect(t.Context(), newer.Owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "update schema_version set version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close(context.Background())
+	for name, database := range map[string]testdb.Database{"a newer one": newer, "none": testdb.Empty(t)} {
+		s := launch(t, settings{database: database, ends: true})
+		if err := <-s.ended; !errors.Is(err, app.ErrSchema) || !contains(err.Error(), "payments migrate") {
+			t.Errorf("%s: ended with %v", name, err)
+		}
+	}
+}
+
+func TestHealthAndReflectionOfEachService(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	client := healthv1.NewHealthClient(s.grpc)
+	for _, name := range []string{"", "payments.v1.AdminService", "payments.v1.VaultService", "payments.v1.PaymentService"} {
+		if got, err := client.Check(t.Context(), &healthv1.HealthCheckRequest{Service: name}); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+	if _, err := client.Check(t.Context(), &healthv1.HealthCheckRequest{Service: "x"}); status.Code(err) != codes.NotFound {
+		t.Errorf("unknown service: %v", err)
+	}
+	unknown, err := client.Watch(t.Context(), &healthv1.HealthCheckRequest{Service: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := unknown.Recv(); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_SERVICE_UNKNOWN {
+		t.Errorf("unknown service: %v, %v", got, err)
+	}
+	reflection, err := reflectionv1.NewServerReflectionClient(s.grpc).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+	if err := reflection.Send(list); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := reflection.Recv(); err != nil || !contains(answer.String(), "payments.v1.VaultService") {
+		t.Errorf("got %v, %v", answer, err)
+	}
+	err = s.grpc.Invoke(t.Context(), "/payments.v1.PaymentService/VoidPayment", list, list)
+	if info := errorInfo(t, err); status.Code(err) != codes.Unimplemented || info.GetReason() != "ROUTE_NOT_FOUND" {
+		t.Errorf("unknown method: %v", err)
+	}
+}

@@ -1,0 +1,169 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
+)
+
+func TestAnUnknownOutcomeIsSettledByTheRecovery(t *testing.T) {
+	t.Parallel()
+	for _, card := range []struct{ name, number, timeout string }{
+		{"the reply is lost", "4000000000003063", "5000"},
+		{"no reply comes", "4000000000003055", "300"},
+	} {
+		s := start(t, settings{})
+		token := s.token(card.number)
+		body := paymentBody(token, "automatic", "r")
+		s.refused(504, "OUTCOME_UNKNOWN", s.post("k", "/v1/payments", body, "Request-Timeout-Ms", card.timeout))
+		s.refused(409, "IDEMPOTENCY_IN_PROGRESS", s.post("k", "/v1/payments", body))
+		s.advance(lease + time.Second)
+		s.recover(1)
+		s.recover(0)
+		settled := s.must(201, s.post("k", "/v1/payments", body))
+		if settled.member("state") != "captured" || settled.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: %v %s", card.name, settled.header, settled.body)
+		}
+		s.counts(1, 3, 3)
+	}
+}
+
+func TestAnOutcomeThatTheClientDidntWaitForIsSettledAsDeclined(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
+	body := paymentBody(s.token(goodCard), "automatic", "r")
+	s.refused(504, "OUTCOME_UNKNOWN", s.post("k", "/v1/payments", body, "Request-Timeout-Ms", "100"))
+	s.advance(lease + time.Second)
+	s.recover(1)
+	s.must(201, s.post("k", "/v1/payments", body))
+	close(h.release)
+}
+
+func TestALateWriterChangesNothingAndAnswersTheReplyOfTheOther(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
+	body := paymentBody(s.token(goodCard), "automatic", "r")
+	late := make(chan reply, 1)
+	go func() { late <- s.post("k", "/v1/payments", body) }()
+	<-h.begun
+	s.advance(lease + time.Second)
+	s.recover(1)
+	settled := s.must(201, s.post("k", "/v1/payments", body))
+	close(h.release)
+	if got := <-late; got.status != 201 || got.body != settled.body {
+		t.Errorf("the late request got %d %s, the other %s", got.status, got.body, settled.body)
+	}
+	if token := query[int64](s, "select lease_token from operations"); token != 1 {
+		t.Errorf("the lease's token is %d", token)
+	}
+	if version := query[int32](s, "select version from payments"); version != 2 {
+		t.Errorf("the payment was changed %d times", version-1)
+	}
+	s.counts(1, 3, 3)
+}
+
+func TestAPaymentIsBusyWhileItsOperationIsPending(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
+	body := paymentBody(s.token(goodCard), "automatic", "r")
+	ended := make(chan reply, 1)
+	go func() { ended <- s.post("k", "/v1/payments", body) }()
+	<-h.begun
+	id := query[string](s, "select id::text from payments")
+	if got := query[string](s, "select state from payments where id = $1", id); got != "processing" {
+		t.Errorf("the payment is %s", got)
+	}
+	again := s.refused(409, "IDEMPOTENCY_IN_PROGRESS", s.post("k", "/v1/payments", body))
+	if again.header.Get("Retry-After") != "1" {
+		t.Errorf("headers: %v", again.header)
+	}
+	close(h.release)
+	s.must(201, <-ended)
+}
+
+func TestAClientThatGoesAwayDoesntEndItsPayment(t *testing.T) {
+	t.Parallel()
+	h := newHeld()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
+	token := s.token(goodCard)
+	ctx, cancel := context.WithCancel(s.outgoing("k"))
+	gone := make(chan error, 1)
+	request := &paymentsv1.CreatePaymentRequest{
+		Amount: proto.Int64(1000), Currency: proto.String("USD"), PaymentToken: &token, Capture: paymentsv1.CaptureMethod_CAPTURE_METHOD_AUTOMATIC.Enum(),
+		MerchantReference: proto.String("r"),
+	}
+	client := paymentsv1.NewPaymentServiceClient(s.grpc)
+	go func() {
+		_, err := client.CreatePayment(ctx, request)
+		gone <- err
+	}()
+	<-h.begun
+	cancel()
+	if err := <-gone; status.Code(err) != codes.Canceled {
+		t.Errorf("got %v", err)
+	}
+	close(h.release)
+	if err := s.stop(); err != nil { // waits for what moves money
+		t.Fatal(err)
+	}
+	if state := query[string](s, "select state from payments"); state != "captured" {
+		t.Errorf("the payment is %s", state)
+	}
+}
+
+func TestDeadlines(t *testing.T) {
+	t.Parallel()
+	n := &network{provision: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": n.listen(t)}})
+	s.refused(504, "DEADLINE_EXCEEDED", s.post("k", "/v1/payment_tokens", cardBody(goodCard), "Request-Timeout-Ms", "200"))
+	s.refused(504, "DEADLINE_EXCEEDED", s.post("k", "/v1/payment_tokens", cardBody(goodCard), "Request-Timeout-Ms", "0"))
+	malformed := s.refused(400, "VALIDATION_FAILED", s.post("k", "/v1/payment_tokens", cardBody(goodCard), "Request-Timeout-Ms", "1s"))
+	if want := `"violations":[{"field":"Request-Timeout-Ms","reason":"MALFORMED","description":"is malformed"}]`; !contains(malformed.body, want) {
+		t.Errorf("got %s", malformed.body)
+	}
+	ctx, cancel := context.WithTimeout(s.outgoing("k"), 200*time.Millisecond)
+	defer cancel()
+	_, err := paymentsv1.NewVaultServiceClient(s.grpc).CreatePaymentToken(ctx, &paymentsv1.CreatePaymentTokenRequest{Card: &paymentsv1.Card{
+		Number: proto.String(goodCard), ExpMonth: proto.Int32(12), ExpYear: proto.Int32(2090), Cvc: proto.String("123"),
+	}})
+	if status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("over gRPC: %v", err)
+	}
+}
+
+func TestAFullHashPoolIsOverload(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{env: map[string]string{"HASH_ITERATIONS": "200000", "HASH_PERMITS": "1", "HASH_QUEUE": "0", "HASH_WAIT_MS": "0"}})
+	const clients = 16
+	replies := make(chan reply, clients)
+	for i := range clients {
+		go func() { replies <- s.post(fmt.Sprint(i), "/v1/payment_tokens", cardBody(goodCard)) }()
+	}
+	made, shed := 0, 0
+	for range clients {
+		switch r := <-replies; r.status {
+		case 201:
+			made++
+		default:
+			s.refused(503, "OVERLOADED", r)
+			shed++
+		}
+	}
+	if made == 0 || shed == 0 {
+		t.Errorf("%d made, %d shed", made, shed)
+	}
+	metrics := s.get("http://" + s.app.AdminAddr + "/metrics").body
+	if want := fmt.Sprintf(`twinpay_admission_rejected_total{reason="hash_queue"} %d`, shed); !contains(metrics, want) {
+		t.Errorf("no %s in %s", want, metrics)
+	}
+}
