@@ -120,17 +120,14 @@ func (a *App) Run(ctx context.Context) error {
 		"gomaxprocs", runtime.GOMAXPROCS(0))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var serving, background sync.WaitGroup
-	serve := func(door func(net.Listener) error, l net.Listener) {
-		serving.Go(func() {
-			if err := door(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	for i, serve := range []func(net.Listener) error{a.http.Serve, a.grpc.Serve, a.admin.Serve} {
+		go func() {
+			if err := serve(a.listeners[i]); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				stop(err)
 			}
-		})
+		}()
 	}
-	serve(a.http.Serve, a.listeners[0])
-	serve(a.grpc.Serve, a.listeners[1])
-	serve(a.admin.Serve, a.listeners[2])
+	var background sync.WaitGroup
 	background.Go(func() { a.awaitSchema(ctx) })
 	if a.workers {
 		background.Go(func() { a.Recovery.Run(ctx) })
@@ -148,7 +145,6 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	stop(nil)
 	a.drain(&background)
-	serving.Wait()
 	return err
 }
 
@@ -192,6 +188,7 @@ func (a *App) drain(background *sync.WaitGroup) {
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	a.telemetry.Shutdown(flushing)
+	go a.grpc.Stop() // waits for handlers, which had their time
 	if err := errors.Join(a.http.Close(), a.admin.Close(), a.acquirer.Close()); err != nil {
 		a.telemetry.Log.Warn("not everything was closed", "error", err)
 	}

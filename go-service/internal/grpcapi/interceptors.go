@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"twinpay.dev/payments/internal/domain"
 	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
@@ -29,7 +30,7 @@ const (
 	replayedKey      = "idempotency-replayed"
 )
 
-// answerMargin is how much earlier than the stream a call gives up, or a twentieth where that is less: grpc-go resets a
+// answerMargin is how much earlier than the stream a call gives up, or a tenth where that is less: grpc-go resets a
 // stream whose deadline is over, and an answer that says so must be on its way before.
 const answerMargin = 10 * time.Millisecond
 
@@ -78,11 +79,11 @@ func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 	_ = grpc.SetHeader(ctx, newRequestID()) // fails on a stream that has ended
 
 	answer, err := d.answer(ctx, m, incoming, request, handler)
-	status, failure := statusOf(err)
-	name := code.Code_name[int32(status.Code())]
+	rendered, failure := statusOf(err)
+	name := code.Code_name[int32(rendered.Code())]
 	took := time.Since(began)
 	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(m.name), telemetry.RPCStatus.String(name)}
-	if serverFault(status.Code()) {
+	if serverFault(rendered.Code()) {
 		telemetry.Fail(span, string(failure.Reason))
 		attributes = append(attributes, telemetry.ErrorType.String(string(failure.Reason)))
 	}
@@ -93,9 +94,9 @@ func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 		}
 	}
 	d.telemetry.RPCDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
-	d.log(ctx, m, status.Code(), name, failure, err, took)
+	d.log(ctx, m, rendered.Code(), name, failure, err, took)
 	if err != nil {
-		return nil, status.Err()
+		return nil, rendered.Err()
 	}
 	return answer, nil
 }
@@ -110,7 +111,7 @@ func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, requ
 	timeout := usecase.DefaultTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
-		timeout = min(left-min(left/20, answerMargin), usecase.MaxTimeout)
+		timeout = min(left-min(left/10, answerMargin), usecase.MaxTimeout)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -167,6 +168,26 @@ func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, fa
 // unknownMethod answers what no service knows.
 func unknownMethod(_ any, stream grpc.ServerStream) error {
 	_ = stream.SetHeader(newRequestID()) // fails on a stream that has ended
-	status, _ := statusOf(domain.NewError(domain.ReasonRouteNotFound))
-	return status.Err()
+	rendered, _ := statusOf(domain.NewError(domain.ReasonRouteNotFound))
+	return rendered.Err()
 }
+
+// interceptStream ends a stream when the service drains, since a stream that watches never ends by itself.
+func (d *Door) interceptStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(d.draining, cancel)()
+	err := handler(server, endingStream{stream, ctx})
+	if d.draining.Err() != nil {
+		return status.Error(codes.Unavailable, "the service is draining")
+	}
+	return err
+}
+
+// endingStream is a stream with another context.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s endingStream) Context() context.Context { return s.ctx }

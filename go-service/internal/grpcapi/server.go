@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/grpc"
@@ -38,11 +39,14 @@ type Door struct {
 	auth      *usecase.Authenticator
 	telemetry *telemetry.Telemetry
 	health    *health.Server
+	draining  context.Context
+	drain     context.CancelFunc
 }
 
 // New makes the door; its health is not serving until it is told to.
 func New(payments *usecase.Payments, auth *usecase.Authenticator, t *telemetry.Telemetry) *Door {
 	d := &Door{payments: payments, auth: auth, telemetry: t, health: health.NewServer()}
+	d.draining, d.drain = context.WithCancel(context.Background())
 	d.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	return d
 }
@@ -58,6 +62,7 @@ func (d *Door) Server() *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), // what moves money isn't cut off at the end of the process
 		grpc.UnaryInterceptor(d.intercept),
+		grpc.StreamInterceptor(d.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	)
 	paymentsv1.RegisterAdminServiceServer(server, d)
@@ -71,8 +76,11 @@ func (d *Door) Server() *grpc.Server {
 // Ready says that the services serve.
 func (d *Door) Ready() { d.setHealth(healthv1.HealthCheckResponse_SERVING) }
 
-// Drain says that they don't any more; watchers are told.
-func (d *Door) Drain() { d.health.Shutdown() }
+// Drain says that they don't any more, and ends all streams.
+func (d *Door) Drain() {
+	d.health.Shutdown()
+	d.drain()
+}
 
 func (d *Door) setHealth(s healthv1.HealthCheckResponse_ServingStatus) {
 	for _, name := range services {
