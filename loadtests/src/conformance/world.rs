@@ -142,22 +142,12 @@ impl World {
 
     /// Starts both twins for a stage, each on a database of its own.
     async fn set(&mut self, stage: Stage, ground: &Ground) -> anyhow::Result<()> {
-        let (name, env): (_, &[_]) = match stage {
-            // Port 1 needs root to listen on, and nobody does.
-            Stage::NoAcquirer => ("no-acquirer", &[("TWINPAY_ACQUIRER_URL", "http://127.0.0.1:1")]),
-            Stage::SlowHash => (
-                "slow-hash",
-                &[
-                    ("TWINPAY_HASH_ITERATIONS", "600000"),
-                    ("TWINPAY_HASH_PERMITS", "1"),
-                    ("TWINPAY_HASH_QUEUE", "0"),
-                ],
-            ),
-        };
         let mut targets = Vec::new();
         for twin in Twin::ALL {
             let database = test_postgres::migrated_database().await?;
-            let instance = ground.twin(twin, &database, &format!("{}-{name}.log", twin.name()), env).await?;
+            let (name, env) = settings(stage, twin);
+            let log = format!("{}-{name}.log", twin.name());
+            let instance = ground.twin(twin, &database, &log, &env).await?;
             targets.push(target(twin, &instance));
             self.databases.push((format!("{} {name}", twin.name()), database.owner_url));
             self.instances.push(instance);
@@ -171,6 +161,24 @@ impl World {
     pub fn forget_logs(&self) {
         if let Some(logs) = &self.logs {
             std::fs::remove_dir_all(logs).ok();
+        }
+    }
+}
+
+/// A stage's name, and its settings for a twin.
+fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &'static str)>) {
+    match stage {
+        // Port 1 needs root to listen on, and nobody does.
+        Stage::NoAcquirer => ("no-acquirer", vec![("TWINPAY_ACQUIRER_URL", "http://127.0.0.1:1")]),
+        Stage::SlowHash => {
+            // A fifth of a second where it is optimised. The Rust twin is built as we are, and Go has no debug build.
+            let unoptimised = cfg!(debug_assertions) && twin == Twin::Rust;
+            let iterations = if unoptimised { "150000" } else { "1500000" };
+            let one_at_a_time = [("TWINPAY_HASH_PERMITS", "1"), ("TWINPAY_HASH_QUEUE", "0")];
+            (
+                "slow-hash",
+                [("TWINPAY_HASH_ITERATIONS", iterations)].into_iter().chain(one_at_a_time).collect(),
+            )
         }
     }
 }
