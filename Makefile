@@ -58,9 +58,17 @@ build-debug: toolchains
 	@cd go-service && $(GO_BUILD)
 
 .PHONY: test
-test: lint build-debug ## every test and lint; a real Postgres is found, started or downloaded
+test: browser lint build-debug ## every test and lint; a real Postgres is found, started or downloaded
 	@target/debug/stack with-postgres -- $(MAKE) test-on-postgres
 	@echo "all tests passed"
+
+# The report page is tested in a real browser.
+.PHONY: browser
+browser:
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing chromium, for the test of the report page"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	else echo "The tests open the report page in a browser: install chromium or google-chrome"; exit 2; fi; fi
 
 # TEST_DATABASE_URL is set here.
 .PHONY: test-on-postgres
