@@ -65,7 +65,7 @@ func (d *DB) reportMismatch() { d.mismatchOnce.Do(func() { close(d.mismatch) }) 
 
 type schemaVersionRow struct{ Version int32 }
 
-var getSchemaVersion = newStatement[schemaVersionRow]("get_schema_version", opens|unseen)
+var getSchemaVersion = newStatement[schemaVersionRow]("get_schema_version", unseen)
 
 // CheckSchema asks for the schema's version. It fails where the database can't be asked, or has another version.
 func (d *DB) CheckSchema(ctx context.Context) error {
