@@ -21,10 +21,10 @@ fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
 
 #[test]
 fn the_page_draws_its_curves_in_a_browser() {
-    let browser = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find(|name| runs(name))
-        .expect("no browser: the page is tested in chromium or google-chrome (Debian: apt-get install chromium)");
+    let browser =
+        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| runs(name)).expect(
+            "no browser: the page is tested in chromium or google-chrome (Debian: apt-get install chromium)",
+        );
     let folder = tempfile::tempdir().expect("a folder");
     report().write(folder.path()).expect("written");
     let dom = dom(browser, folder.path());
