@@ -13,6 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -68,7 +69,8 @@ func New(addr string, t *telemetry.Telemetry) (*Client, error) {
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// ProvisionToken replaces a card by the network's token. The number is sent once and kept by nothing here.
+// ProvisionToken replaces a card by the network's token. The number is sent once and kept by nothing here. An error of the deadline is a
+// context.DeadlineExceeded.
 func (c *Client) ProvisionToken(ctx context.Context, operationID uuid.UUID, card domain.Card) (string, error) {
 	ctx, span := c.start(ctx, provisionToken)
 	answer, err := c.client.ProvisionToken(ctx, &acquirerv1.ProvisionTokenRequest{
@@ -76,6 +78,9 @@ func (c *Client) ProvisionToken(ctx context.Context, operationID uuid.UUID, card
 		CardNumber:  string(card.Number.Reveal()), ExpMonth: int32(card.ExpMonth), ExpYear: int32(card.ExpYear), Cvc: string(card.CVC.Reveal()),
 	})
 	end(span, err)
+	if status.Code(err) == codes.DeadlineExceeded {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the network may notice before our own clock does
+	}
 	return answer.GetNetworkToken(), err
 }
 

@@ -70,9 +70,10 @@ func (p *Payments) CreatePaymentToken(ctx context.Context, call Call, c CreatePa
 		return Reply{}, err
 	}
 	networkToken, err := p.Acquirer.ProvisionToken(ctx, p.provisionID(call.MerchantID, call.Key, key.RequestHash), card)
-	if err != nil && ctx.Err() != nil {
-		return Reply{}, domain.Because(domain.ReasonDeadlineExceeded, err)
-	} else if err != nil {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
+		return Reply{}, domain.Because(domain.ReasonDeadlineExceeded, errors.Join(ctx.Err(), err))
+	case err != nil:
 		return Reply{}, domain.Because(domain.ReasonAcquirerUnavailable, err)
 	}
 	token := domain.PaymentToken{ID: domain.NewID(), Card: card.Summary(), CreatedAt: p.now()}
