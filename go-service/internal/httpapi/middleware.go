@@ -28,7 +28,8 @@ const (
 	maxBody              = 64 << 10
 	maxHeader            = 16 << 10
 	maxConcurrentStreams = 100
-	requestTimeout       = 10 * time.Second // for a request's head, and for the body of one that was refused
+	requestTimeout       = 10 * time.Second      // for a request's head
+	drainTime            = 50 * time.Millisecond // for the rest of a body that is left unread
 	idleTimeout          = 75 * time.Second
 )
 
@@ -140,10 +141,6 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		write(w, answer)
 		return
 	}
-	if r.ContentLength != 0 {
-		// For what the server reads by itself of a body that we leave; a body that we read has the request's deadline.
-		_ = http.NewResponseController(w).SetReadDeadline(began.Add(requestTimeout)) // if it fails, so will the read
-	}
 	d := e.door
 	name, attributes := e.describe(r.Method)
 	ctx, span := d.telemetry.StartServer(r.Context(), r.Header.Get("Traceparent"), name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes...))
@@ -154,6 +151,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if errors.Is(err, errMethodNotAllowed) {
 			answer.header = map[string]string{"Allow": strings.Join(e.allowed, ", ")}
 		}
+	}
+	if r.ContentLength != 0 {
+		// Before it answers, the server reads what we left of the body by itself: what is there already, not what may never come.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // if it fails, so will the read
 	}
 	write(w, answer)
 
