@@ -161,6 +161,9 @@ pub struct Step {
     /// Whether the body's size is not told beforehand, HTTP only.
     #[serde(default)]
     pub chunked: bool,
+    /// Whether the body, sent so far, never ends, HTTP only.
+    #[serde(default)]
+    pub stalls: bool,
     /// The deadline in milliseconds: Request-Timeout-Ms or grpc-timeout.
     pub timeout_ms: Option<u64>,
     /// Names for members of the reply: `payment = "id"`.
@@ -345,9 +348,10 @@ fn check(step: &Step, doors: Option<&[Door]>) -> anyhow::Result<()> {
         || step.text.is_some()
         || step.hex.is_some()
         || step.chunked
+        || step.stalls
         || step.query.is_some();
     if raw && !only(Door::Http) {
-        bail!("http, text, hex, chunked and query need doors = [\"http\"]");
+        bail!("http, text, hex, chunked, stalls and query need doors = [\"http\"]");
     }
     if step.grpc.is_some() && !only(Door::Grpc) {
         bail!("grpc needs doors = [\"grpc\"]");

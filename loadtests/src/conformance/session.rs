@@ -22,6 +22,8 @@ use super::wire::{Outgoing, Wire};
 
 /// Twice what the contract allows for settling an unknown outcome.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+/// No step but one that settles waits for anything longer than a fraction of a second.
+const LONGEST: Duration = Duration::from_secs(5);
 const SETTLE_POLL: Duration = Duration::from_millis(50);
 
 /// What every run needs.
@@ -126,8 +128,14 @@ impl Bench {
             ("content-type".into(), b"application/json".to_vec()),
         ];
         let uri = format!("{}{path}", target.http);
-        let outgoing =
-            Outgoing { method: Method::POST, uri, headers, body: body.to_string().into(), chunked: false };
+        let outgoing = Outgoing {
+            method: Method::POST,
+            uri,
+            headers,
+            body: body.to_string().into(),
+            chunked: false,
+            stalls: false,
+        };
         let reply = from_http(Door::Http, self.wire.http(&outgoing, false).await?);
         let found = reply.body.as_ref().and_then(|body| body.get(member)?.text().map(str::to_owned));
         found.ok_or_else(|| anyhow!("POST {path} on {}: {}", target.name, reply.summary()))
@@ -165,6 +173,9 @@ impl Bench {
                 prepared.output.as_ref(),
                 prepared.versioned,
             ));
+        }
+        if !step.settle && begin.elapsed() > LONGEST {
+            faults.push(format!("took {} ms, and nothing in the case waits", begin.elapsed().as_millis()));
         }
         save(step, &reply, values)?;
         Ok(StepRun {
@@ -210,7 +221,14 @@ impl Bench {
         };
         let uri = format!("http://{}/{rpc}", site.target.grpc);
         Ok(Prepared {
-            outgoing: Outgoing { method: Method::POST, uri, headers, body: body.into(), chunked: false },
+            outgoing: Outgoing {
+                method: Method::POST,
+                uri,
+                headers,
+                body: body.into(),
+                chunked: false,
+                stalls: false,
+            },
             operation,
             output: method.as_ref().map(prost_reflect::MethodDescriptor::output),
             streaming: method.is_some_and(|method| method.is_server_streaming()),
@@ -342,6 +360,7 @@ fn http_request<'a>(
             headers,
             body,
             chunked: step.chunked,
+            stalls: step.stalls,
         },
         operation,
         output: operation

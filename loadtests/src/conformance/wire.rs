@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -35,6 +35,8 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Whether its size isn't told.
     pub chunked: bool,
+    /// Whether it never ends.
+    pub stalls: bool,
 }
 
 /// What came back.
@@ -107,10 +109,12 @@ fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> anyhow:
 
 fn request(outgoing: &Outgoing) -> anyhow::Result<Request<Body>> {
     let uri: Uri = outgoing.uri.parse().with_context(|| format!("{} can't be sent", outgoing.uri))?;
-    let body = if outgoing.chunked {
-        let chunks: Vec<_> =
-            outgoing.body.chunks(CHUNK).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
-        StreamBody::new(stream::iter(chunks)).boxed_unsync()
+    let body = if outgoing.chunked || outgoing.stalls {
+        let piece = |chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)));
+        let chunks: Vec<_> = outgoing.body.chunks(CHUNK).map(piece).collect();
+        let rest =
+            if outgoing.stalls { stream::pending().left_stream() } else { stream::empty().right_stream() };
+        StreamBody::new(stream::iter(chunks).chain(rest)).boxed_unsync()
     } else {
         Full::new(outgoing.body.clone()).boxed_unsync()
     };
@@ -162,6 +166,7 @@ mod tests {
             headers,
             body: Bytes::from_static(b"{}"),
             chunked: false,
+            stalls: false,
         }
     }
 

@@ -188,3 +188,29 @@ async fn separate(ground: &Ground, twin: Twin) -> anyhow::Result<(Instance, Stri
     let instance = ground.twin(twin, &database, &format!("{}.log", twin.name()), &[]).await?;
     Ok((instance, database.owner_url))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_stack_is_read_from_its_file_and_a_missing_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stack.json");
+        let missing = World::running(&path).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(missing.contains("stack.json can't be read"), "{missing}");
+        let twin = |port: u16| {
+            format!(
+                r#"{{"http":"http://127.0.0.1:{port}","grpc":"127.0.0.1:1","admin":"http://127.0.0.1:2","pid":3,"database_url":"postgres://d"}}"#
+            )
+        };
+        let (rust, go) = (twin(8081), twin(8082));
+        let text = format!(
+            r#"{{"admin_token":"t","twins":{{"rust":{rust},"go":{go}}},"acquirer":{{"grpc":"127.0.0.1:4","pid":5}},"postgres":{{"url":"postgres://p","pid":6}}}}"#
+        );
+        std::fs::write(&path, text).unwrap();
+        let world = World::running(&path).unwrap();
+        assert_eq!(world.separate[1].http, "http://127.0.0.1:8082");
+        assert!(world.shared.is_none() && world.databases.len() == 2);
+    }
+}
