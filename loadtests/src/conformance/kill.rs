@@ -22,7 +22,7 @@ use super::ledger;
 use super::reply::Reply;
 use super::route::Site;
 use super::vars::unique;
-use super::world::{Ground, target};
+use super::world::{Ground, leave_logs, target};
 use crate::draw::Draw;
 
 /// RELIABILITY: an unknown outcome is definite within this, once the service is ready.
@@ -95,7 +95,7 @@ impl Kill {
             println!("FAILED {fault}");
         }
         println!("{} kills, {} faults", self.rounds, faults.len());
-        Ok(whole && faults.is_empty())
+        Ok(leave_logs(&ground.logs, whole && faults.is_empty()))
     }
 }
 

@@ -133,9 +133,8 @@ impl Conformance {
             leaks.len()
         );
         let kept = whole && leaks.is_empty() && outcome.findings.is_empty();
-        match &world.logs {
-            Some(logs) if !kept => println!("the logs are in {}", logs.display()),
-            _ => world.forget_logs(),
+        if let Some(logs) = &world.logs {
+            world::leave_logs(logs, kept);
         }
         Ok(kept)
     }

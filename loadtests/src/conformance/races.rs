@@ -16,7 +16,7 @@ use super::ledger;
 use super::reply::Reply;
 use super::route::{Site, Target};
 use super::vars::unique;
-use super::world::{Ground, target};
+use super::world::{Ground, leave_logs, target};
 
 /// Options of `loadtest races`.
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ impl Races {
             replies.join(", "),
             all.faults.len()
         );
-        Ok(whole && all.faults.is_empty())
+        Ok(leave_logs(&ground.logs, whole && all.faults.is_empty()))
     }
 }
 

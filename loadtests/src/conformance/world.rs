@@ -81,6 +81,16 @@ impl Ground {
     }
 }
 
+/// Removes the logs where all went well, else says where they are; hands on which.
+pub fn leave_logs(logs: &Path, well: bool) -> bool {
+    if well {
+        std::fs::remove_dir_all(logs).ok();
+    } else {
+        println!("the logs are in {}", logs.display());
+    }
+    well
+}
+
 /// Where a running twin is.
 pub fn target(twin: Twin, instance: &Instance) -> Target {
     Target { name: twin.name().into(), http: instance.http(), grpc: instance.grpc() }
@@ -155,13 +165,6 @@ impl World {
         let targets: [Target; 2] = targets.try_into().map_err(|_| anyhow!("there are two twins"))?;
         self.stages.push((stage, targets));
         Ok(())
-    }
-
-    /// The logs are of no use where all went well.
-    pub fn forget_logs(&self) {
-        if let Some(logs) = &self.logs {
-            std::fs::remove_dir_all(logs).ok();
-        }
     }
 }
 
