@@ -9,7 +9,12 @@ fn main() {
         return;
     }
     let door = |variable: &str| {
-        std::env::var(variable).ok().map(|addr| TcpListener::bind(addr).expect("a free port"))
+        let addr = std::env::var(variable).ok()?;
+        // One line, as a service's own error: a panic's backtrace would push it out of the log's end.
+        Some(TcpListener::bind(addr).unwrap_or_else(|error| {
+            eprintln!("{error:?}");
+            std::process::exit(1)
+        }))
     };
     let addr = |door: &TcpListener| door.local_addr().expect("bound").to_string();
     let [http, grpc, admin, network] =
