@@ -8,8 +8,10 @@ MAKEFLAGS += --no-print-directory
 
 RUST_WANTED := 1.95
 GO_WANTED := 1.26
-COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 export TWINPAY_COMMIT := $(COMMIT)
+# The programs find each other here, whatever the shell's own setting.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # Both profiles of the Rust programs share one Go binary: Go has no debug build.
 GO_BUILD := go build -trimpath -ldflags "-X twinpay.dev/payments/internal/admin.Commit=$(COMMIT)" -o ../target/go/payments ./cmd/payments
@@ -24,15 +26,15 @@ up: toolchains ## start Postgres, the card network and both services; prints the
 	else $(MAKE) build && target/release/stack up; fi
 
 .PHONY: down
-down: toolchains ## stop what `make up` started
+down: ## stop what `make up` started
 	@if [ -x target/release/stack ]; then target/release/stack down; else echo "nothing was ever started here"; fi
 
 .PHONY: status
-status: toolchains ## what is running, and where
+status: ## what is running, and where
 	@if [ -x target/release/stack ]; then target/release/stack status; else echo "not built yet: make up"; fi
 
 .PHONY: loadtest
-loadtest: build ## compare the two under load (about 4 minutes) and write a page
+loadtest: build ## compare the two under load (about 3 minutes) and write a page
 	@target/release/loadtest compare --scenario checkout --scenario tokenize
 
 .PHONY: conformance
@@ -58,7 +60,7 @@ build-debug: toolchains
 	@cd go-service && $(GO_BUILD)
 
 .PHONY: test
-test: browser lint build-debug ## every test and lint; a real Postgres is found, started or downloaded
+test: toolchains browser lint build-debug ## every test and lint; a real Postgres is found, started or downloaded
 	@target/debug/stack with-postgres -- $(MAKE) test-on-postgres
 	@echo "all tests passed"
 
@@ -78,7 +80,7 @@ test-on-postgres:
 	target/debug/loadtest conformance
 	target/debug/loadtest races --rounds 20
 	target/debug/loadtest kill --rounds 2
-	target/debug/loadtest compare --smoke --scenario checkout
+	target/debug/loadtest compare --smoke --scenario checkout --out target/smoke-report
 
 .PHONY: lint
 lint: toolchains mirror ## formatting, clippy, vet, staticcheck, generated code is current
