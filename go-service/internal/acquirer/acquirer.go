@@ -31,14 +31,14 @@ type Kind int
 const (
 	Unknown Kind = iota
 	Approved
-	Declined
-	Refused
+	Declined // only a payment's first operation
+	Refused  // only a capture
 )
 
 // Outcome is what came of asking for an operation.
 type Outcome struct {
 	Kind   Kind
-	Reason domain.DeclineReason // Declined
+	Reason domain.DeclineReason // Declined; one that we know
 	Cause  error                // Unknown
 }
 
@@ -97,45 +97,42 @@ func (c *Client) Ask(ctx context.Context, operationID uuid.UUID, kind domain.Ope
 	case domain.KindSale:
 		ctx, span = c.start(ctx, sale)
 		answer, err = c.client.Sale(ctx, &acquirerv1.SaleRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
-	default: // domain.KindCapture
+	case domain.KindCapture:
 		ctx, span = c.start(ctx, capture)
 		answer, err = c.client.Capture(ctx, &acquirerv1.CaptureRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	default:
+		return Outcome{Cause: fmt.Errorf("the card network has no operation %q", kind)}
 	}
 	end(span, err)
 	if err != nil {
 		return Outcome{Cause: err}
 	}
-	return outcome(answer.GetResult())
+	return outcome(kind, answer.GetResult())
 }
 
-func outcome(r *acquirerv1.Result) Outcome {
-	switch r.GetOutcome() {
-	case acquirerv1.Outcome_OUTCOME_APPROVED:
+// outcome is what an answer to an operation of the kind says. One that doesn't fit the kind is unknown: better to ask again than to guess
+// about money.
+func outcome(kind domain.OperationKind, r *acquirerv1.Result) Outcome {
+	first := kind == domain.KindAuthorize || kind == domain.KindSale
+	reason, known := declineReasons[r.GetDeclineReason()]
+	switch answer := r.GetOutcome(); {
+	case answer == acquirerv1.Outcome_OUTCOME_APPROVED:
 		return Outcome{Kind: Approved}
-	case acquirerv1.Outcome_OUTCOME_DECLINED:
-		return Outcome{Kind: Declined, Reason: declineReason(r.GetDeclineReason())}
-	case acquirerv1.Outcome_OUTCOME_REFUSED:
+	case answer == acquirerv1.Outcome_OUTCOME_DECLINED && known && first:
+		return Outcome{Kind: Declined, Reason: reason}
+	case answer == acquirerv1.Outcome_OUTCOME_REFUSED && kind == domain.KindCapture:
 		return Outcome{Kind: Refused}
 	}
-	return Outcome{Cause: fmt.Errorf("the acquirer answered with outcome %d", r.GetOutcome())}
+	return Outcome{Cause: fmt.Errorf("the card network answered %s, %s to an operation %q", r.GetOutcome(), r.GetDeclineReason(), kind)}
 }
 
-// declineReason takes a reason that we don't know for a processing error: the payment is declined all the same.
-func declineReason(r acquirerv1.DeclineReason) domain.DeclineReason {
-	switch r {
-	case acquirerv1.DeclineReason_DECLINE_REASON_INSUFFICIENT_FUNDS:
-		return domain.DeclineInsufficientFunds
-	case acquirerv1.DeclineReason_DECLINE_REASON_DO_NOT_HONOR:
-		return domain.DeclineDoNotHonor
-	case acquirerv1.DeclineReason_DECLINE_REASON_EXPIRED_CARD:
-		return domain.DeclineExpiredCard
-	case acquirerv1.DeclineReason_DECLINE_REASON_INCORRECT_CVC:
-		return domain.DeclineIncorrectCVC
-	case acquirerv1.DeclineReason_DECLINE_REASON_LOST_OR_STOLEN:
-		return domain.DeclineLostOrStolen
-	default:
-		return domain.DeclineProcessingError
-	}
+var declineReasons = map[acquirerv1.DeclineReason]domain.DeclineReason{
+	acquirerv1.DeclineReason_DECLINE_REASON_INSUFFICIENT_FUNDS: domain.DeclineInsufficientFunds,
+	acquirerv1.DeclineReason_DECLINE_REASON_DO_NOT_HONOR:       domain.DeclineDoNotHonor,
+	acquirerv1.DeclineReason_DECLINE_REASON_EXPIRED_CARD:       domain.DeclineExpiredCard,
+	acquirerv1.DeclineReason_DECLINE_REASON_INCORRECT_CVC:      domain.DeclineIncorrectCVC,
+	acquirerv1.DeclineReason_DECLINE_REASON_LOST_OR_STOLEN:     domain.DeclineLostOrStolen,
+	acquirerv1.DeclineReason_DECLINE_REASON_PROCESSING_ERROR:   domain.DeclineProcessingError,
 }
 
 // call is what all spans of one rpc have in common.

@@ -77,19 +77,12 @@ func (p *Payments) ask(ctx context.Context, o *store.Operation, amount int64) (d
 		return domain.Decline(o.Payment, domain.DeclineRiskBlocked, p.now()), nil
 	}
 	outcome := p.Acquirer.Ask(ctx, o.ID, o.Command.Kind, o.NetworkToken, amount, o.Payment.Currency)
-	first := o.Command.Kind != domain.KindCapture
 	switch outcome.Kind {
 	case acquirer.Approved:
 		return domain.Approve(o.Payment, o.Command, amount, o.Fees, p.now()), nil
 	case acquirer.Declined:
-		if first {
-			return domain.Decline(o.Payment, outcome.Reason, p.now()), nil
-		}
-		return domain.Refuse(o.Payment, p.now()), nil
+		return domain.Decline(o.Payment, outcome.Reason, p.now()), nil
 	case acquirer.Refused:
-		if first {
-			return domain.Decline(o.Payment, domain.DeclineProcessingError, p.now()), nil
-		}
 		return domain.Refuse(o.Payment, p.now()), nil
 	default: // acquirer.Unknown
 		p.release(ctx, *o)
