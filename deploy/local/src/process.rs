@@ -42,7 +42,7 @@ pub(crate) struct Launch {
     pub name: String,
     pub program: PathBuf,
     pub args: Vec<String>,
-    /// Added to the inherited environment, from which the stack's own variables are taken out.
+    /// Added to the inherited environment, from which the stack's own variables and settings of a runtime are taken out.
     pub env: Vec<(String, String)>,
     /// Another user to become, `(uid, gid)`.
     pub user: Option<(u32, u32)>,
@@ -259,7 +259,7 @@ fn command(launch: &Launch) -> Command {
         command.uid(uid).gid(gid);
     }
     for (name, _) in std::env::vars_os() {
-        if is_ours(&name.to_string_lossy()) {
+        if !is_inherited(&name.to_string_lossy(), launch.life) {
             command.env_remove(name);
         }
     }
@@ -267,12 +267,27 @@ fn command(launch: &Launch) -> Command {
     command
 }
 
-/// A process gets these only on purpose: what a shell happens to export must not reach into a test's or a run's parts.
-fn is_ours(name: &str) -> bool {
-    name.starts_with("TWINPAY_")
-        || name.starts_with("ACQUIRER_")
-        || name.starts_with("PG")
-        || name.ends_with("DATABASE_URL")
+/// Whether a process gets this variable from ours. What a shell happens to export must not reach into the parts of a
+/// test or of a run, least of all what changes one twin and not the other: those get it on purpose, by [`Launch::env`].
+/// A detached part keeps the settings of OpenTelemetry, since that is how a person sends its traces somewhere.
+fn is_inherited(name: &str, life: Life) -> bool {
+    const OURS: [&str; 3] = ["TWINPAY_", "ACQUIRER_", "PG"];
+    const RUNTIMES: [&str; 3] = ["TOKIO_", "MALLOC_", "_RJEM"];
+    const OF_RUNTIMES: [&str; 8] = [
+        "GODEBUG",
+        "GOGC",
+        "GOMAXPROCS",
+        "GOMEMLIMIT",
+        "GOTRACEBACK",
+        "LD_PRELOAD",
+        "RUST_BACKTRACE",
+        "RUST_LOG",
+    ];
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let ours = begins(&OURS) || name.ends_with("DATABASE_URL");
+    let runtime = begins(&RUNTIMES) || OF_RUNTIMES.contains(&name);
+    let tracing = life == Life::Tied && name.starts_with("OTEL_");
+    !(ours || runtime || tracing)
 }
 
 /// A program of this name on `PATH`.
@@ -342,11 +357,24 @@ mod tests {
     }
 
     #[test]
-    fn the_stacks_own_variables_are_not_inherited() {
-        for name in ["TWINPAY_PEPPER", "ACQUIRER_SEED", "DATABASE_URL", "TEST_DATABASE_URL", "PGHOST"] {
-            assert!(is_ours(name), "{name}");
+    fn no_part_inherits_the_stacks_own_variables_or_settings_of_a_runtime() {
+        let ours = ["TWINPAY_PEPPER", "ACQUIRER_SEED", "DATABASE_URL", "TEST_DATABASE_URL", "PGHOST"];
+        let go = ["GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK"];
+        let rust = ["TOKIO_WORKER_THREADS", "RUST_LOG", "RUST_BACKTRACE", "_RJEM_MALLOC_CONF"];
+        let both = ["LD_PRELOAD", "MALLOC_CONF", "MALLOC_ARENA_MAX"];
+        for name in ours.iter().chain(&go).chain(&rust).chain(&both) {
+            assert!(!is_inherited(name, Life::Tied) && !is_inherited(name, Life::Detached), "{name}");
         }
-        assert!(!is_ours("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        for name in ["PATH", "HOME", "LANG", "GOPATH"] {
+            assert!(is_inherited(name, Life::Tied) && is_inherited(name, Life::Detached), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_part_that_lives_on_inherits_where_traces_go() {
+        for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"] {
+            assert!(is_inherited(name, Life::Detached) && !is_inherited(name, Life::Tied), "{name}");
+        }
     }
 
     #[tokio::test]

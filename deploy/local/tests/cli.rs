@@ -156,6 +156,22 @@ fn up_is_idempotent_and_down_leaves_nothing() {
 }
 
 #[test]
+fn a_shells_settings_of_one_runtime_stay_out_and_where_traces_go_gets_in() {
+    let mut bench = Bench::new();
+    bench.set("GOMAXPROCS", "1");
+    bench.set("RUST_LOG", "trace");
+    bench.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    assert!(bench.run(&["up"]).status.success());
+    let [_, _, rust, go] = bench.pids();
+    for pid in [rust, go] {
+        let bytes = fs::read(format!("/proc/{pid}/environ")).expect("runs");
+        let environment = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(!environment.contains("GOMAXPROCS") && !environment.contains("RUST_LOG"), "{environment}");
+        assert!(environment.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{environment}");
+    }
+}
+
+#[test]
 fn a_dead_part_is_reported_and_started_again_beside_the_others() {
     let bench = Bench::new();
     assert!(bench.run(&["up"]).status.success());
