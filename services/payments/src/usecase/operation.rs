@@ -151,12 +151,12 @@ impl Payments {
         });
     }
 
-    /// The reply that somebody else records under this key, if it comes before the deadline.
+    /// The reply that somebody else records under this key, if it comes before the deadline. It is this request's own, not a replay.
     async fn await_replay(&self, call: &Call, ticket: &Ticket<'_>) -> Option<Reply> {
         loop {
             let look = find_replay(&self.db, call, false, ticket.merchant, ticket.key, &ticket.request_hash);
             if let Ok(Some(Taken::Replay(reply))) = look.await {
-                return Some(reply);
+                return Some(Reply { replayed: false, ..reply });
             }
             timeout_at(call.deadline, sleep(FENCED_PAUSE)).await.ok()?;
         }

@@ -47,7 +47,7 @@ async fn a_request_that_is_fenced_answers_what_the_recovery_recorded() {
     };
     let (answer, step) = tokio::join!(world.pay(&secret, &token, "automatic", "k"), leased);
     assert_eq!(step, Step::Did { leased: 1, recorded: 1 });
-    assert_eq!((answer.status, answer.text("state").as_str(), answer.replayed()), (201, "captured", true));
+    assert_eq!((answer.status, answer.text("state").as_str(), answer.replayed()), (201, "captured", false));
     assert_eq!(world.count("select lease_token from operations").await, 1);
     world.check_invariants().await;
 }
