@@ -13,7 +13,7 @@ use hyper_util::{
 use tokio::{
     net::TcpListener,
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -131,21 +131,18 @@ impl App {
             grpcapi::server::router(self.payments.clone(), readiness.subscribe(), self.metrics.clone())?;
         serving.spawn(serve(self.grpc, services, doors.clone()));
         let admin = admin::router(readiness.subscribe(), self.metrics.clone());
-        let admin = tokio::spawn(serve(self.admin, admin, ended.clone()));
-        let worker = tokio::spawn({
-            let (payments, readiness, stop) = (self.payments.clone(), readiness.clone(), doors.clone());
-            async move {
-                let seen = see_schema(&payments.db, &readiness, &stop).await;
-                if let Some(recovery) = self.recovery.filter(|_| seen) {
-                    recovery.run(stop).await;
-                }
-            }
-        });
+        let mut operations = JoinSet::new();
+        operations.spawn(serve(self.admin, admin, ended.clone()));
+        let mut workers = JoinSet::new();
+        workers.spawn(work(self.payments.clone(), self.recovery, readiness.clone(), doors.clone()));
 
         let result = tokio::select! {
             () = stop => Ok(()),
             () = self.payments.db.schema_mismatch() => Err(SchemaMismatch.into()),
             () = self.workers_db.schema_mismatch() => Err(SchemaMismatch.into()),
+            Some(end) = serving.join_next() => Err(early("a door", end)),
+            Some(end) = operations.join_next() => Err(early("the admin port", end)),
+            Some(end) = workers.join_next() => Err(early("the recovery", end)),
         };
         info!("draining");
         readiness.send_modify(|readiness| readiness.draining = true);
@@ -153,9 +150,10 @@ impl App {
         self.payments.tasks.close();
         let until = Instant::now() + DRAIN;
         let drained = timeout_at(until, async {
+            // The worker hands operations back by tasks, and so does what the doors began.
+            while workers.join_next().await.is_some() {}
             while serving.join_next().await.is_some() {}
             self.payments.tasks.wait().await;
-            let _ = worker.await;
         });
         if drained.await.is_err() {
             warn!("requests were cut off at the end of the drain");
@@ -163,7 +161,7 @@ impl App {
         self.payments.db.drain().await;
         self.workers_db.drain().await;
         ended.cancel();
-        let _ = timeout(Duration::from_secs(1), admin).await;
+        let _ = timeout(Duration::from_secs(1), operations.join_next()).await;
         result
     }
 }
@@ -171,6 +169,28 @@ impl App {
 async fn bind(address: &str) -> Result<TcpListener, Cause> {
     let resolved = config::resolve(address).await.map_err(|error| format!("{address}: {error}"))?;
     Ok(TcpListener::bind(resolved).await.map_err(|error| format!("can't listen on {address}: {error}"))?)
+}
+
+/// What is meant to last until `stop`: the schema is looked for, then the recovery loops.
+async fn work(
+    payments: Arc<Payments>,
+    recovery: Option<Recovery>,
+    readiness: watch::Sender<Readiness>,
+    stop: CancellationToken,
+) {
+    let seen = see_schema(&payments.db, &readiness, &stop).await;
+    match recovery.filter(|_| seen) {
+        Some(recovery) => recovery.run(stop).await,
+        None => stop.cancelled().await,
+    }
+}
+
+/// Without a part of it the service must not go on as if nothing were.
+fn early(part: &'static str, end: Result<(), JoinError>) -> Cause {
+    match end {
+        Ok(()) => format!("{part} ended before the service was told to").into(),
+        Err(panic) => format!("{part} failed: {panic}").into(),
+    }
 }
 
 /// Looks until the schema was seen once. False: it never was.
