@@ -35,6 +35,26 @@ func TestAnUnknownOutcomeIsSettledByTheRecovery(t *testing.T) {
 	}
 }
 
+func TestAnOperationOfAnUnknownKindIsLeftToOthers(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	token := s.token("4000000000003063")
+	for _, key := range []string{"a", "b"} {
+		s.refused(504, "OUTCOME_UNKNOWN", s.post(key, "/v1/payments", paymentBody(token, "automatic", key)))
+	}
+	s.execute("alter table operations drop constraint operations_kind_check")
+	s.execute("update operations set kind = 'void' where payment_id = (select id from payments where merchant_reference = 'a')")
+	s.advance(lease + time.Second)
+	s.recover(1)
+	if state := query[string](s, "select state from payments where merchant_reference = 'a'"); state != "processing" {
+		t.Errorf("the payment is %s", state)
+	}
+	if logs := s.logs.String(); !contains(logs, "operation of an unknown kind left pending") {
+		t.Errorf("logs: %s", logs)
+	}
+	s.must(201, s.post("b", "/v1/payments", paymentBody(token, "automatic", "b")))
+}
+
 func TestAnOutcomeThatTheClientDidntWaitForIsSettledAsDeclined(t *testing.T) {
 	t.Parallel()
 	h := newHeld()

@@ -257,6 +257,19 @@ func query[T any](s *service, sql string, args ...any) T {
 	return value
 }
 
+// execute runs a statement as the owner.
+func (s *service) execute(sql string, args ...any) {
+	s.t.Helper()
+	conn, err := pgx.Connect(context.Background(), s.database.Owner)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
+	}
+}
+
 // counts checks what a test has left in the database.
 func (s *service) counts(operations, entries, events int64) {
 	s.t.Helper()

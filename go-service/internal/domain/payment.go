@@ -71,6 +71,15 @@ const (
 	KindCapture   OperationKind = "capture"
 )
 
+// Known reports whether it is one of ours. A newer version may have left others behind.
+func (k OperationKind) Known() bool {
+	switch k {
+	case KindAuthorize, KindSale, KindCapture:
+		return true
+	}
+	return false
+}
+
 // CaptureStates are the states that a capture is allowed from.
 var CaptureStates = []PaymentState{StateAuthorized, StatePartiallyCaptured}
 
@@ -90,19 +99,21 @@ func Decide(p *Payment, c Command) (int64, *Error) {
 			return 0, StateInvalid(p.ID, p.State, StateProcessing)
 		}
 		return p.Amount, nil
-	default: // KindCapture
+	case KindCapture:
 		if p.State != StateAuthorized && p.State != StatePartiallyCaptured {
 			return 0, StateInvalid(p.ID, p.State, CaptureStates...)
 		}
 		remaining := p.Authorized - p.Captured
-		if c.Amount == nil {
-			return remaining, nil
+		amount := remaining
+		if c.Amount != nil {
+			amount = *c.Amount
 		}
-		if *c.Amount > remaining {
+		if remaining <= 0 || amount > remaining {
 			return 0, About(ReasonAmountExceedsCapturable, p.ID, nil)
 		}
-		return *c.Amount, nil
+		return amount, nil
 	}
+	return 0, NewError(ReasonInternal) // what isn't Known is never decided on
 }
 
 // StateInvalid is the refusal of an operation in the payment's state.
@@ -133,7 +144,7 @@ func Approve(p Payment, c Command, amount int64, fees Fees, now time.Time) Chang
 		p.State, p.Authorized, p.Captured = StateCaptured, amount, amount
 		change.Journal = captureJournal(amount, fees)
 		change.Events = []EventType{EventPaymentAuthorized, EventPaymentCaptured}
-	default: // KindCapture
+	case KindCapture:
 		p.Captured += amount
 		p.State = StatePartiallyCaptured
 		if p.Captured == p.Authorized || c.Final {

@@ -139,12 +139,18 @@ type leasedRow struct {
 	FeeFixed           int64
 }
 
-// LeasePendingOperations takes up to limit operations whose lease has ended.
+// LeasePendingOperations takes up to limit operations whose lease has ended. It skips those of a kind that we don't know: their payments
+// stay as they are until a version that knows it comes by.
 func (d *DB) LeasePendingOperations(ctx context.Context, now, leasedUntil time.Time, limit int) ([]Operation, error) {
 	rows, err := leasePendingOperations.all(ctx, d, now, leasedUntil, int64(limit))
-	operations := make([]Operation, len(rows))
-	for i, row := range rows {
-		operations[i] = row.operation()
+	operations := make([]Operation, 0, len(rows))
+	for _, row := range rows {
+		if !row.Kind.Known() {
+			d.telemetry.Log.ErrorContext(ctx, "operation of an unknown kind left pending",
+				"operation", domain.FormatID(domain.PrefixOperation, row.OperationID), "kind", string(row.Kind))
+			continue
+		}
+		operations = append(operations, row.operation())
 	}
 	return operations, err
 }
