@@ -7,23 +7,25 @@ use crate::folders;
 
 /// The Rust service: `payments`, beside the running program. `TWINPAY_BIN_RUST` overrides.
 pub fn rust() -> Result<PathBuf> {
-    find("TWINPAY_BIN_RUST", beside_us("payments"), "cargo build -p payments")
+    find("TWINPAY_BIN_RUST", beside_us("payments"))
 }
 
 /// The Go service: `target/go/payments` of the clone. `TWINPAY_BIN_GO` overrides.
 pub fn go() -> Result<PathBuf> {
-    let command = "cd go-service && go build -trimpath -o ../target/go/payments ./cmd/payments";
-    find("TWINPAY_BIN_GO", folders::repository().join("target/go/payments"), command)
+    find("TWINPAY_BIN_GO", folders::repository().join("target/go/payments"))
 }
 
 /// The card network: `acquirer`, beside the running program. `TWINPAY_BIN_ACQUIRER` overrides.
 pub fn acquirer() -> Result<PathBuf> {
-    find("TWINPAY_BIN_ACQUIRER", beside_us("acquirer"), "cargo build -p acquirer")
+    find("TWINPAY_BIN_ACQUIRER", beside_us("acquirer"))
 }
 
-fn find(variable: &'static str, usual: PathBuf, command: &'static str) -> Result<PathBuf> {
+/// What builds the programs of the profile that we are of, with the version in them that they report.
+const BUILD: &str = if cfg!(debug_assertions) { "make build-debug" } else { "make build" };
+
+fn find(variable: &'static str, usual: PathBuf) -> Result<PathBuf> {
     let path = std::env::var_os(variable).map_or(usual, PathBuf::from);
-    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, command, variable }) }
+    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, command: BUILD, variable }) }
 }
 
 fn beside_us(name: &str) -> PathBuf {
@@ -51,11 +53,12 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_in_one_line_with_what_builds_it() {
-        let error = find("TWINPAY_NOT_SET", "/nowhere/acquirer".into(), "cargo build -p acquirer")
-            .expect_err("missing");
+        let error = find("TWINPAY_NOT_SET", "/nowhere/acquirer".into()).expect_err("missing");
         assert_eq!(
             error.to_string(),
-            "/nowhere/acquirer is missing: build it with `cargo build -p acquirer`, or name another by TWINPAY_NOT_SET"
+            format!(
+                "/nowhere/acquirer is missing: build it with `{BUILD}`, or name another by TWINPAY_NOT_SET"
+            )
         );
     }
 }

@@ -236,7 +236,7 @@ fn a_missing_program_is_named_with_what_builds_it() {
     bench.set("TWINPAY_BIN_ACQUIRER", "/nowhere/acquirer");
     let output = bench.run(&["up"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output).contains("/nowhere/acquirer is missing: build it with `cargo build -p acquirer`"));
+    assert!(text(&output).contains("/nowhere/acquirer is missing: build it with `make build"));
 }
 
 #[test]
