@@ -1,6 +1,7 @@
 //! Where Postgres' programs come from: named, packaged, on the path, or downloaded once.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub const VARIABLE: &str = "TWINPAY_POSTGRES_BIN";
 const PACKAGED: &str = "/usr/lib/postgresql";
 /// Exact, so that every machine without a package gets the same one, and no list of versions is asked for.
 const DOWNLOADED: &str = "17.5.0";
+/// The major versions that a server may have.
+const SUPPORTED: RangeInclusive<u32> = 14..=18;
 /// The mode of a folder that everybody can read and enter.
 const READABLE_FOLDER: u32 = 0o755;
 
@@ -48,14 +51,14 @@ fn complete(folder: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
 }
 
-/// The newest version's folder.
+/// The folder of the newest version that can be used; of the newest at all where none can, for the error to name.
 fn packaged(root: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(root).ok()?.filter_map(|entry| {
         let name = entry.ok()?.file_name().to_string_lossy().parse::<u32>().ok()?;
         let folder = root.join(name.to_string()).join("bin");
         complete(&folder).then_some((name, folder))
     });
-    versions.max().map(|(_, folder)| folder)
+    versions.max_by_key(|(version, _)| (SUPPORTED.contains(version), *version)).map(|(_, folder)| folder)
 }
 
 fn on_path() -> Option<PathBuf> {
@@ -74,7 +77,20 @@ async fn programs(folder: PathBuf) -> Result<Programs> {
         .map_err(Error::io(format!("running {}", postgres.display())))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let major = parse_major(&text).ok_or_else(|| Error::Other(failed()))?;
+    check_version(&folder, &major)?;
     Ok(Programs { folder, major })
+}
+
+fn check_version(folder: &Path, major: &str) -> Result<()> {
+    if major.parse().is_ok_and(|version| SUPPORTED.contains(&version)) {
+        return Ok(());
+    }
+    Err(Error::Setting(format!(
+        "{} holds Postgres {major}: it must be {} to {}; name another folder by {VARIABLE}, or `download`",
+        folder.display(),
+        SUPPORTED.start(),
+        SUPPORTED.end()
+    )))
 }
 
 fn parse_major(text: &str) -> Option<String> {
@@ -146,9 +162,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_packaged_version_with_all_programs_is_taken() {
+    fn the_newest_usable_packaged_version_with_all_programs_is_taken() {
         let root = tempfile::tempdir().expect("folder");
-        for (version, programs) in [("9", 2), ("15", 2), ("17", 1), ("readme", 2)] {
+        for (version, programs) in [("9", 2), ("15", 2), ("17", 1), ("19", 2), ("readme", 2)] {
             let bin = root.path().join(version).join("bin");
             fs::create_dir_all(&bin).expect("made");
             for name in ["initdb", "postgres"].iter().take(programs) {
@@ -157,6 +173,24 @@ mod tests {
         }
         assert_eq!(packaged(root.path()), Some(root.path().join("15/bin")));
         assert_eq!(packaged(Path::new("/nowhere")), None);
+    }
+
+    #[test]
+    fn a_version_out_of_bounds_names_the_folder_the_version_and_the_variable() {
+        for version in ["14", "15", "18"] {
+            check_version(Path::new("/bin"), version).expect(version);
+        }
+        for version in ["9", "13", "19"] {
+            let error = check_version(Path::new("/opt/pg/bin"), version).expect_err(version);
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "/opt/pg/bin holds Postgres {version}: it must be 14 to 18; \
+                     name another folder by TWINPAY_POSTGRES_BIN, or `download`"
+                )
+            );
+            assert_eq!(error.exit_code(), 2);
+        }
     }
 
     #[test]
