@@ -14,6 +14,8 @@ pub mod name {
     pub const SHED: &str = "shed";
     /// Requests for which there was no room.
     pub const DROPPED: &str = "dropped";
+    /// Everything that is compared was answered at least once.
+    pub const ANSWERED: &str = "answered";
     /// Replies that aren't what the contract says.
     pub const UNEXPECTED: &str = "unexpected";
     /// Requests = replies = rows.
@@ -34,20 +36,13 @@ pub mod name {
     pub const COMPLETE: &str = "complete";
 }
 
-/// Bounds that say something about the machine, not about what the services answered: a smoke run on a busy machine
-/// may miss them.
-pub const OF_THE_MACHINE: [&str; 10] = [
-    name::RATE,
-    name::LAG,
-    name::SKIPPED,
-    name::SHED,
-    name::DROPPED,
-    name::GENERATOR,
-    name::SUPPORT,
-    name::OTHERS,
-    name::STOLEN,
-    name::BUILD,
-];
+/// Bounds that say something about the machine, not about what the services answered: a trial on a busy machine may
+/// miss them. Requests that weren't served are none of them: a trial has looser bounds for those.
+pub const OF_THE_MACHINE: [&str; 7] =
+    [name::RATE, name::LAG, name::GENERATOR, name::SUPPORT, name::OTHERS, name::STOLEN, name::BUILD];
+
+/// Bounds that a caller may name as missable, beyond those of the machine.
+pub const BY_NAME: [&str; 4] = [name::SKIPPED, name::SHED, name::DROPPED, name::CONNECTIONS];
 
 const ACHIEVED_MIN: f64 = 0.95;
 /// Both contenders' latencies hold the lag alike; beyond this it would hide differences of a service's own size.
@@ -55,6 +50,8 @@ const LAG_P99_MAX_US: f64 = 1_000.0;
 const SKIPPED_MAX: f64 = 0.001;
 /// They aren't timed, so more of them would flatter whoever sheds.
 const SHED_MAX: f64 = 0.001;
+/// Requests skipped, shed or dropped in a trial, each: a few for want of speed, but it shows what it is there to show.
+const TRIAL_MAX: f64 = 0.05;
 const GENERATOR_MAX: f64 = 0.5;
 const SUPPORT_MAX: f64 = 0.9;
 const OTHERS_MAX: f64 = 0.1;
@@ -101,6 +98,8 @@ pub struct Evidence {
     pub profiles: Vec<String>,
     /// Slices asked for and played, of both contenders together.
     pub slices: (usize, usize),
+    /// A short run to see that everything works: requests may go unserved within a looser bound.
+    pub trial: bool,
 }
 
 /// One contender's counts over a whole scenario.
@@ -124,6 +123,8 @@ pub struct Counts {
     pub shed: u64,
     /// Dropped, warm-up included.
     pub dropped: u64,
+    /// Operations of the trace, and how many replies to each were as expected, in measured slices.
+    pub answered: Vec<(String, u64)>,
     /// Unexpected replies and failures by kind, warm-up included.
     pub unexpected: Vec<(String, u64)>,
     /// Connections that had to be opened again.
@@ -192,8 +193,18 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
     };
     let every = |holds: &dyn Fn(&Counts) -> bool| all.iter().all(holds);
     let achieved = |counts: &Counts| counts.achieved_rate / counts.offered_rate.max(f64::MIN_POSITIVE);
-    let shed = |counts: &Counts| counts.shed as f64 / counts.offered.max(1) as f64;
-    let skipped = |counts: &Counts| counts.skipped as f64 / counts.offered.max(1) as f64;
+    let of_offered = |counts: &Counts, count: u64| count as f64 / counts.offered.max(1) as f64;
+    let unserved = |name: &str, what: &str, most: f64, count: fn(&Counts) -> u64| {
+        let most = if evidence.trial { TRIAL_MAX } else { most };
+        let asks = if most > 0.0 {
+            format!("at most {:.1} % of the requests {what}", most * 100.0)
+        } else {
+            format!("no requests {what}")
+        };
+        let measured =
+            say(&|counts| format!("{} ({:.2} %)", count(counts), of_offered(counts, count(counts)) * 100.0));
+        bound(name, asks, measured, every(&|counts| of_offered(counts, count(counts)) <= most))
+    };
     vec![
         bound(
             name::RATE,
@@ -201,23 +212,14 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             say(&|counts| format!("{:.1} %", achieved(counts) * 100.0)),
             every(&|counts| achieved(counts) >= ACHIEVED_MIN),
         ),
+        unserved(name::SKIPPED, "lack the result that they need", SKIPPED_MAX, |counts| counts.skipped),
+        unserved(name::SHED, "are refused for want of capacity", SHED_MAX, |counts| counts.shed),
+        unserved(name::DROPPED, "are dropped for want of room", 0.0, |counts| counts.dropped),
         bound(
-            name::SKIPPED,
-            format!("at most {:.1} % of the requests lack the result that they need", SKIPPED_MAX * 100.0),
-            say(&|counts| format!("{} ({:.2} %)", counts.skipped, skipped(counts) * 100.0)),
-            every(&|counts| skipped(counts) <= SKIPPED_MAX),
-        ),
-        bound(
-            name::SHED,
-            format!("at most {:.1} % of the requests are refused for want of capacity", SHED_MAX * 100.0),
-            say(&|counts| format!("{} ({:.2} %)", counts.shed, shed(counts) * 100.0)),
-            every(&|counts| shed(counts) <= SHED_MAX),
-        ),
-        bound(
-            name::DROPPED,
-            "no request is dropped for want of room".into(),
-            say(&|counts| counts.dropped.to_string()),
-            every(&|counts| counts.dropped == 0),
+            name::ANSWERED,
+            "every operation gets at least one reply as expected".into(),
+            say(&answered),
+            every(&|counts| counts.answered.iter().all(|(_, count)| *count > 0)),
         ),
         bound(
             name::UNEXPECTED,
@@ -241,6 +243,12 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             every(&|counts| counts.reopened == 0),
         ),
     ]
+}
+
+fn answered(counts: &Counts) -> String {
+    let never: Vec<_> =
+        counts.answered.iter().filter(|(_, count)| *count == 0).map(|(name, _)| name.as_str()).collect();
+    if never.is_empty() { "all".into() } else { format!("never {}", never.join(", ")) }
 }
 
 fn unexpected(counts: &Counts) -> String {
@@ -271,6 +279,7 @@ mod tests {
             sent: 1200,
             replies: 1200,
             skipped: 1,
+            answered: vec![("make".into(), 900), ("use".into(), 1)],
             effects: vec![("things".into(), 400, 400)],
             ..Counts::default()
         };
@@ -283,24 +292,26 @@ mod tests {
             stolen_cores: 0.0,
             profiles: vec!["release".into(); 3],
             slices: (48, 48),
+            trial: false,
         }
     }
 
     #[test]
     fn a_good_run_keeps_every_bound() {
         let bounds = judge(&good(), &[]);
-        assert_eq!(bounds.len(), 14);
+        assert_eq!(bounds.len(), 15);
         assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
     }
 
     #[test]
     fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         type Spoil = fn(&mut Evidence);
-        let cases: [(&str, Spoil); 15] = [
+        let cases: [(&str, Spoil); 16] = [
             (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
             (name::SKIPPED, |e| e.contenders[0].skipped = 2),
             (name::SHED, |e| e.contenders[0].shed = 2),
             (name::DROPPED, |e| e.contenders[1].dropped = 1),
+            (name::ANSWERED, |e| e.contenders[1].answered[1].1 = 0),
             (name::UNEXPECTED, |e| e.contenders[0].unexpected = vec![("pay 503".into(), 1)]),
             (name::COUNTS, |e| e.contenders[1].replies -= 1),
             (name::COUNTS, |e| e.contenders[0].effects[0].2 = 399),
@@ -325,5 +336,21 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_trial_may_leave_a_few_requests_unserved_and_no_more() {
+        let allowed = OF_THE_MACHINE.map(String::from);
+        let missed = |unserved: u64, answered: u64| {
+            let mut evidence = Evidence { trial: true, ..good() };
+            let counts = &mut evidence.contenders[0];
+            (counts.skipped, counts.shed, counts.dropped) = (unserved, unserved, unserved);
+            counts.answered[0].1 = answered;
+            let bounds = judge(&evidence, &allowed);
+            bounds.into_iter().filter(Bound::voids).map(|bound| bound.name).collect::<Vec<_>>()
+        };
+        assert!(missed(50, 1).is_empty());
+        assert_eq!(missed(51, 1), [name::SKIPPED, name::SHED, name::DROPPED]);
+        assert_eq!(missed(0, 0), [name::ANSWERED]);
     }
 }

@@ -39,6 +39,8 @@ pub struct Played<'a> {
     pub resamples: usize,
     /// Bounds that don't void.
     pub allowed: Vec<String>,
+    /// A short run to see that everything works.
+    pub trial: bool,
 }
 
 /// The report of one scenario.
@@ -182,7 +184,18 @@ fn evidence(played: &Played<'_>) -> Evidence {
         stolen_cores: usage.stolen_ns as f64 / wall,
         profiles: played.profiles.clone(),
         slices: (played.scenario.pairs * 2, playback.slices_played),
+        trial: played.trial,
     }
+}
+
+/// Of the operations that the trace asks for.
+fn answered(played: &Played<'_>, contender: usize) -> Vec<(String, u64)> {
+    let asked =
+        |name: &str| played.scenario.flows.iter().any(|flow| flow.steps.iter().any(|step| step == name));
+    let count =
+        |index: usize| played.playback.pairs.iter().map(|pair| pair[contender].record.expected[index]).sum();
+    let named = played.operations.iter().enumerate().filter(|(_, name)| asked(name));
+    named.map(|(index, name)| ((*name).to_owned(), count(index))).collect()
 }
 
 fn counts(played: &Played<'_>, contender: usize) -> Counts {
@@ -213,6 +226,7 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
         skipped: measured().map(|record| record.skipped).sum(),
         shed: measured().map(|record| record.shed).sum(),
         dropped: sum(|record| record.dropped),
+        answered: answered(played, contender),
         unexpected: unexpected.into_iter().collect(),
         reopened: sum(|record| record.reopened),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),

@@ -74,7 +74,10 @@ async fn one(shared: &Shared, connection: &mut Connection, job: Job) -> Result<(
     record.reply(operation, status.as_u16(), done_ns);
     match checked {
         Checked::Shed => record.shed += 1,
-        Checked::Expected => record.time(operation, done_ns - job.due_ns, done_ns - sent_ns),
+        Checked::Expected => {
+            record.expected[operation] += 1;
+            record.time(operation, done_ns - job.due_ns, done_ns - sent_ns);
+        }
         Checked::Unexpected(what) => {
             record.unexpected(what);
             record.time(operation, done_ns - job.due_ns, done_ns - sent_ns);

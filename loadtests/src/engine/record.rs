@@ -31,6 +31,8 @@ pub struct Record {
     pub reopened: u64,
     /// Replies that aren't what the contract says, and broken connections, by kind.
     pub kinds: BTreeMap<String, u64>,
+    /// Replies that are what the contract says, one count an operation.
+    pub expected: Vec<u64>,
     /// Replies by operation and status.
     pub statuses: BTreeMap<(usize, u16), u64>,
     /// From the due time to the last byte of the reply, one an operation.
@@ -63,6 +65,7 @@ impl Record {
             shed: 0,
             reopened: 0,
             kinds: BTreeMap::new(),
+            expected: vec![0; operations.len()],
             statuses: BTreeMap::new(),
             latency: operations.iter().map(|_| recorder()).collect(),
             service: recorder(),

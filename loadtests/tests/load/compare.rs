@@ -80,6 +80,7 @@ pub fn report() -> Report {
         support_cores: 1,
         resamples: 200,
         allowed: vec![],
+        trial: false,
     };
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
@@ -164,6 +165,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         support_cores: 1,
         resamples: 50,
         allowed,
+        trial: false,
     };
     let judged = judge(&played).expect("judged");
     let missed = |wanted: &str| judged.validity.iter().any(|bound| bound.name == wanted && bound.voids());
