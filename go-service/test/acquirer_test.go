@@ -15,6 +15,7 @@ type network struct {
 	acquirerv1.UnimplementedAcquirerServiceServer
 	sale      func(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error)
 	provision func(context.Context) error
+	noToken   bool // whether what it provisions is empty
 }
 
 // listen starts the network and returns its URL.
@@ -36,6 +37,9 @@ func (n *network) ProvisionToken(ctx context.Context, _ *acquirerv1.ProvisionTok
 		if err := n.provision(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if n.noToken {
+		return &acquirerv1.ProvisionTokenResponse{}, nil
 	}
 	return &acquirerv1.ProvisionTokenResponse{NetworkToken: "nt_1"}, nil
 }

@@ -141,6 +141,15 @@ func TestAClientThatGoesAwayDoesntEndItsPayment(t *testing.T) {
 	}
 }
 
+func TestAnEmptyNetworkTokenIsNoToken(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{noToken: true}).listen(t)}})
+	s.refused(503, "ACQUIRER_UNAVAILABLE", s.post("k", "/v1/payment_tokens", cardBody(goodCard)))
+	if got := query[int64](s, "select count(*) from payment_tokens"); got != 0 {
+		t.Errorf("%d tokens are stored", got)
+	}
+}
+
 func TestDeadlines(t *testing.T) {
 	t.Parallel()
 	n := &network{provision: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}

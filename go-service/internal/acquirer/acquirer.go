@@ -4,6 +4,7 @@ package acquirer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,7 +50,7 @@ type Client struct {
 	telemetry *telemetry.Telemetry
 }
 
-// New makes a client; it connects in the background.
+// New makes a client; it connects when it is first used.
 func New(addr string, t *telemetry.Telemetry) (*Client, error) {
 	reconnect := backoff.DefaultConfig
 	reconnect.BaseDelay, reconnect.MaxDelay = 100*time.Millisecond, time.Second // the default reaches two minutes after an outage
@@ -62,7 +63,6 @@ func New(addr string, t *telemetry.Telemetry) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.Connect()
 	return &Client{conn, acquirerv1.NewAcquirerServiceClient(conn), t}, nil
 }
 
@@ -80,6 +80,9 @@ func (c *Client) ProvisionToken(ctx context.Context, operationID uuid.UUID, card
 	end(span, err)
 	if status.Code(err) == codes.DeadlineExceeded {
 		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the network may notice before our own clock does
+	}
+	if err == nil && answer.GetNetworkToken() == "" {
+		err = errors.New("the card network answered an empty token")
 	}
 	return answer.GetNetworkToken(), err
 }
