@@ -31,7 +31,7 @@ import (
 
 const (
 	drainTimeout   = 10 * time.Second // for the requests in flight
-	flushTimeout   = 2 * time.Second  // for the last spans
+	flushTimeout   = 5 * time.Second  // for the last spans
 	schemaInterval = 250 * time.Millisecond
 	schemaTimeout  = 2 * time.Second
 	// maxConnections bounds a door's descriptors and memory; each idle connection costs some 10 KiB.
@@ -128,10 +128,11 @@ func (a *App) Run(ctx context.Context) error {
 		}()
 	}
 	var background sync.WaitGroup
-	background.Go(func() { a.awaitSchema(ctx) })
-	if a.workers {
-		background.Go(func() { a.Recovery.Run(ctx) })
-	}
+	background.Go(func() {
+		if a.awaitSchema(ctx) && a.workers {
+			a.Recovery.Run(ctx)
+		}
+	})
 	var err error
 	select {
 	case <-ctx.Done():
@@ -148,8 +149,8 @@ func (a *App) Run(ctx context.Context) error {
 	return err
 }
 
-// awaitSchema makes the service ready once the schema was seen; Postgres may come later than we do.
-func (a *App) awaitSchema(ctx context.Context) {
+// awaitSchema makes the service ready once the schema was seen; Postgres may come later than we do. It reports whether it was seen.
+func (a *App) awaitSchema(ctx context.Context) bool {
 	ticker := time.NewTicker(schemaInterval)
 	defer ticker.Stop()
 	for {
@@ -160,11 +161,11 @@ func (a *App) awaitSchema(ctx context.Context) {
 			a.readiness.SchemaSeen()
 			a.grpcDoor.Ready()
 			a.telemetry.Log.InfoContext(ctx, "ready")
-			return
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-ticker.C:
 		}
 	}
@@ -181,7 +182,8 @@ func (a *App) drain(background *sync.WaitGroup) {
 	doors.Go(func() error { return a.http.Shutdown(ctx) })
 	doors.Go(func() error { return within(ctx, a.grpc.GracefulStop) })
 	doors.Go(func() error { return within(ctx, background.Wait) })
-	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.db.Close), within(ctx, a.worker.Close))
+	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.Recovery.Payments.Wait),
+		within(ctx, a.db.Close), within(ctx, a.worker.Close))
 	if err != nil {
 		a.telemetry.Log.Warn("work was cut off", "error", err)
 	}

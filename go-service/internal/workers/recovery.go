@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"twinpay.dev/payments/internal/domain"
 	"twinpay.dev/payments/internal/store"
@@ -17,9 +16,8 @@ import (
 const (
 	recoveryBatch    = 50
 	recoveryInterval = 250 * time.Millisecond // when there is nothing to do
+	leaseTimeout     = 2 * time.Second        // of the lease's statement
 	recoveryTimeout  = 3 * time.Second        // of one operation; shorter than a lease
-	// recoveryAtOnce keeps a batch of operations whose answers hang from outlasting their lease.
-	recoveryAtOnce = 50
 )
 
 // Recovery settles the operations whose requests didn't: those that crashed, were fenced off, or never learned what the acquirer said.
@@ -49,7 +47,7 @@ func (r *Recovery) Run(ctx context.Context) {
 // Step leases the operations that are due, asks the acquirer about each again and records what it says. It answers how many it settled.
 func (r *Recovery) Step(ctx context.Context) (int, error) {
 	p := r.Payments
-	leasing, cancel := context.WithTimeout(ctx, recoveryTimeout)
+	leasing, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
 	now := p.Now().UTC()
 	operations, err := p.DB.LeasePendingOperations(leasing, now, now.Add(p.Lease), recoveryBatch)
@@ -57,15 +55,11 @@ func (r *Recovery) Step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	settled := make([]bool, len(operations))
-	var group errgroup.Group
-	group.SetLimit(recoveryAtOnce)
+	var group sync.WaitGroup // all at once, so that answers that hang don't keep the others past their lease
 	for i := range operations {
-		group.Go(func() error {
-			settled[i] = r.settle(ctx, &operations[i])
-			return nil
-		})
+		group.Go(func() { settled[i] = r.settle(ctx, &operations[i]) })
 	}
-	_ = group.Wait() // no operation's failure concerns another
+	group.Wait()
 	count := 0
 	for _, done := range settled {
 		if done {
