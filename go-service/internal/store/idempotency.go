@@ -68,11 +68,23 @@ type findReplayRow struct {
 	ReplyBody   []byte
 }
 
-var findReplay = newStatement[findReplayRow]("find_replay", opens)
+var (
+	findReplay = newStatement[findReplayRow]("find_replay", opens)
+	pollReplay = newStatement[findReplayRow]("find_replay", 0)
+)
 
 // FindReplay says what a key answers now: Replay, KeyReused or InProgress, or NotFound for a key that is free.
 func (d *DB) FindReplay(ctx context.Context, key Key) (Claim, error) {
-	row, found, err := findReplay.one(ctx, d, key.MerchantID, key.Key, key.RequestHash)
+	return d.replay(ctx, findReplay, key)
+}
+
+// PollReplay is FindReplay in a request that has begun its work: it isn't shed.
+func (d *DB) PollReplay(ctx context.Context, key Key) (Claim, error) {
+	return d.replay(ctx, pollReplay, key)
+}
+
+func (d *DB) replay(ctx context.Context, s *statement[findReplayRow], key Key) (Claim, error) {
+	row, found, err := s.one(ctx, d, key.MerchantID, key.Key, key.RequestHash)
 	switch {
 	case err != nil:
 		return Claim{}, err

@@ -23,7 +23,7 @@ const (
 	cachedKeys = 10_000
 	cachedFor  = 5 * time.Second
 	// lookupTimeout bounds a look-up that several requests wait for.
-	lookupTimeout = 5 * time.Second
+	lookupTimeout = 2 * time.Second
 )
 
 // Role is the kind of credential that an operation takes.

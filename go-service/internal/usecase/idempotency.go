@@ -25,7 +25,7 @@ const (
 
 const maxKeyLength = 255
 
-// ParseKey reads the header's values. An empty key is none.
+// ParseKey reads the header's values. An empty one is invalid.
 func ParseKey(rule KeyRule, values []string) (string, error) {
 	switch {
 	case rule == KeyIgnored:

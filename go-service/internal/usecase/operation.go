@@ -135,7 +135,7 @@ func (p *Payments) awaitReplay(ctx context.Context, key store.Key, o store.Opera
 	ticker := time.NewTicker(replayInterval)
 	defer ticker.Stop()
 	for {
-		found, err := p.DB.FindReplay(ctx, key)
+		found, err := p.DB.PollReplay(ctx, key)
 		if err == nil && found.Outcome == store.Replay {
 			return fresh(found.Reply), nil
 		}
