@@ -32,6 +32,7 @@ func TestWhatIsDecidedFollowsFromStateAndCommand(t *testing.T) {
 		{"a capture takes its amount", payment(StateAuthorized, 1000, 0), Command{Kind: KindCapture, Amount: amount(1)}, 1, ""},
 		{"a capture takes exactly what remains", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindCapture, Amount: amount(600)}, 600, ""},
 		{"a capture can't take more", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindCapture, Amount: amount(601)}, 0, ReasonAmountExceedsCapturable},
+		{"nothing is left to capture", payment(StateAuthorized, 1000, 1000), Command{Kind: KindCapture, Final: true}, 0, ReasonAmountExceedsCapturable},
 		{"what is captured stays so", payment(StateCaptured, 1000, 1000), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
 		{"what is declined stays so", payment(StateDeclined, 0, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
 		{"what is processing can't be captured", payment(StateProcessing, 0, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
