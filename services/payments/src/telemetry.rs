@@ -384,6 +384,13 @@ pub fn rfc3339(at: OffsetDateTime) -> String {
     at.format(format).unwrap_or_default()
 }
 
+/// What a panic said, as the cause of an internal error.
+pub fn panicked(payload: &(dyn std::any::Any + Send)) -> Box<dyn std::error::Error + Send + Sync> {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    format!("a handler panicked: {}", text.unwrap_or("without a text")).into()
+}
+
 /// An error and all that lies behind it, in one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -1,6 +1,6 @@
 //! What every call passes: span, request id, metrics; then credential, deadline, key. tonic's own refusals are rewritten to ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::Response as HttpResponse,
 };
+use futures::FutureExt as _;
 use http::HeaderValue;
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use crate::{
         id::{MerchantId, RequestId},
     },
     reply::{self, Reply, Unreadable},
-    telemetry::{Call, Metrics, Trace, chain, spans},
+    telemetry::{Call, Metrics, Trace, chain, panicked, spans},
     usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
 };
 
@@ -60,14 +61,13 @@ pub async fn observe(
     let span = known.map_or_else(Span::none, spans::grpc);
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
-    request.extensions_mut().insert(Seen {
-        method: known.unwrap_or_default(),
-        span: span.clone(),
-        trace,
-        arrived,
-    });
+    let seen = Seen { method: known.unwrap_or_default(), span: span.clone(), trace, arrived };
+    request.extensions_mut().insert(seen.clone());
 
-    let mut response = next.run(request).await;
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => seen.refuse(&Error::Internal(panicked(panic.as_ref()))).into_http::<Body>(),
+    };
     if !library && let Some(ours) = rewrite(&response, known.is_some()) {
         response = ours.into_http::<Body>();
     }
@@ -245,5 +245,29 @@ impl Seen {
             response.metadata_mut().insert("idempotency-replayed", MetadataValue::from_static("true"));
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_that_is_counted() {
+        use tower::Service as _;
+        async fn broken() -> &'static str {
+            panic!("on purpose")
+        }
+        let metrics = Metrics::new().unwrap();
+        let layer = axum::middleware::from_fn_with_state(metrics.clone(), observe);
+        let path = format!("/{}", METHODS[3]);
+        let mut router = axum::Router::new().route(&path, axum::routing::post(broken)).layer(layer);
+        let request = HttpRequest::builder().method("POST").uri(path).body(Body::empty()).unwrap();
+        let response = router.call(request).await.unwrap();
+        let status = response.extensions().get::<Status>().unwrap();
+        assert_eq!(status.code(), Code::Internal);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "INTERNAL");
+        let told = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        assert!(told.contains(r#"rpc_response_status_code="INTERNAL""#), "{told}");
     }
 }

@@ -2,6 +2,7 @@
 //! credential, deadline, key, body.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -32,7 +34,7 @@ use crate::{
         error::{Error, Reason, Rule, Violations},
         id::{MerchantId, RequestId},
     },
-    telemetry::{Call, Metrics, Trace, spans},
+    telemetry::{Call, Metrics, Trace, panicked, spans},
     usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
 };
 
@@ -71,7 +73,10 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let mut response = if good {
         let seen = Seen { span: span.clone(), trace, arrived, unread: Arc::clone(&unread) };
         request.extensions_mut().insert(seen);
-        next.run(request).await
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => refused(&Error::Internal(panicked(panic.as_ref()))),
+        }
     } else {
         refused(&Error::RouteNotFound)
     };
@@ -305,6 +310,25 @@ fn check_query(query: Option<&str>) -> Violations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_that_is_counted() {
+        use tower::Service as _;
+        async fn broken() -> &'static str {
+            panic!("on purpose")
+        }
+        let metrics = Metrics::new().unwrap();
+        let layer = axum::middleware::from_fn_with_state(metrics.clone(), observe);
+        let mut router = axum::Router::new().route("/v1/payments", axum::routing::get(broken)).layer(layer);
+        let request = Request::builder().uri("/v1/payments").body(Body::empty()).unwrap();
+        let response = router.call(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let failed = response.extensions().get::<Failed>().unwrap();
+        assert_eq!(failed.reason, Reason::Internal);
+        assert_eq!(failed.cause.as_deref(), Some("a handler panicked: on purpose"));
+        let told = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        assert!(told.contains(r#"http_response_status_code="500""#), "{told}");
+    }
 
     #[test]
     fn only_plain_paths_pass() {
