@@ -21,6 +21,8 @@ const CURVE: [f64; 18] = [
 pub struct Played<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
+    /// What the order within the pairs was drawn from.
+    pub order_seed: u64,
     /// Its trace.
     pub trace: &'a Trace,
     /// Names of the contenders, as sentences call them.
@@ -62,6 +64,7 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     });
     Ok(ScenarioReport {
         scenario: played.scenario.clone(),
+        order_seed: played.order_seed,
         trace_sha256: played.trace.sha256.clone(),
         requests: played.trace.lines.len(),
         metrics: metrics(&bootstrap),

@@ -135,6 +135,8 @@ pub struct Order<'a> {
     pub support: &'a [Support],
     /// Where this thread and the pacer run.
     pub cores: &'a [usize],
+    /// Who has which slice first is drawn from it.
+    pub order_seed: u64,
 }
 
 /// Plays the scenario's plan; raising `stop` ends it early with what there is. Blocks: meant for a thread of its own,
@@ -188,7 +190,7 @@ struct Player<'a> {
 
 impl Player<'_> {
     async fn all(&mut self, policies: (String, String)) -> anyhow::Result<Playback> {
-        let plan = Plan::of(self.order.scenario);
+        let plan = Plan::of(self.order.scenario, self.order.order_seed);
         let mut warm_up = Vec::new();
         for index in 0..self.targets.len() {
             warm_up.push(self.stretch(index, plan.warm_up).await?);

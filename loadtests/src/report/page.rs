@@ -215,7 +215,10 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
         .collect();
     vec![
         ("Trace".into(), format!("{} requests, sha256 {}", scenario.requests, scenario.trace_sha256)),
-        ("Seed".into(), all.seed.to_string()),
+        (
+            "Seed of the trace, of the order within pairs".into(),
+            format!("{}, {}", all.seed, scenario.order_seed),
+        ),
         ("Arrivals".into(), format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),
         ("Flows".into(), flows.join("; ")),
         ("Think time".into(), format!("{} ms", all.think_time_ms)),

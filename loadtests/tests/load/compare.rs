@@ -47,6 +47,7 @@ fn playback(
             contenders: &contenders,
             support: &[],
             cores: &cores,
+            order_seed: 1,
         };
         play(&order, &for_thread, &events).expect("played")
     });
@@ -71,6 +72,7 @@ pub fn report() -> Report {
         playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
     let played = Played {
         scenario: &scenario,
+        order_seed: 1,
         trace: &trace,
         labels: LABELS.map(String::from),
         operations: vec!["make", "use"],
@@ -156,6 +158,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
     let (operations, profiles, allowed) = (vec!["make", "use"], vec![], vec![]);
     let played = Played {
         scenario: &scenario,
+        order_seed: 1,
         trace: &trace,
         labels,
         operations,
