@@ -24,8 +24,8 @@ use crate::{
 
 /// A broken connection is made anew by the next request; it waits at most this long for it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// How often an idle connection is probed, and how long an answer may take.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// How often a connection with calls in flight is probed, and how long an answer may take.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
 
 /// What the network made of an operation.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Acquirer {
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE.0)
             .keep_alive_timeout(KEEP_ALIVE.1)
-            .keep_alive_while_idle(true);
+            .keep_alive_while_idle(false);
         Ok(Self { client: AcquirerServiceClient::new(endpoint.connect_lazy()) })
     }
 
