@@ -61,8 +61,8 @@ impl Payments {
         command: CreatePaymentToken,
         violations: Violations,
     ) -> Result<Reply, Error> {
-        let now = self.clock.now();
-        let card = check(command, violations, |expiry| expiry.passed(now))?;
+        let asked = self.clock.now();
+        let card = check(command, violations, |expiry| expiry.passed(asked))?;
         let pepper = &self.settings.pepper;
         let request_hash = card.hash(pepper);
         let found = find_replay(&self.db, call, true, merchant, key.as_str(), &request_hash).await;
@@ -73,7 +73,7 @@ impl Payments {
         let (card, fingerprint) = self.hash(call, merchant, card).await?;
         let network_token =
             self.acquirer.provision(call, operation, &card.number, card.expiry, &card.cvc).await?;
-        let id = TokenId::fresh();
+        let (id, now) = (TokenId::fresh(), self.clock.now());
         let (brand, last4) = (card.number.brand(), card.number.last4());
         let reply = Reply::fresh(201, reply::token(id, brand, last4, card.expiry, now));
         let new = NewToken {
