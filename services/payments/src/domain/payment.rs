@@ -46,6 +46,9 @@ names! {
 /// The states from which a capture may start.
 pub const CAPTURABLE: &[State] = &[State::Authorized, State::PartiallyCaptured];
 
+/// The state in which a payment is created, and from which it is authorised or sold.
+const CREATED: &[State] = &[State::Processing];
+
 /// What a merchant hangs on a payment: pairs in the order of the keys' bytes.
 pub type Metadata = Vec<(String, String)>;
 
@@ -144,11 +147,13 @@ pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<(Amount,
     let mut payment = before.clone();
     let (moved, journal, events): (_, _, &'static [EventType]) = match command {
         Command::Authorize => {
+            check_state(before, CREATED)?;
             payment.state = State::Authorized;
             payment.authorized = payment.amount.minor();
             (payment.amount, Vec::new(), &[EventType::PaymentAuthorized])
         }
         Command::Sale => {
+            check_state(before, CREATED)?;
             payment.state = State::Captured;
             payment.authorized = payment.amount.minor();
             payment.captured = payment.amount.minor();
@@ -168,15 +173,16 @@ pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<(Amount,
     Ok((moved, Change { payment, moved: moved.minor(), journal, events }))
 }
 
+fn check_state(payment: &Payment, allowed: &'static [State]) -> Result<(), Error> {
+    if allowed.contains(&payment.state) {
+        return Ok(());
+    }
+    Err(Error::PaymentStateInvalid { payment: payment.id, current: payment.state, allowed })
+}
+
 /// What a capture of `asked` moves.
 fn capturable(payment: &Payment, asked: Option<Amount>) -> Result<Amount, Error> {
-    if !CAPTURABLE.contains(&payment.state) {
-        return Err(Error::PaymentStateInvalid {
-            payment: payment.id,
-            current: payment.state,
-            allowed: CAPTURABLE,
-        });
-    }
+    check_state(payment, CAPTURABLE)?;
     let room = Amount::new(payment.authorized - payment.captured);
     match (asked, room) {
         (None, Some(room)) => Ok(room),
@@ -298,6 +304,13 @@ mod tests {
                     .unwrap_err();
             assert!(matches!(refused, Error::PaymentStateInvalid { current, .. } if current == state));
         }
+        for command in [Command::Authorize, Command::Sale] {
+            let refused = decide(&payment(State::Captured, 1000, 1000), command, FEES).unwrap_err();
+            assert!(matches!(refused, Error::PaymentStateInvalid { allowed: [State::Processing], .. }));
+        }
+        let rest = Command::Capture { amount: None, last: true };
+        let refused = decide(&payment(State::Authorized, 1000, 1000), rest, FEES).unwrap_err();
+        assert!(matches!(refused, Error::AmountExceedsCapturable(_)), "nothing is left");
         let too_much = Command::Capture { amount: Amount::new(601), last: false };
         let refused = decide(&payment(State::PartiallyCaptured, 1000, 400), too_much, FEES).unwrap_err();
         assert!(matches!(refused, Error::AmountExceedsCapturable(_)));

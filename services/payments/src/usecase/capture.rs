@@ -68,17 +68,17 @@ impl Payments {
         command: Command,
     ) -> Result<Reply, Error> {
         let traceparent = call.trace.header();
+        let now = self.clock.now();
+        let ticket = Ticket {
+            merchant,
+            key: key.as_str(),
+            request_hash,
+            operation: OperationId::fresh(),
+            now,
+            leased_until: now + self.settings.lease,
+            traceparent: &traceparent,
+        };
         for _look in 0..MAX_LOOKS {
-            let now = self.clock.now();
-            let ticket = Ticket {
-                merchant,
-                key: key.as_str(),
-                request_hash,
-                operation: OperationId::fresh(),
-                now,
-                leased_until: now + self.settings.lease,
-                traceparent: &traceparent,
-            };
             let claim = claim_operation(&self.db, call, &ticket, payment, command).await;
             match claim.map_err(|failure| failure.writing(Some(payment)))? {
                 Claim::LookAgain => {}
