@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sqlx::types::Json;
 use time::OffsetDateTime;
+use tracing::error;
 use uuid::Uuid;
 
 use super::{
@@ -438,7 +439,16 @@ pub async fn lease_pending_operations(
         )
     };
     let rows = db.rows(Step::background(call, "lease_pending_operations"), make).await?;
-    rows.into_iter().map(|row| leased(now, row).ok_or_else(|| broken("lease_pending_operations"))).collect()
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (operation, kind) = (OperationId(row.operation_id), row.kind.clone());
+        match leased(now, row) {
+            Some(leased) => all.push(leased),
+            // A newer program's, perhaps; the others mustn't wait for it.
+            None => error!(%operation, kind, "an operation that this program can't read stays pending"),
+        }
+    }
+    Ok(all)
 }
 
 fn leased(now: OffsetDateTime, row: LeasedRow) -> Option<Leased> {
