@@ -16,10 +16,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
+use tracing::Span;
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::{error::Error, id::MerchantId},
+    domain::{
+        error::{Error, Reason},
+        id::MerchantId,
+    },
     telemetry::{Call, Metrics, spans},
 };
 
@@ -60,23 +64,28 @@ impl HashPool {
         let permit = self.permit(call, asked).await?;
         let waited = asked.elapsed().as_secs_f64();
         self.metrics.hash_wait.record(waited, &[]);
-        let (deadline, parent, metrics) = (call.deadline, call.span.clone(), self.metrics.clone());
+        let span = spans::hash(&call.span, waited * 1000.0);
+        let (deadline, running, metrics) = (call.deadline, span.clone(), self.metrics.clone());
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             // The blocking threads have a queue of their own: look again.
             if Instant::now() >= deadline {
+                late(&running);
                 return Err(Error::DeadlineExceeded);
             }
-            let _span = spans::hash(&parent, waited * 1000.0);
             let began = Instant::now();
             let result = job();
             metrics.hash_run.record(began.elapsed().as_secs_f64(), &[]);
+            spans::end(&running);
             Ok(result)
         });
         match timeout_at(call.deadline, work).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(Error::Internal(panic.into())),
-            Err(_) => Err(Error::DeadlineExceeded),
+            Err(_) => {
+                late(&span);
+                Err(Error::DeadlineExceeded)
+            }
         }
     }
 
@@ -103,6 +112,12 @@ impl HashPool {
         self.metrics.rejected.add(1, &[KeyValue::new("reason", why)]);
         Error::Overloaded(None)
     }
+}
+
+/// The deadline ended it, though the work may run on.
+fn late(span: &Span) {
+    spans::fail(span, Reason::DeadlineExceeded.as_str());
+    spans::end(span);
 }
 
 /// A place in the queue, given back when dropped: the waiting future may be dropped too.
@@ -147,7 +162,6 @@ pub fn fingerprint(pepper: &[u8; 32], number: &str, merchant: MerchantId, iterat
 mod tests {
     use super::*;
     use tokio::sync::oneshot;
-    use tracing::Span;
 
     fn call(milliseconds: u64) -> Call {
         let deadline = Instant::now() + Duration::from_millis(milliseconds);

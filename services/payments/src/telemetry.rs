@@ -138,19 +138,20 @@ pub mod spans {
         Trace::of(span)
     }
 
-    /// A request at the HTTP door; an unknown route has no name.
+    /// A request at the HTTP door; an unknown route has no name, and neither has an invented method.
     pub fn http(method: &str, route: Option<&str>) -> Span {
+        let name = if method == OTHER_METHOD { "HTTP" } else { method };
         let span = info_span!(parent: None, "http", otel.name = Empty, otel.kind = "server",
             otel.status_code = Empty, http.request.method = method, http.route = Empty,
             http.response.status_code = Empty, error.type = Empty, twinpay.reason = Empty);
         match route {
             _ if span.is_disabled() => {}
             Some(route) => {
-                span.record("otel.name", format!("{method} {route}"));
+                span.record("otel.name", format!("{name} {route}"));
                 span.record("http.route", route);
             }
             None => {
-                span.record("otel.name", method);
+                span.record("otel.name", name);
             }
         }
         span
@@ -179,16 +180,16 @@ pub mod spans {
         (span, trace)
     }
 
-    /// One hash; begins when the work does.
+    /// One hash; begins when its wait is over.
     pub fn hash(parent: &Span, wait_ms: f64) -> Span {
         info_span!(parent: parent, "hash", otel.name = "hash_pool.run", otel.kind = "internal",
-            twinpay.wait_ms = wait_ms)
+            otel.status_code = Empty, twinpay.wait_ms = wait_ms, error.type = Empty)
     }
 
     /// One recovered operation, linked to the trace of the request that claimed it.
     pub fn settle(kind: &str, traceparent: Option<&str>) -> (Span, Trace) {
         let span = info_span!(parent: None, "settle", otel.name = "recovery.settle", otel.kind = "internal",
-            twinpay.operation = kind);
+            otel.status_code = Empty, twinpay.operation = kind, error.type = Empty);
         if span.is_disabled() {
             return (span, traceparent.and_then(Trace::parse).unwrap_or_else(Trace::fresh));
         }
@@ -217,6 +218,9 @@ pub mod spans {
         span.record("error.type", error);
     }
 }
+
+/// Any method that isn't a known one: clients could make up names for ever.
+pub const OTHER_METHOD: &str = "_OTHER";
 
 /// The target of the spans below.
 const SPANS: &str = concat!(module_path!(), "::spans");
@@ -255,7 +259,10 @@ impl Metrics {
     /// One set a process (in tests: a service).
     pub fn new() -> Result<Arc<Self>, Box<dyn std::error::Error + Send + Sync>> {
         let registry = prometheus::Registry::new();
-        let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build()?;
+        let reader = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .build()?;
         let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
         let meter = provider.meter(SCOPE);
         let seconds =

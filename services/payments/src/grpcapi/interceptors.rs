@@ -102,19 +102,20 @@ fn report(
     let code = status.map_or(Code::Ok, Status::code);
     let name = code_name(code);
     span.record("rpc.response.status_code", name);
-    if let Some(info) = status.and_then(|status| status.get_details_error_info()) {
+    let info = status.and_then(|status| status.get_details_error_info());
+    if let Some(info) = &info {
         span.record("twinpay.reason", info.reason.as_str());
-        if is_fault(code) {
-            spans::fail(span, &info.reason);
-        }
-    } else if is_fault(code) {
-        spans::fail(span, name);
     }
-    let attributes = [
+    let mut attributes = vec![
         KeyValue::new("rpc.system.name", "grpc"),
         KeyValue::new("rpc.method", method),
         KeyValue::new("rpc.response.status_code", name),
     ];
+    if is_fault(code) {
+        let kind = info.map_or_else(|| name.to_owned(), |info| info.reason);
+        spans::fail(span, &kind);
+        attributes.push(KeyValue::new("error.type", kind));
+    }
     spans::end(span);
     metrics.rpc_duration.record(took.as_secs_f64(), &attributes);
     debug!(
@@ -269,5 +270,6 @@ mod tests {
         assert_eq!(status.get_details_error_info().unwrap().reason, "INTERNAL");
         let told = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
         assert!(told.contains(r#"rpc_response_status_code="INTERNAL""#), "{told}");
+        assert!(told.contains(r#"error_type="INTERNAL""#), "{told}");
     }
 }

@@ -34,7 +34,7 @@ use crate::{
         error::{Error, Reason, Rule, Violations},
         id::{MerchantId, RequestId},
     },
-    telemetry::{Call, Metrics, Trace, panicked, spans},
+    telemetry::{Call, Metrics, OTHER_METHOD, Trace, panicked, spans},
     usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
 };
 
@@ -64,7 +64,7 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let good = is_plain(path);
     let route = request.extensions().get::<MatchedPath>().filter(|_| good).map(MatchedPath::as_str);
     let route = NAMED.iter().copied().find(|named| route == Some(*named));
-    let span = if bare { Span::none() } else { spans::http(method.as_str(), route) };
+    let span = if bare { Span::none() } else { spans::http(known(&method), route) };
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
 
@@ -124,12 +124,16 @@ fn report(
             }
         }
     }
+    let fault = failed.filter(|_| status >= 500).map(|failed| failed.reason.as_str());
     let mut attributes = vec![
         KeyValue::new("http.request.method", known(method)),
         KeyValue::new("http.response.status_code", i64::from(status)),
     ];
     if let Some(route) = route {
         attributes.push(KeyValue::new("http.route", route));
+    }
+    if let Some(reason) = fault {
+        attributes.push(KeyValue::new("error.type", reason));
     }
     spans::end(span);
     metrics.http_duration.record(took.as_secs_f64(), &attributes);
@@ -144,13 +148,12 @@ fn report(
     );
 }
 
-/// Anybody can invent methods; metrics hold the common ones.
+/// Anybody can invent methods; spans and metrics hold the known ones.
 fn known(method: &Method) -> &'static str {
-    [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS]
-        .iter()
-        .zip(["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-        .find_map(|(known, name)| (known == method).then_some(name))
-        .unwrap_or("_OTHER")
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"]
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or(OTHER_METHOD)
 }
 
 /// Routers differ on empty segments, dots and escapes, so no router sees them.
@@ -328,6 +331,14 @@ mod tests {
         assert_eq!(failed.cause.as_deref(), Some("a handler panicked: on purpose"));
         let told = prometheus::TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
         assert!(told.contains(r#"http_response_status_code="500""#), "{told}");
+        assert!(told.contains(r#"error_type="INTERNAL""#), "{told}");
+    }
+
+    #[test]
+    fn an_invented_method_has_no_name_of_its_own() {
+        assert_eq!((known(&Method::TRACE), known(&Method::CONNECT)), ("TRACE", "CONNECT"));
+        assert_eq!(known(&Method::from_bytes(b"BREW").unwrap()), "_OTHER");
+        assert_eq!(known(&Method::from_bytes(b"get").unwrap()), "_OTHER");
     }
 
     #[test]

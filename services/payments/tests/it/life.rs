@@ -129,7 +129,7 @@ async fn metrics_have_the_contracts_names() {
         assert!(text.contains(name), "{name} isn't in\n{text}");
     }
     assert!(text.contains(r#"http_route="/v1/payments""#) && text.contains(r#"le="0.0005""#));
-    assert!(!text.contains(VISA) && !text.contains(&secret));
+    assert!(!text.contains(VISA) && !text.contains(&secret) && !text.contains("otel_scope_"));
     let version = world.send(world.at.admin, Method::GET, "/version", &[], None).await.unwrap();
     assert!(version.body.starts_with(r#"{"implementation":"rust","commit":""#), "{version:?}");
 }
