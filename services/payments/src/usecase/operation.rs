@@ -18,7 +18,7 @@ use crate::{
         idempotency::{Taken, find_replay},
         operations::{Outcome, Pending, Ticket, record_operation, reject_operation, release_operation},
     },
-    telemetry::Call,
+    telemetry::{Call, Metrics},
 };
 
 /// How often a claim looks again when others keep taking key or payment between its snapshot and its lock.
@@ -61,10 +61,7 @@ impl Payments {
         pending: Pending,
     ) -> Result<Reply, Error> {
         let payment = pending.payment.id;
-        self.metrics.pending.add(1, &[]);
-        let settled = self.settle(call, pending).await;
-        self.metrics.pending.add(-1, &[]);
-        match settled {
+        match self.settle(call, pending).await {
             Ok(Settled::Recorded(reply)) => Ok(reply),
             Ok(Settled::Fenced) => self.await_replay(call, ticket).await.ok_or_else(|| {
                 Error::OutcomeUnknown(Some(payment), Some("fenced, and no reply before the deadline".into()))
@@ -80,6 +77,7 @@ impl Payments {
         call: &Call,
         pending: Pending,
     ) -> Result<Settled, crate::store::db::Failure> {
+        let _counted = Counted::begin(&self.metrics);
         let (amount, change) = match payment::decide(&pending.payment, pending.command, pending.fees) {
             Ok(decision) => decision,
             Err(refusal) => {
@@ -160,6 +158,22 @@ impl Payments {
             }
             timeout_at(call.deadline, sleep(FENCED_PAUSE)).await.ok()?;
         }
+    }
+}
+
+/// An operation that is being settled, counted until it is dropped.
+struct Counted<'a>(&'a Metrics);
+
+impl<'a> Counted<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        metrics.pending.add(1, &[]);
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.pending.add(-1, &[]);
     }
 }
 
