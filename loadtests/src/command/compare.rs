@@ -1,6 +1,7 @@
 //! `loadtest compare`: the two services against each other, from starting them to the page.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,6 +32,10 @@ use crate::workload::Workload;
 const LABELS: [&str; 2] = ["Rust", "Go"];
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
 const RESAMPLES: usize = 2000;
+/// Exit code of a run that is void or was interrupted.
+const VOID: u8 = 3;
+/// Why an interrupted run has no report.
+const NOTHING: &str = "interrupted before anything was measured";
 /// Where reports go by default.
 const OUT: &str = "loadtests/out";
 /// What `--smoke` asks for, unless an option says otherwise.
@@ -87,7 +92,7 @@ impl CompareArgs {
         let (report, folder) = runtime.block_on(self.compare(drawn, allowed))?;
         print!("\n{}", table(&report));
         println!("\nThe page: {}", folder.join("report.html").display());
-        Ok(if report.void.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+        Ok(if report.void.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VOID) })
     }
 
     fn overrides(&self) -> Overrides {
@@ -125,12 +130,16 @@ impl CompareArgs {
         allowed: Vec<String>,
     ) -> anyhow::Result<(Report, PathBuf)> {
         let (started, at) = (Instant::now(), OffsetDateTime::now_utc());
+        let mut machine = environment::machine()?;
+        let layout = Layout::of(&environment::cores()?);
+        // All that this thread starts from here on, the progress line too, stays off the services' core.
+        crate::realtime::pin(&layout.around())?;
         let mut run = Run {
             allowed,
             trial: self.smoke,
             order_seed: self.overrides().seed.unwrap_or_else(random_seed),
             resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
-            layout: Layout::of(&environment::cores()?),
+            layout,
             stopped: stop_on_signal()?,
             progress: Progress::new(),
             contenders: Vec::new(),
@@ -142,12 +151,17 @@ impl CompareArgs {
         let bench = run
             .unless_stopped(Bench::start(run.layout.clone(), self.smoke, |text| run.progress.say(text)))
             .await?;
-        let mut machine = environment::machine()?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         let mut scenarios = Vec::new();
         for (scenario, trace) in drawn {
-            if !*run.stopped.borrow() {
-                scenarios.push(run.scenario(&bench, scenario, trace).await?);
+            if *run.stopped.borrow() {
+                break;
+            }
+            match run.scenario(&bench, scenario, trace).await {
+                Ok(report) => scenarios.push(report),
+                // What was finished before is reported.
+                Err(error) if *run.stopped.borrow() => run.progress.say(&format!("{error:#}")),
+                Err(error) => return Err(error),
             }
         }
         run.progress.doing("stopping");
@@ -155,13 +169,28 @@ impl CompareArgs {
         let stopping = bench.stop().await;
         run.progress.end();
         stopping?;
+        let interrupted = *run.stopped.borrow();
+        if interrupted && scenarios.iter().all(|scenario| scenario.slices.iter().any(Vec::is_empty)) {
+            bail!("{NOTHING}");
+        }
+        let mut void = said(&scenarios, Bound::voids);
+        if interrupted {
+            let count = self.scenarios.len();
+            void.insert(
+                0,
+                format!(
+                    "The run was interrupted, with {} of {count} scenarios begun or done.",
+                    scenarios.len()
+                ),
+            );
+        }
         let environment = Environment { machine, layout: run.layout.lines(), settings };
         let report = Report {
             format: FORMAT,
             started_at: at.truncate_to_second().format(&Rfc3339)?,
             seconds: rounded(started.elapsed().as_secs_f64()),
             command: std::env::args().collect(),
-            void: said(&scenarios, Bound::voids),
+            void,
             allowed: said(&scenarios, |bound| bound.allowed),
             environment,
             contenders: run.contenders,
@@ -196,7 +225,7 @@ impl Run {
         let mut stopped = self.stopped.clone();
         tokio::select! {
             done = work => done,
-            _ = stopped.wait_for(|stopped| *stopped) => bail!("interrupted before anything was measured"),
+            _ = stopped.wait_for(|stopped| *stopped) => bail!("{NOTHING}"),
         }
     }
 
@@ -307,16 +336,33 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 11
 }
 
-/// Becomes true on SIGINT or SIGTERM.
+/// Becomes true on SIGINT, SIGTERM or SIGHUP; a second one ends this process, and what it started ends with it. Signals
+/// have a thread of their own: they are heard while the main one computes.
 fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        eprintln!("\ninterrupted: ending the slice, stopping everything, reporting what there is");
-        let _ = stop.send(true);
-        stop.closed().await;
-    });
+    let guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    drop(guard);
+    let mut next = async move || {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
+    };
+    let listen = move || {
+        runtime.block_on(async {
+            next().await;
+            // The terminal may be gone; then nobody is told.
+            let _ = writeln!(
+                std::io::stderr(),
+                "\ninterrupted: ending the slice, stopping everything, reporting what there is; again to end at once"
+            );
+            stop.send_replace(true);
+            next().await;
+        });
+        std::process::exit(VOID.into())
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen)?;
     Ok(stopped)
 }
 

@@ -51,6 +51,11 @@ impl Layout {
         cores.len()
     }
 
+    /// Cores of everything but the services.
+    pub fn around(&self) -> Vec<usize> {
+        self.generator.iter().chain(&self.support).copied().collect()
+    }
+
     /// For the report.
     pub fn lines(&self) -> Vec<(String, String)> {
         let cores = |cores: &[usize]| {
@@ -234,6 +239,7 @@ mod tests {
                 !layout.generator.contains(&layout.service[0])
                     && !layout.support.contains(&layout.service[0])
             );
+            assert!(!layout.around().contains(&layout.service[0]));
             assert!(!layout.support.is_empty());
         }
         let layout = Layout::of(&[0, 1, 2, 3]);
