@@ -184,6 +184,14 @@ struct Addresses {
 impl Instance {
     /// Starts a twin and waits until it is ready.
     pub async fn twin(options: TwinOptions) -> Result<Instance> {
+        Instance::twin_telling(options, |_| Ok(())).await
+    }
+
+    /// The same; `spawned` is told of the process before it is ready. Where that fails the process is killed.
+    pub(crate) async fn twin_telling(
+        options: TwinOptions,
+        spawned: impl FnOnce(Identity) -> Result<()>,
+    ) -> Result<Instance> {
         let program = options.program.clone().map_or_else(|| options.twin.binary(), Ok)?;
         let mut env: Vec<(String, String)> = [
             ("TWINPAY_DATABASE_URL", options.database_url),
@@ -208,11 +216,19 @@ impl Instance {
             life: options.life,
             death_signal: "KILL",
         };
-        Instance::start(&launch).await
+        Instance::start(&launch, spawned).await
     }
 
     /// Starts a card network and waits until it listens.
     pub async fn acquirer(options: AcquirerOptions) -> Result<Instance> {
+        Instance::acquirer_telling(options, |_| Ok(())).await
+    }
+
+    /// The same; `spawned` is told of the process before it listens. Where that fails the process is killed.
+    pub(crate) async fn acquirer_telling(
+        options: AcquirerOptions,
+        spawned: impl FnOnce(Identity) -> Result<()>,
+    ) -> Result<Instance> {
         let program = options.program.clone().map_or_else(binaries::acquirer, Ok)?;
         let mut env = vec![("ACQUIRER_ADDR".to_string(), format!("127.0.0.1:{}", options.port))];
         env.extend(options.env);
@@ -227,15 +243,16 @@ impl Instance {
             life: options.life,
             death_signal: "KILL",
         };
-        Instance::start(&launch).await
+        Instance::start(&launch, spawned).await
     }
 
-    async fn start(launch: &Launch) -> Result<Instance> {
+    async fn start(launch: &Launch, spawned: impl FnOnce(Identity) -> Result<()>) -> Result<Instance> {
         let process = Process::start(launch)?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let addresses = Addresses { http_addr: None, grpc_addr: nowhere, admin_addr: None };
         // From here on the process is killed where starting fails or is given up.
         let mut instance = Instance { process, addresses, ready_after: Duration::ZERO, owned: true };
+        spawned(instance.identity())?;
         let (log, start) = (instance.process.log.clone(), instance.process.log_start);
         let limit = READY_LIMIT;
         instance.addresses = instance.process.wait_until(limit, async || listening(&log, start)).await?;

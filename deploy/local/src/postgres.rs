@@ -95,6 +95,15 @@ impl Postgres {
 
     /// The same; `say` is told before something that takes long.
     pub async fn start_saying(options: Options, say: impl Fn(&str)) -> Result<Postgres> {
+        Postgres::start_telling(options, say, |_, _| Ok(())).await
+    }
+
+    /// The same; `spawned` is told of each process and its port before it answers. Where that fails it is killed.
+    pub(crate) async fn start_telling(
+        options: Options,
+        say: impl Fn(&str),
+        mut spawned: impl FnMut(Identity, u16) -> Result<()>,
+    ) -> Result<Postgres> {
         let programs = postgres_bin::find(&say).await?;
         let user = folders::unprivileged_user()?;
         std::fs::create_dir_all(&options.folder)
@@ -122,6 +131,7 @@ impl Postgres {
             let (password, folder) = (options.password.clone(), options.folder.clone());
             let mut server =
                 Postgres { process, port, password, folder, temporary: options.temporary, owned: true };
+            spawned(server.identity(), port)?;
             match server.wait().await {
                 Ok(()) => return Ok(server),
                 Err(Wait::Password) => {

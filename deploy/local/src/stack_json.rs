@@ -80,6 +80,21 @@ pub fn write(stack: &Stack) -> Result<()> {
     write_file(&path()?, stack)
 }
 
+/// Removes the file of this clone, if it is there.
+pub fn remove() -> Result<()> {
+    remove_file(&path()?)
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("removing {}", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a JSON file; None where there is none.
 pub(crate) fn read_file<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {

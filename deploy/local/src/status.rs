@@ -84,14 +84,8 @@ pub async fn down() -> Result<()> {
     let acquirer = stop("acquirer", get("acquirer")).await;
     let postgres = stop("postgres", get("postgres")).await;
     let stray = stop_stray_postgres().await?;
-    for name in ["parts.json", "stack.json"] {
-        match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io(format!("removing {name}"))(error));
-            }
-            _ => {}
-        }
-    }
+    stack_json::remove_file(&folder.join("parts.json"))?;
+    stack_json::remove()?;
     if rust || go || acquirer || postgres || stray {
         println!(
             "down in {:.1} s; the data stays in {}",

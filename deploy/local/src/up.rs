@@ -43,7 +43,8 @@ pub async fn up() -> Result<()> {
     let _lock = parts::lock(&folder)?;
     let mut parts = Parts::read(&folder)?;
     let states = parts.states().await;
-    if states == [State::Up; 4] {
+    // Without the file an earlier start was killed at its very end: it is written below.
+    if states == [State::Up; 4] && stack_json::read()?.is_some() {
         println!("already up ({:.1} s)", begun.elapsed().as_secs_f64());
         return status::print_addresses(&folder);
     }
@@ -52,6 +53,8 @@ pub async fn up() -> Result<()> {
     parts.0.retain(|_, part| part.process.alive());
 
     let secrets = Secrets::read_or_make(&folder)?;
+    // It tells of processes that are gone or go now, and nothing tells so where this start fails or is killed.
+    stack_json::remove()?;
     let mut start =
         Start { folder: folder.clone(), ports: AllPorts::from_env()?, secrets, parts, started: Vec::new() };
     let result = tokio::select! {
@@ -153,12 +156,13 @@ impl Start {
             log: Some(log.clone()),
         };
         let begun = begin("postgres");
-        let server = Postgres::start_saying(options, |text| print_now(&format!("{text}: "))).await?;
-        let url = server.url("postgres");
         let port = self.ports.postgres;
-        let identity = server.identity();
+        let say = |text: &str| print_now(&format!("{text}: "));
+        let spawned = |process, _| self.note("postgres", process, &[port], port, &log);
+        let server = Postgres::start_telling(options, say, spawned).await?;
+        let url = server.url("postgres");
         self.started.push(Started::Postgres(server));
-        self.note("postgres", identity, &[port], port, log, begun)?;
+        ready(begun);
         Ok(url)
     }
 
@@ -178,10 +182,11 @@ impl Start {
         let options =
             AcquirerOptions { port: port.port, env, life: Life::Detached, ..AcquirerOptions::new(&log) };
         let begun = begin("acquirer");
-        let instance = Instance::acquirer(options).await?;
-        let (address, identity) = (instance.grpc(), instance.identity());
+        let spawned = |process| self.note("acquirer", process, &[port], port, &log);
+        let instance = Instance::acquirer_telling(options, spawned).await?;
+        let address = instance.grpc();
         self.started.push(Started::Instance(instance));
-        self.note("acquirer", identity, &[port], port, log, begun)?;
+        ready(begun);
         Ok(address)
     }
 
@@ -198,27 +203,18 @@ impl Start {
             ..TwinOptions::new(twin, &database.service_url, acquirer, &self.secrets.credentials(), &log)
         };
         let begun = begin(twin.name());
-        let instance = Instance::twin(options).await?;
-        let identity = instance.identity();
+        let spawned = |process| self.note(twin.name(), process, &ports, ports[2], &log);
+        let instance = Instance::twin_telling(options, spawned).await?;
         self.started.push(Started::Instance(instance));
-        self.note(twin.name(), identity, &ports, ports[2], log, begun)
+        ready(begun);
+        Ok(())
     }
 
-    /// Writes down what was started, and says so.
-    fn note(
-        &mut self,
-        name: &str,
-        process: Identity,
-        ports: &[Port],
-        probe: Port,
-        log: PathBuf,
-        begun: Instant,
-    ) -> Result<()> {
+    /// Writes down what was started, ready or not: where we are killed now, `down` finds it.
+    fn note(&mut self, name: &str, process: Identity, ports: &[Port], probe: Port, log: &Path) -> Result<()> {
         let probe = ([127, 0, 0, 1], probe.port).into();
         let ports = ports.iter().map(|port| port.port).collect();
-        self.parts.add(&self.folder, name, Part { process, probe, ports, log })?;
-        println!("ready after {:.2} s", begun.elapsed().as_secs_f64());
-        Ok(())
+        self.parts.add(&self.folder, name, Part { process, probe, ports, log: log.into() })
     }
 
     fn part(&self, name: &str) -> Result<&Part> {
@@ -264,6 +260,10 @@ impl Start {
 fn begin(name: &str) -> Instant {
     print_now(&format!("{name:<9} starting: "));
     Instant::now()
+}
+
+fn ready(begun: Instant) {
+    println!("ready after {:.2} s", begun.elapsed().as_secs_f64());
 }
 
 fn print_now(text: &str) {

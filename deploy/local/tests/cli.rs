@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -239,26 +239,54 @@ fn a_missing_program_is_named_with_what_builds_it() {
     assert!(text(&output).contains("/nowhere/acquirer is missing: build it with `make build"));
 }
 
-#[test]
-fn an_interrupted_start_stops_what_it_started() {
-    let mut bench = Bench::new();
+/// Begins a start whose last part never gets ready, and waits for that part: `up` and its pid.
+fn up_that_hangs(bench: &mut Bench) -> (Child, u32) {
     let slow = bench.folder.path().join("slow");
     fs::write(&slow, "#!/bin/sh\n[ \"$1\" = migrate ] && exit\necho $$ > \"$0.pid\"\nexec sleep 600\n")
         .expect("written");
     make_executable(&slow);
     bench.set("TWINPAY_BIN_GO", &slow.display().to_string());
-    let mut up = bench.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let up = bench.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
     let pid_file = bench.folder.path().join("slow.pid");
     let deadline = Instant::now() + Duration::from_secs(60);
-    let pid: u32 = loop {
-        if let Some(pid) = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok()) {
-            break pid;
-        }
-        assert!(Instant::now() < deadline, "the last part is never started");
+    let read = || fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
+    let mut pid = None;
+    while pid.is_none() && Instant::now() < deadline {
         std::thread::yield_now();
-    };
+        pid = read();
+    }
+    (up, pid.expect("the last part is started"))
+}
+
+#[test]
+fn an_interrupted_start_stops_what_it_started() {
+    let mut bench = Bench::new();
+    let (mut up, pid) = up_that_hangs(&mut bench);
     kill(up.id(), Signal::INT);
     assert!(!up.wait().expect("ends").success());
+    assert!(gone(pid));
+    assert_eq!(bench.free_ports(), PORTS.len());
+}
+
+#[test]
+fn down_finds_what_a_killed_start_left_before_it_was_ready() {
+    let mut bench = Bench::new();
+    assert!(bench.run(&["up"]).status.success());
+    let [_, _, _, go] = bench.pids();
+    kill(go, Signal::KILL);
+    assert!(gone(go));
+    let (mut up, pid) = up_that_hangs(&mut bench);
+    let parts = bench.folder.path().join("parts.json");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(&parts).is_ok_and(|text| text.contains(&format!("\"pid\": {pid},"))) {
+        assert!(Instant::now() < deadline, "the part is never written down");
+        std::thread::yield_now();
+    }
+    kill(up.id(), Signal::KILL);
+    up.wait().expect("ends");
+    assert!(Identity::of(pid).is_some(), "it lives on in a session of its own");
+    assert!(bench.stack().is_none(), "nothing tells of the part that is gone");
+    assert!(text(&bench.run(&["down"])).contains("go        stopped"));
     assert!(gone(pid));
     assert_eq!(bench.free_ports(), PORTS.len());
 }
