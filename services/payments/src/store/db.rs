@@ -47,20 +47,26 @@ impl managed::Manager for Manager {
 }
 
 /// How a step failed, in what matters to its caller.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A named constraint; the whole statement is undone.
+    #[error("constraint {0}")]
     Constraint(String),
     /// No connection in time, or none at all: nothing was sent.
-    NoConnection(Cause),
+    #[error("no connection")]
+    NoConnection(#[source] Cause),
     /// The deadline passed before anything was sent.
+    #[error("the deadline passed before a statement was sent")]
     Late,
     /// Sent, and the deadline passed or the connection broke before an answer.
-    Unclear(Cause),
+    #[error("a statement without an answer")]
+    Unclear(#[source] Cause),
     /// Postgres undid it because of load or a fault of its own, not because of the statement.
-    Undone(Cause),
+    #[error("a statement was undone")]
+    Undone(#[source] Cause),
     /// Postgres says that it is wrong: a bug.
-    Broken(Cause),
+    #[error("a statement is wrong")]
+    Broken(#[source] Cause),
 }
 
 impl Failure {
@@ -105,6 +111,11 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 #[error("the deadline passed while a statement ran")]
 struct Overdue;
+
+/// Shed: all connections stay busy, or a new one takes too long.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection in time")]
+struct WaitOver;
 
 /// A row that the statement's comment doesn't allow: a bug, not an outcome.
 pub fn broken(statement: &'static str) -> Failure {
@@ -212,20 +223,21 @@ impl Db {
         let span =
             if step.traced { spans::database(step.call, step.statement) } else { tracing::Span::none() };
         let began = Instant::now();
-        let mut held = match self.connection(&step).await {
+        let connection = self.connection(&step).await;
+        let connected = Instant::now();
+        let wait = connected - began;
+        self.metrics.db_wait.record(wait.as_secs_f64(), &[]);
+        span.record("twinpay.db_wait_ms", wait.as_secs_f64() * 1000.0);
+        let mut held = match connection {
             Ok(connection) => Held { connection: Some(connection), finished: false },
             Err(failure) => {
                 spans::fail(&span, "no_connection");
-                if step.first && matches!(failure, Failure::NoConnection(_)) {
+                if step.first && matches!(&failure, Failure::NoConnection(cause) if cause.is::<WaitOver>()) {
                     self.metrics.rejected.add(1, &[KeyValue::new("reason", "database_wait")]);
                 }
                 return Err(failure);
             }
         };
-        let connected = Instant::now();
-        let wait = connected - began;
-        self.metrics.db_wait.record(wait.as_secs_f64(), &[]);
-        span.record("twinpay.db_wait_ms", wait.as_secs_f64() * 1000.0);
 
         let mut attempt = 0;
         let result = loop {
@@ -285,16 +297,27 @@ impl Db {
         }
         let wait = if step.first { rest.min(self.wait) } else { rest };
         let timeouts = Timeouts { wait: Some(wait), create: Some(rest.min(CONNECT_LIMIT)), recycle: None };
-        self.pool.timeout_get(&timeouts).await.map_err(|error| match error {
+        let pool = self.pool.clone();
+        let mut getting = Box::pin(async move { pool.timeout_get(&timeouts).await });
+        let Ok(got) = tokio::time::timeout(wait, &mut getting).await else {
+            // A connect that is slow and good is for the next one; what only waited ends by itself.
+            tokio::spawn(getting);
+            return Err(if step.call.is_over() {
+                Failure::Late
+            } else {
+                Failure::NoConnection(WaitOver.into())
+            });
+        };
+        got.map_err(|error| match error {
             PoolError::Timeout(_) if step.call.is_over() => Failure::Late,
+            PoolError::Timeout(_) => Failure::NoConnection(WaitOver.into()),
             PoolError::Backend(error) => {
                 warn!(error = %chain(&error), "can't connect to the database");
                 Failure::NoConnection(error.into())
             }
-            PoolError::Timeout(_)
-            | PoolError::Closed
-            | PoolError::NoRuntimeSpecified
-            | PoolError::PostCreateHook(_) => Failure::NoConnection(error.to_string().into()),
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+                Failure::NoConnection(error.to_string().into())
+            }
         })
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, warn};
 
 use crate::{
+    domain::error::Reason,
     store::{
         db::Failure,
         operations::{Leased, lease_pending_operations},
@@ -58,7 +59,7 @@ impl Recovery {
                 Ok(Step::Did { recorded, .. }) if recorded > 0 => continue,
                 Ok(Step::Did { .. } | Step::Idle) => IDLE,
                 Err(failure) => {
-                    warn!(error = ?failure, "the recovery can't lease operations");
+                    warn!(error = %chain(&failure), "the recovery can't lease operations");
                     IDLE
                 }
             };
@@ -89,11 +90,19 @@ impl Recovery {
         let (span, trace) = spans::settle(leased.pending.command.kind(), leased.traceparent.as_deref());
         let call = Call { deadline: Instant::now() + ASK_LIMIT, span, trace };
         let (operation, payment) = (leased.pending.operation, leased.pending.payment.id);
-        let cause = match self.payments.settle(&call, leased.pending).await {
-            Ok(Settled::Recorded(_)) => return true,
-            Ok(Settled::Fenced) => return false,
-            Ok(Settled::Unknown(cause)) => chain(cause.as_ref()),
-            Err(failure) => format!("{failure:?}"),
+        let settled = self.payments.settle(&call, leased.pending).await;
+        let cause = match &settled {
+            Ok(Settled::Recorded(_) | Settled::Fenced) => None,
+            Ok(Settled::Unknown(cause)) => Some(chain(cause.as_ref())),
+            Err(failure) => Some(chain(failure)),
+        };
+        if cause.is_some() {
+            spans::fail(&call.span, Reason::OutcomeUnknown.as_str());
+        }
+        // The task that hands it back still holds the span.
+        spans::end(&call.span);
+        let Some(cause) = cause else {
+            return matches!(settled, Ok(Settled::Recorded(_)));
         };
         warn!(trace_id = trace.trace_id(), span_id = trace.span_id(), operation = %operation, payment = %payment,
             error = cause, "an operation stays pending");
