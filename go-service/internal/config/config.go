@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -181,7 +182,8 @@ func Print(w io.Writer) error {
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func setDatabaseURL(c *Config, text string, _ int64) error {
-	if _, err := pgxpool.ParseConfig(text); err != nil {
+	postgres := strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
+	if _, err := pgxpool.ParseConfig(text); err != nil || !postgres {
 		return errors.New("isn't a Postgres URL") // the cause may quote the password
 	}
 	c.DatabaseURL = text
@@ -190,16 +192,20 @@ func setDatabaseURL(c *Config, text string, _ int64) error {
 
 func setAcquirerURL(c *Config, text string, _ int64) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" || u.Port() == "" || (u.Path != "" && u.Path != "/") {
+	if err != nil || !strings.HasPrefix(text, "http://") || u.Hostname() == "" {
 		return errors.New("isn't http://host:port")
 	}
-	c.AcquirerAddr = u.Host
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	c.AcquirerAddr = net.JoinHostPort(u.Hostname(), port)
 	return nil
 }
 
 func checkAddress(text string) error {
-	_, port, err := net.SplitHostPort(text)
-	if err != nil {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
 		return fmt.Errorf("is %q", text)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {

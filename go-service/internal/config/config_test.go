@@ -41,11 +41,14 @@ func TestAnErrorNamesTheVariableItsProblemAndTheBound(t *testing.T) {
 	cases := []struct{ name, value, want string }{
 		{"DATABASE_URL", "", "TWINPAY_DATABASE_URL isn't set: it must be a URL"},
 		{"DATABASE_URL", "postgres://u:hunter2@:x/", "TWINPAY_DATABASE_URL isn't a Postgres URL: it must be a URL"},
+		{"DATABASE_URL", "host=localhost user=u", "TWINPAY_DATABASE_URL isn't a Postgres URL: it must be a URL"},
+		{"ACQUIRER_URL", "http://:1", "TWINPAY_ACQUIRER_URL isn't http://host:port: it must be a URL"},
 		{"ACQUIRER_URL", "https://a:1", "TWINPAY_ACQUIRER_URL isn't http://host:port: it must be a URL"},
 		{"DATABASE_CONNECTIONS", "0", `TWINPAY_DATABASE_CONNECTIONS is "0": it must be an integer from 1 to 200`},
 		{"DATABASE_CONNECTIONS", "1e3", `TWINPAY_DATABASE_CONNECTIONS is "1e3": it must be an integer from 1 to 200`},
 		{"HASH_QUEUE", "-1", `TWINPAY_HASH_QUEUE is "-1": it must be an integer from 0 to 65536`},
 		{"HTTP_ADDR", "localhost", `TWINPAY_HTTP_ADDR is "localhost": it must be host:port`},
+		{"HTTP_ADDR", ":8080", `TWINPAY_HTTP_ADDR is ":8080": it must be host:port`},
 		{"HTTP_ADDR", "localhost:65536", `TWINPAY_HTTP_ADDR is "localhost:65536": it must be host:port`},
 		{"ADMIN_TOKEN", "short", "TWINPAY_ADMIN_TOKEN has 5 bytes: it must be a text of 32 to 255 bytes, visible ASCII"},
 		{"ADMIN_TOKEN", strings.Repeat("é", 16), "TWINPAY_ADMIN_TOKEN has a byte that isn't visible ASCII: it must be a text of 32 to 255 bytes, visible ASCII"},
@@ -62,6 +65,12 @@ func TestAnErrorNamesTheVariableItsProblemAndTheBound(t *testing.T) {
 		})
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s=%q: got %v, want %s", c.name, c.value, err, c.want)
+		}
+	}
+	for url, addr := range map[string]string{"http://a": "a:80", "http://a:1/": "a:1", "http://[::1]:1": "[::1]:1"} {
+		var c Config
+		if err := setAcquirerURL(&c, url, 0); err != nil || c.AcquirerAddr != addr {
+			t.Errorf("%s: got %s, %v", url, c.AcquirerAddr, err)
 		}
 	}
 	c, err := Load(func(name string) (string, bool) { v, ok := good[name]; return v, ok })
