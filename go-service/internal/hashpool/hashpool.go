@@ -60,7 +60,9 @@ func (p *Pool) Run(ctx context.Context, job func() []byte) ([]byte, error) {
 	case result := <-made:
 		return result, nil
 	case <-ctx.Done():
-		telemetry.Fail(span, "DEADLINE_EXCEEDED")
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // else the client has gone
+			telemetry.Fail(span, "DEADLINE_EXCEEDED")
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -69,11 +71,17 @@ func (p *Pool) acquire(ctx context.Context) error {
 	if p.permits.TryAcquire(1) {
 		return nil
 	}
-	defer p.queued.Add(-1)
-	if p.queued.Add(1) > p.maxQueue {
-		p.telemetry.Reject(ctx, "hash_queue")
-		return ErrOverloaded
+	for {
+		queued := p.queued.Load()
+		if queued >= p.maxQueue {
+			p.telemetry.Reject(ctx, "hash_queue")
+			return ErrOverloaded
+		}
+		if p.queued.CompareAndSwap(queued, queued+1) { // those who are refused never take a place, not even for a moment
+			break
+		}
 	}
+	defer p.queued.Add(-1)
 	p.telemetry.HashQueue.Add(ctx, 1)
 	defer p.telemetry.HashQueue.Add(ctx, -1)
 	waiting, cancel := context.WithTimeout(ctx, p.wait)
