@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -79,6 +80,10 @@ func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 	_ = grpc.SetHeader(ctx, newRequestID()) // fails on a stream that has ended
 
 	answer, err := d.answer(ctx, m, incoming, request, handler)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		d.telemetry.Log.DebugContext(ctx, "the client has gone", "rpc", m.name, "error", err)
+		return nil, status.FromContextError(ctx.Err()).Err() // nobody is told anything, and nothing failed
+	}
 	rendered, failure := statusOf(err)
 	name := code.Code_name[int32(rendered.Code())]
 	took := time.Since(began)

@@ -48,7 +48,7 @@ func New(payments *usecase.Payments, auth *usecase.Authenticator, t *telemetry.T
 	for _, r := range d.routes() {
 		e := endpoints[r.pattern]
 		if e == nil {
-			e = &endpoint{door: d, pattern: r.pattern, methods: map[string]*route{}}
+			e = &endpoint{door: d, pattern: r.pattern, public: r.audience == public, methods: map[string]*route{}}
 			endpoints[r.pattern] = e
 			d.mux.Handle(r.pattern, e)
 		}
@@ -128,6 +128,7 @@ type route struct {
 type endpoint struct {
 	door    *Door
 	pattern string
+	public  bool // as all its methods are
 	methods map[string]*route
 	allowed []string // sorted
 }
@@ -136,8 +137,11 @@ type endpoint struct {
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	route := e.methods[r.Method]
-	if route != nil && route.audience == public {
-		answer, _ := route.handle(r.Context(), nil)
+	if e.public {
+		answer := e.methodNotAllowed()
+		if route != nil {
+			answer, _ = route.handle(r.Context(), nil)
+		}
 		write(w, answer)
 		return
 	}
@@ -146,11 +150,16 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, span := d.telemetry.StartServer(r.Context(), r.Header.Get("Traceparent"), name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes...))
 	defer span.End()
 	answer, err := e.answer(ctx, w, r, route, began)
-	if err != nil {
+	// The server takes a body that came too late for the client's going.
+	if err != nil && errors.Is(r.Context().Err(), context.Canceled) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		d.telemetry.Log.DebugContext(ctx, "the client has gone", "method", r.Method, "route", e.pattern, "error", err)
+		panic(http.ErrAbortHandler) // nobody is told anything, and nothing failed; an empty 200 must not go out either
+	}
+	switch {
+	case errors.Is(err, errMethodNotAllowed):
+		answer = e.methodNotAllowed()
+	case err != nil:
 		answer = problem(err)
-		if errors.Is(err, errMethodNotAllowed) {
-			answer.header = map[string]string{"Allow": strings.Join(e.allowed, ", ")}
-		}
 	}
 	if r.ContentLength != 0 {
 		// Before it answers, the server reads what we left of the body by itself: what is there already, not what may never come.
@@ -172,6 +181,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := time.Since(began)
 	d.telemetry.HTTPDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
 	e.log(ctx, r.Method, answer, err, took)
+}
+
+func (e *endpoint) methodNotAllowed() response {
+	answer := problem(errMethodNotAllowed)
+	answer.header = map[string]string{"Allow": strings.Join(e.allowed, ", ")}
+	return answer
 }
 
 // describe is the span's name and what it and the metrics are told of the request before it is answered.
@@ -268,7 +283,7 @@ func isJSON(contentType []string) bool {
 	return strings.EqualFold(strings.TrimSpace(mediaType), "application/json")
 }
 
-// readBody reads a body that must arrive before the request's deadline.
+// readBody reads a body that must arrive before the request's deadline. Its declared length is within the limit.
 func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
@@ -278,17 +293,41 @@ func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]by
 	if err := control.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	size := r.ContentLength
+	if size < 0 {
+		size = maxBody + 1 // where more comes, the reader fails
+	}
+	buffer := make([]byte, size)
+	read, err := fill(http.MaxBytesReader(w, r.Body, maxBody), buffer)
+	if err == nil {
+		err = control.SetReadDeadline(time.Time{})
+	}
+	if err == nil {
+		return buffer[:read], nil
+	}
+	clear(buffer)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, domain.NewError(domain.ReasonPayloadTooLarge)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, domain.Because(domain.ReasonDeadlineExceeded, err)
-	case err != nil:
-		return nil, domain.Because(domain.ReasonMalformedBody, err) // cut short: the client has gone
 	}
-	return body, control.SetReadDeadline(time.Time{})
+	return nil, domain.Because(domain.ReasonMalformedBody, err) // cut short: the client has gone
+}
+
+// fill reads to the end of the body or of the buffer. The buffer is the only one: it may hold a card, and a buffer that grows leaves copies.
+func fill(body io.Reader, buffer []byte) (int, error) {
+	for read := 0; ; {
+		n, err := body.Read(buffer[read:])
+		read += n
+		switch {
+		case errors.Is(err, io.EOF):
+			return read, nil
+		case err != nil || read == len(buffer):
+			return read, err
+		}
+	}
 }
 
 // write sends a response whole, so that its length is known.
