@@ -170,12 +170,22 @@ func TestATraceIsHandedOnAndStoredThoughNothingIsExported(t *testing.T) {
 	}, sale: h.sale}
 	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": n.listen(t), "LOG_LEVEL": "debug"}})
 	token := s.must(201, s.post("t", "/v1/payment_tokens", cardBody(goodCard), "traceparent", traceparent(7))).member("id")
-	if got := <-seen; !strings.HasPrefix(got, "00-"+traceID(7)+"-") || !strings.HasSuffix(got, "-01") {
+	if got := <-seen; got != traceparent(7) {
 		t.Errorf("the network was given %q", got)
 	}
 	s.must(201, s.post("k", "/v1/payments", paymentBody(token, "automatic", "r"), "traceparent", traceparent(8)))
-	if got := query[string](s, "select traceparent from operations"); !strings.HasPrefix(got, "00-"+traceID(8)+"-") {
+	if got := query[string](s, "select traceparent from operations"); got != traceparent(8) {
 		t.Errorf("stored %q", got)
+	}
+	s.refused(405, "METHOD_NOT_ALLOWED", s.send("POST", "/livez", ""))
+	metrics := s.get("http://" + s.app.AdminAddr + "/metrics").body
+	for _, want := range []string{`twinpay_db_pool_in_use{pool="requests"} 0`, `twinpay_db_pool_in_use{pool="workers"} 0`} {
+		if !contains(metrics, want) {
+			t.Errorf("no %s in %s", want, metrics)
+		}
+	}
+	if contains(metrics, "/livez") {
+		t.Errorf("/livez in %s", metrics)
 	}
 	for line := range strings.Lines(s.logs.String()) {
 		var entry struct {

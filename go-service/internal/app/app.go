@@ -73,10 +73,10 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{telemetry: t, workers: o.Workers}
-	if a.db, err = store.Open(c.DatabaseURL, c.DatabaseConnections, c.DatabaseWait, t); err != nil {
+	if a.db, err = store.Open("requests", c.DatabaseURL, c.DatabaseConnections, c.DatabaseWait, t); err != nil {
 		return nil, err
 	}
-	if a.worker, err = store.Open(c.DatabaseURL, c.WorkerConnections, c.DatabaseWait, t); err != nil {
+	if a.worker, err = store.Open("workers", c.DatabaseURL, c.WorkerConnections, c.DatabaseWait, t); err != nil {
 		return nil, err
 	}
 	if a.acquirer, err = acquirer.New(c.AcquirerAddr, t); err != nil {

@@ -27,6 +27,10 @@ const (
 	maxAttempts = 3
 	// connectTimeout bounds a connection attempt, so that a black hole doesn't keep a pool's slot for minutes.
 	connectTimeout = 2 * time.Second
+	// forever is how long a connection may live and idle: to make another one costs a request more than it is worth.
+	forever = 100 * 365 * 24 * time.Hour
+	// cleanupTimeout is how long a connection whose statement was cut off keeps its place in the pool; pgx itself would give it 15 s.
+	cleanupTimeout = 1500 * time.Millisecond
 )
 
 // DB is a pool of connections. Requests and workers have one each, so that neither can starve the other.
@@ -39,13 +43,16 @@ type DB struct {
 }
 
 // Open makes a pool; it doesn't connect. wait bounds how long a request's first statement waits for a connection.
-func Open(url string, connections int32, wait time.Duration, t *telemetry.Telemetry) (*DB, error) {
+// Its metrics name it requests or workers.
+func Open(name, url string, connections int32, wait time.Duration, t *telemetry.Telemetry) (*DB, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
 	}
 	config.MaxConns = connections
+	config.MaxConnLifetime, config.MaxConnIdleTime = forever, forever
 	config.ConnConfig.ConnectTimeout = connectTimeout
+	config.ConnConfig.RuntimeParams["application_name"] = "payments"
 	// A ping on acquire would be a second round trip.
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	// Without it pgx takes a UUID for text first, and fails and tries again for every parameter.
@@ -55,6 +62,9 @@ func Open(url string, connections int32, wait time.Duration, t *telemetry.Teleme
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.ObservePool(name, func() int64 { return int64(pool.Stat().AcquiredConns()) }); err != nil {
 		return nil, err
 	}
 	return &DB{pool: pool, wait: wait, telemetry: t, mismatch: make(chan struct{})}, nil
@@ -136,15 +146,10 @@ func (s *statement[T]) all(ctx context.Context, d *DB, args ...any) ([]T, error)
 	}
 	conn, err := s.acquire(ctx, d, span)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			d.telemetry.Reject(ctx, "database_wait")
-		}
 		telemetry.Fail(span, string(noConnection))
 		return nil, domain.Because(tooLateOr(ctx, domain.ReasonOverloaded), err)
 	}
-	defer conn.Release()
-	d.telemetry.DBPoolInUse.Add(ctx, 1)
-	defer d.telemetry.DBPoolInUse.Add(ctx, -1)
+	defer release(conn)
 
 	began := time.Now()
 	var collected []T
@@ -169,6 +174,7 @@ var noSpan = trace.SpanFromContext(context.Background())
 
 // acquire waits for a connection; a request's first statement, no longer than DB.wait.
 func (s *statement[T]) acquire(ctx context.Context, d *DB, span trace.Span) (*pgxpool.Conn, error) {
+	request := ctx
 	if s.traits&opens != 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.wait)
@@ -181,10 +187,34 @@ func (s *statement[T]) acquire(ctx context.Context, d *DB, span trace.Span) (*pg
 	if span.IsRecording() {
 		span.SetAttributes(telemetry.DBWait.Float64(telemetry.Milliseconds(waited)))
 	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || request.Err() != nil:
+	case ctx.Err() != nil:
+		d.telemetry.Reject(ctx, "database_wait")
+	default:
 		d.telemetry.Log.WarnContext(ctx, "can't connect to the database", "error", err)
 	}
 	return conn, err
+}
+
+// release gives the connection back. One whose statement was cut off is being closed by pgx, which first asks a server that may not answer;
+// then the connection is cut, so that its place is free for another.
+func release(conn *pgxpool.Conn) {
+	pg := conn.Conn().PgConn()
+	if !pg.IsClosed() {
+		conn.Release()
+		return
+	}
+	go func() {
+		timer := time.NewTimer(cleanupTimeout)
+		defer timer.Stop()
+		select {
+		case <-pg.CleanupDone():
+		case <-timer.C:
+			_ = pg.Conn().Close() // it is of no use any more
+		}
+		conn.Hijack()
+	}()
 }
 
 // failure is what went wrong with a statement, in the words that spans and metrics have for it.

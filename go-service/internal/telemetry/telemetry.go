@@ -4,11 +4,9 @@ package telemetry
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -52,6 +50,7 @@ const (
 	DBWait       = attribute.Key("twinpay.db_wait_ms")
 	Wait         = attribute.Key("twinpay.wait_ms")
 	Operation    = attribute.Key("twinpay.operation")
+	Pool         = attribute.Key("pool")
 	RejectReason = attribute.Key("reason")
 )
 
@@ -69,10 +68,11 @@ type Telemetry struct {
 	HashRun           metric.Float64Histogram
 	HashQueue         metric.Int64UpDownCounter
 	Rejected          metric.Int64Counter
-	DBPoolInUse       metric.Int64UpDownCounter
 	DBPoolWait        metric.Float64Histogram
 	OperationsPending metric.Int64UpDownCounter
 
+	meter     metric.Meter
+	poolInUse metric.Int64ObservableGauge
 	tracer    trace.Tracer
 	exporting bool
 	registry  *prometheus.Registry
@@ -129,7 +129,6 @@ func (t *Telemetry) makeInstruments(m metric.Meter) error {
 		name, about string
 	}{
 		{&t.HashQueue, "twinpay.hash_pool.queue", "Hashes that wait for a permit."},
-		{&t.DBPoolInUse, "twinpay.db_pool.in_use", "Connections that run a statement."},
 		{&t.OperationsPending, "twinpay.operations.pending", "Operations that this process has claimed or leased and not yet settled."},
 	}
 	for _, c := range counters {
@@ -139,7 +138,22 @@ func (t *Telemetry) makeInstruments(m metric.Meter) error {
 		}
 	}
 	var err error
+	t.meter = m
+	t.poolInUse, err = m.Int64ObservableGauge("twinpay.db_pool.in_use", metric.WithDescription("Connections that are taken out of the pool."))
+	if err != nil {
+		return err
+	}
 	t.Rejected, err = m.Int64Counter("twinpay.admission.rejected", metric.WithDescription("Requests that were shed, by what was full."))
+	return err
+}
+
+// ObservePool has the metrics ask how many connections of a pool are in use.
+func (t *Telemetry) ObservePool(pool string, inUse func() int64) error {
+	named := metric.WithAttributeSet(attribute.NewSet(Pool.String(pool)))
+	_, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(t.poolInUse, inUse(), named)
+		return nil
+	}, t.poolInUse)
 	return err
 }
 
@@ -162,8 +176,8 @@ func (t *Telemetry) Reject(ctx context.Context, reason string) {
 	t.Rejected.Add(ctx, 1, metric.WithAttributes(RejectReason.String(reason)))
 }
 
-// StartServer starts a door's span under the caller's traceparent. Where nothing is exported it still gives the request a span context, for
-// the logs and for those whom we call.
+// StartServer starts a door's span under the caller's traceparent. Where nothing is exported the context keeps the caller's, for the
+// logs, for those whom we call and for what is stored.
 func (t *Telemetry) StartServer(ctx context.Context, traceparent, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if traceparent != "" {
 		ctx = propagation.TraceContext{}.Extract(ctx, carrier(traceparent))
@@ -171,12 +185,6 @@ func (t *Telemetry) StartServer(ctx context.Context, traceparent, name string, o
 	if t.exporting {
 		return t.tracer.Start(ctx, name, options...)
 	}
-	parent := trace.SpanContextFromContext(ctx)
-	ids := trace.SpanContextConfig{TraceID: parent.TraceID(), SpanID: newSpanID(), TraceFlags: parent.TraceFlags()}
-	if !parent.IsValid() {
-		ids.TraceID = newTraceID()
-	}
-	ctx = trace.ContextWithSpanContext(ctx, trace.NewSpanContext(ids))
 	return ctx, trace.SpanFromContext(ctx)
 }
 
@@ -227,18 +235,6 @@ func (c carrier) Get(key string) string {
 func (carrier) Set(string, string) {}
 
 func (carrier) Keys() []string { return []string{TraceparentHeader} }
-
-// Ids needn't be secret; the SDK makes them likewise. The lowest bit is set, since an id of zero isn't valid.
-func newTraceID() (id trace.TraceID) {
-	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64()|1)
-	return id
-}
-
-func newSpanID() (id trace.SpanID) {
-	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1)
-	return id
-}
 
 // newLogger writes JSON lines with the field names that both twins have.
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
