@@ -65,7 +65,8 @@ pub struct Server {
     pub pid: u32,
 }
 
-/// `.stack/stack.json` of this clone.
+/// `.stack/stack.json` of this clone, or `stack.json` in the folder that `TWINPAY_STACK` names. Every program that works on
+/// the running stack takes its default from here, so that all of them mean the same stack.
 pub fn path() -> Result<PathBuf> {
     Ok(folders::stack_folder()?.join("stack.json"))
 }
