@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::folders;
 use crate::postgres_bin;
 use crate::process::{Identity, Launch, Life, Process};
+use crate::test_postgres;
 use crate::urls;
 
 pub use crate::postgres_bin::VARIABLE as BINARIES_VARIABLE;
@@ -104,6 +105,11 @@ impl Postgres {
         say: impl Fn(&str),
         mut spawned: impl FnMut(Identity, u16) -> Result<()>,
     ) -> Result<Postgres> {
+        let mut unfinished = Unfinished(None);
+        if options.temporary {
+            test_postgres::sweep_folders().await?;
+            unfinished.0 = Some(options.folder.clone());
+        }
         let programs = postgres_bin::find(&say).await?;
         let user = folders::unprivileged_user()?;
         std::fs::create_dir_all(&options.folder)
@@ -133,7 +139,10 @@ impl Postgres {
                 Postgres { process, port, password, folder, temporary: options.temporary, owned: true };
             spawned(server.identity(), port)?;
             match server.wait().await {
-                Ok(()) => return Ok(server),
+                Ok(()) => {
+                    unfinished.0 = None;
+                    return Ok(server);
+                }
                 Err(Wait::Password) => {
                     server.process.stop(Signal::INT, STOP_LIMIT).await;
                     server.owned = false;
@@ -217,6 +226,16 @@ impl Drop for Postgres {
                 cluster::remove(&self.folder).ok();
             }
         }
+    }
+}
+
+/// A temporary folder whose server doesn't run yet: removed where the start fails or is given up.
+struct Unfinished(Option<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // What a killed initdb still writes can get in the way; the next sweep has the rest.
+        self.0.take().map(|folder| (0..5).any(|_| cluster::remove(&folder).is_ok()));
     }
 }
 

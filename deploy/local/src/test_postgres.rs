@@ -69,7 +69,6 @@ pub fn service_url(owner_url: &str) -> Result<String> {
 
 /// A fast server in a folder of its own; what dead processes left of theirs is removed first.
 pub(crate) async fn start_server() -> Result<Postgres> {
-    sweep_folders().await?;
     Postgres::start(Options::temporary(Durability::None)?).await
 }
 
@@ -116,7 +115,7 @@ fn is_old(name: &str, now: u64) -> bool {
 }
 
 /// Removes the folders of temporary servers whose process was killed before it could.
-async fn sweep_folders() -> Result<()> {
+pub(crate) async fn sweep_folders() -> Result<()> {
     let shared = folders::shared_folder()?;
     let entries = std::fs::read_dir(&shared).map_err(Error::io(format!("reading {}", shared.display())))?;
     for entry in entries.flatten() {
