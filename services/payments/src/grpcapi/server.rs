@@ -2,8 +2,15 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use axum::{Router, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request as HttpRequest, State},
+    middleware::{Next, from_fn_with_state},
+    response::Response as HttpResponse,
+};
 use futures::{Stream, StreamExt as _, stream};
+use http_body_util::{BodyStream, StreamBody};
 use payments_proto::{
     FILE_DESCRIPTOR_SET,
     payments::v1::{
@@ -42,6 +49,7 @@ pub fn router(
     metrics: Arc<Metrics>,
 ) -> Result<Router, Cause> {
     let door = Door::new(payments);
+    let draining = readiness.clone();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
@@ -56,7 +64,25 @@ pub fn router(
         .add_service(PaymentServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
         .add_service(HealthServer::new(HealthOf { readiness }))
         .add_service(reflection);
-    Ok(routes.into_axum_router().layer(from_fn_with_state(metrics, observe)))
+    let routes = routes.into_axum_router().layer(from_fn_with_state(draining, end_reflection));
+    Ok(routes.layer(from_fn_with_state(metrics, observe)))
+}
+
+/// A client may keep a reflection stream open for ever: its questions end when the drain begins, and so do the answers.
+async fn end_reflection(
+    State(mut readiness): State<watch::Receiver<Readiness>>,
+    request: HttpRequest,
+    next: Next,
+) -> HttpResponse {
+    if !request.uri().path().starts_with("/grpc.reflection.v1.") {
+        return next.run(request).await;
+    }
+    let draining = async move {
+        // It also ends where nobody is left to tell.
+        let _ = readiness.wait_for(|readiness| readiness.draining).await;
+    };
+    let until = |body| Body::new(StreamBody::new(BodyStream::new(body).take_until(draining)));
+    next.run(request.map(until)).await
 }
 
 /// The health protocol over our readiness. tonic-health's own Watch fails for an unknown service, where the protocol streams

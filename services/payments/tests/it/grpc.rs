@@ -1,5 +1,6 @@
 //! The other door: equal outcomes, health, reflection, and what tonic would have answered otherwise.
 
+use futures::StreamExt as _;
 use http::Method;
 use payments_proto::payments::v1::{
     CaptureMethod, CapturePaymentRequest, CreatePaymentRequest, GetPaymentRequest, PaymentState,
@@ -154,8 +155,9 @@ async fn health_is_told_per_service_and_an_unknown_one_is_streamed_as_such() {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut reflection = ServerReflectionClient::new(channel);
-    let answers = reflection.server_reflection_info(tokio_stream_of(list)).await.unwrap();
-    let answer = answers.into_inner().message().await.unwrap().unwrap().message_response.unwrap();
+    let open = tokio_stream_of(list).chain(futures::stream::pending());
+    let mut answers = reflection.server_reflection_info(open).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
     let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(
@@ -168,6 +170,7 @@ async fn health_is_told_per_service_and_an_unknown_one_is_streamed_as_such() {
     assert_eq!(watched.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(watched.message().await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(unknown.message().await.unwrap_err().code(), Code::Unavailable);
+    assert!(answers.message().await.unwrap().is_none(), "its stream is open, and ends all the same");
     world.ended().await.unwrap();
 }
 
