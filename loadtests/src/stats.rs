@@ -12,6 +12,11 @@ use crate::histogram::{Sparse, rank};
 /// Values that must lie beyond a percentile before it is reported.
 pub const SAMPLES_BEYOND: u64 = 20;
 
+/// Percentiles from here on are about the tail, which needs values beyond.
+const TAIL_FROM: f64 = 90.0;
+/// Values that a median, or another percentile below the tail, is made of at least.
+const SAMPLES_MIN: u64 = 100;
+
 /// What one contender did in one slice.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -139,9 +144,10 @@ impl Bootstrap {
     fn enough(&self, quantity: Quantity) -> bool {
         let Quantity::Percentile(percentile) = quantity else { return true };
         let beyond = |count: u64| count.saturating_sub(rank(count, percentile));
-        // The high percentiles need it; the median of a handful is at least the median of a handful.
-        let wanted = if percentile > 99.0 { SAMPLES_BEYOND } else { 1 };
-        self.counts().into_iter().all(|count| beyond(count) >= wanted)
+        let enough = |count: u64| {
+            if percentile >= TAIL_FROM { beyond(count) >= SAMPLES_BEYOND } else { count >= SAMPLES_MIN }
+        };
+        self.counts().into_iter().all(enough)
     }
 
     fn value(&self, quantity: Quantity, weights: &[u64], contender: usize) -> Option<f64> {
@@ -281,6 +287,11 @@ mod tests {
         assert!(few.ratio(Quantity::Percentile(99.9)).is_none());
         let many = Bootstrap::new(synthetic(1, [700.0, 1000.0], 110, 200), 50, 1); // 22 000: 22 beyond
         assert!(many.ratio(Quantity::Percentile(99.9)).is_some());
+        let of = |requests| Bootstrap::new(synthetic(1, [700.0, 1000.0], 10, requests), 50, 1);
+        assert!(of(19).ratio(Quantity::Percentile(90.0)).is_none()); // 190 requests: 19 beyond
+        assert!(of(20).ratio(Quantity::Percentile(90.0)).is_some());
+        assert!(of(9).ratio(Quantity::Percentile(50.0)).is_none());
+        assert!(of(10).ratio(Quantity::Percentile(50.0)).is_some());
     }
 
     #[test]
