@@ -7,7 +7,7 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use super::model::{RawSlice, Report, ScenarioReport};
-use super::wording::{interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+use super::wording::{ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
 const STYLE: &str = include_str!("../../assets/report.css");
@@ -28,6 +28,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
         void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
+        one_start => ONE_START,
         seconds => number(report.seconds),
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),

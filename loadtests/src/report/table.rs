@@ -4,7 +4,7 @@ use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::model::{Report, ScenarioReport};
-use super::wording::{interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+use super::wording::{ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word};
 
 /// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
 const MEMORY: &str =
@@ -16,7 +16,7 @@ pub fn table(report: &Report) -> String {
     for scenario in &report.scenarios {
         text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
     }
-    text
+    text + &format!("\n{ONE_START}\n")
 }
 
 /// summary.md.
@@ -40,6 +40,7 @@ pub fn summary(report: &Report) -> String {
             text += &format!("- {kept}: `{}`: {}: {}\n", bound.name, bound.asks, bound.measured);
         }
     }
+    text += &format!("\n{ONE_START}\n");
     let environment = &report.environment;
     for (title, lines) in [
         ("Machine", &environment.machine),

@@ -3,6 +3,9 @@
 use super::model::{Metric, Report};
 use crate::stats::Interval;
 
+/// What the intervals don't hold.
+pub const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
+
 /// Three significant digits, thousands apart.
 pub fn number(value: f64) -> String {
     if value == 0.0 {
@@ -76,7 +79,7 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
                 )
             }
             Some(_) => format!(
-                "{label}: no difference seen ({both}); one of about {} would have shown.",
+                "{label}: no difference seen ({both}); differences below about {} can’t be told from none.",
                 percent(found.half_width())
             ),
         };
@@ -166,7 +169,8 @@ mod tests {
         assert!(verdict(&metric(1.25, 1.2, 1.3, Some(true)), &labels).contains("25 % higher"));
         assert!(verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("no difference seen"));
         assert!(
-            verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("about 5.0 % would have shown")
+            verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels)
+                .contains("differences below about 5.0 % can’t be told from none")
         );
         assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &labels).contains("too noisy to say"));
         assert!(verdict(&metric(1.0, 0.99, 1.01, None), &labels).contains("both keep up"));
