@@ -43,7 +43,7 @@ conformance: build-debug ## show that both services keep the contract, over both
 
 .PHONY: verify-ledger
 verify-ledger: build ## check the invariants on the databases of the running stack
-	@target/release/loadtest verify-ledger --stack .stack/stack.json
+	@target/release/loadtest verify-ledger
 
 .PHONY: build
 build: toolchains ## release builds of everything

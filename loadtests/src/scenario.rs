@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Named values that a flow hands to its workload, such as the kind of card.
+/// Named values that a flow hands to its workload, such as the outcome that it is meant to have.
 pub type Parameters = serde_json::Map<String, serde_json::Value>;
 
 /// Flows a second beyond which one machine's generator is not the right tool.

@@ -158,7 +158,10 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
     ));
     bounds.push(bound(
         name::SUPPORT,
-        format!("generator, database and card network use at most {} of their cores", cores(SUPPORT_MAX)),
+        format!(
+            "generator, database and what stands around use at most {} of their cores",
+            cores(SUPPORT_MAX)
+        ),
         cores(evidence.support_share),
         evidence.support_share <= SUPPORT_MAX,
     ));

@@ -106,6 +106,7 @@ impl Bench {
         let folder = tempfile::tempdir()?;
         // What is missing is said before anything is started.
         Twin::ALL.into_iter().try_for_each(|twin| twin.binary().map(drop))?;
+        stack::binaries::acquirer()?;
         let mut options = Options::temporary(Durability::Safe)?;
         options.cpus = layout.support.clone();
         let postgres = Postgres::start_saying(options, say).await?;
