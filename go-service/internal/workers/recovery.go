@@ -15,7 +15,7 @@ import (
 
 const (
 	recoveryBatch    = 50
-	recoveryInterval = 250 * time.Millisecond // when there is nothing to do
+	recoveryInterval = 100 * time.Millisecond // when there is nothing to do
 	leaseTimeout     = 2 * time.Second        // of the lease's statement
 	recoveryTimeout  = 3 * time.Second        // of one operation; shorter than a lease
 )

@@ -15,9 +15,9 @@ pub struct VerifyLedger {
     /// The owner's URL of the database. Default: both databases of the running stack.
     #[arg(long)]
     database_url: Option<String>,
-    /// The file that describes the running stack.
-    #[arg(long, default_value = ".stack/stack.json")]
-    stack: PathBuf,
+    /// The file that describes the running stack. Default: that of this clone, or of TWINPAY_STACK.
+    #[arg(long)]
+    stack: Option<PathBuf>,
 }
 
 impl VerifyLedger {
@@ -25,7 +25,10 @@ impl VerifyLedger {
     pub async fn run(self) -> anyhow::Result<bool> {
         let databases = match self.database_url {
             Some(url) => vec![("given".to_owned(), url)],
-            None => World::running(&self.stack)?.databases,
+            None => {
+                let stack = self.stack.map_or_else(stack::stack_json::path, Ok)?;
+                World::running(&stack)?.databases
+            }
         };
         verify(&databases).await
     }

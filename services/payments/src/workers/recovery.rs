@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long to wait when there was nothing to do, or the database couldn't be reached.
-const IDLE: Duration = Duration::from_millis(250);
+const IDLE: Duration = Duration::from_millis(100);
 /// Operations a step.
 const BATCH: i64 = 50;
 /// How long the network has to answer, below the lease.
