@@ -55,28 +55,32 @@ type variable struct {
 	name, kind  string
 	required    bool
 	defaultText string
-	min, max    int64 // of an integer, or of a text's bytes
+	min, max    int64  // of an integer, or of a text's bytes
+	form        string // of a url
 	about       string
 	set         func(c *Config, text string, number int64) error // nil: another program reads it
 }
 
 // variables are in the order of proto/config.toml, and so that what a default needs stands above it.
 var variables = []variable{
-	{name: "DATABASE_URL", kind: "url", required: true, about: "Postgres, as the role twinpay_service; `payments migrate` takes the owner's", set: setDatabaseURL},
+	{name: "DATABASE_URL", kind: "url", required: true, form: "postgres://user:password@host:port/database",
+		about: "Postgres, as the role twinpay_service; `payments migrate` takes the owner's", set: setDatabaseURL},
 	{name: "DATABASE_CONNECTIONS", kind: "integer", defaultText: "16", min: 1, max: 200, about: "connections for requests",
 		set: func(c *Config, _ string, n int64) error { c.DatabaseConnections = int32(n); return nil }},
 	{name: "WORKER_CONNECTIONS", kind: "integer", defaultText: "4", min: 1, max: 50, about: "connections for the workers, so that they and the requests can't starve each other",
 		set: func(c *Config, _ string, n int64) error { c.WorkerConnections = int32(n); return nil }},
 	{name: "DATABASE_WAIT_MS", kind: "integer", defaultText: "100", min: 1, max: 30_000, about: "how long a request's first statement waits for a connection before it is shed",
 		set: func(c *Config, _ string, n int64) error { c.DatabaseWait = milliseconds(n); return nil }},
-	{name: "ACQUIRER_URL", kind: "url", required: true, about: "the card network's gRPC endpoint, http://host:port", set: setAcquirerURL},
+	{name: "ACQUIRER_URL", kind: "url", required: true, form: "http://host:port", about: "the card network's gRPC endpoint, http://host:port",
+		set: setAcquirerURL},
 	{name: "HTTP_ADDR", kind: "address", defaultText: "127.0.0.1:8080", about: "the HTTP door; port 0 takes any free one",
 		set: func(c *Config, text string, _ int64) error { c.HTTPAddr = text; return checkAddress(text) }},
 	{name: "GRPC_ADDR", kind: "address", defaultText: "127.0.0.1:9080", about: "the gRPC door",
 		set: func(c *Config, text string, _ int64) error { c.GRPCAddr = text; return checkAddress(text) }},
 	{name: "ADMIN_ADDR", kind: "address", defaultText: "127.0.0.1:9480", about: "health, version and metrics; not for the public",
 		set: func(c *Config, text string, _ int64) error { c.AdminAddr = text; return checkAddress(text) }},
-	{name: "ADMIN_TOKEN", kind: "text", required: true, min: 32, max: 255, about: "the credential of the admin operations, visible ASCII", set: setAdminToken},
+	{name: "ADMIN_TOKEN", kind: "text", required: true, min: 32, max: 255, about: "the credential of the admin operations, visible ASCII",
+		set: func(c *Config, text string, _ int64) error { c.AdminToken = text; return nil }},
 	{name: "PEPPER", kind: "hex", required: true, min: 64, max: 64, about: "the key of all card fingerprints: 32 bytes as 64 hex digits; never change it", set: setPepper},
 	{name: "HASH_ITERATIONS", kind: "integer", defaultText: "16384", min: 1, max: 10_000_000, about: "PBKDF2 rounds of a fingerprint; another number makes other fingerprints",
 		set: func(c *Config, _ string, n int64) error { c.HashIterations = int(n); return nil }},
@@ -114,10 +118,13 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 }
 
 // read takes the text of the environment, or the default, into the struct. No error repeats the value of a url, a text or a hex: they
-// may hold a secret.
+// may hold a secret. What other values hold is visible: an error is one line.
 func (v variable) read(c *Config, text string) error {
 	if text == "" && v.required {
 		return fmt.Errorf("isn't set: it must be %s", v.bound())
+	}
+	if strings.ContainsFunc(text, invisible) {
+		return fmt.Errorf("has a byte that isn't visible ASCII: it must be %s", v.bound())
 	}
 	if text == "" {
 		switch v.defaultText {
@@ -146,6 +153,8 @@ func (v variable) read(c *Config, text string) error {
 	return nil
 }
 
+func invisible(r rune) bool { return r < 0x21 || r > 0x7e }
+
 func (v variable) bound() string {
 	switch v.kind {
 	case "integer":
@@ -159,7 +168,7 @@ func (v variable) bound() string {
 	case "level":
 		return "error, warn, info or debug"
 	default:
-		return "a URL"
+		return v.form
 	}
 }
 
@@ -181,25 +190,35 @@ func Print(w io.Writer) error {
 
 func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
+// errURL doesn't say what is wrong with a URL: the cause may quote the password.
+var errURL = errors.New("can't be read")
+
 func setDatabaseURL(c *Config, text string, _ int64) error {
 	postgres := strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
 	if _, err := pgxpool.ParseConfig(text); err != nil || !postgres {
-		return errors.New("isn't a Postgres URL") // the cause may quote the password
+		return errURL
 	}
 	c.DatabaseURL = text
 	return nil
 }
 
+// setAcquirerURL takes http://host, http://host:port, and either with a slash behind.
 func setAcquirerURL(c *Config, text string, _ int64) error {
 	u, err := url.Parse(text)
-	if err != nil || !strings.HasPrefix(text, "http://") || u.Hostname() == "" {
-		return errors.New("isn't http://host:port")
+	if err != nil {
+		return errURL
 	}
-	port := u.Port()
-	if port == "" {
+	host, port := u.Hostname(), u.Port()
+	if bare := "http://" + u.Host; host == "" || text != bare && text != bare+"/" {
+		return errURL // another scheme, a user, a path or a query
+	}
+	if port == "" && !strings.HasSuffix(u.Host, ":") {
 		port = "80"
 	}
-	c.AcquirerAddr = net.JoinHostPort(u.Hostname(), port)
+	c.AcquirerAddr = net.JoinHostPort(host, port)
+	if checkAddress(c.AcquirerAddr) != nil {
+		return errURL
+	}
 	return nil
 }
 
@@ -211,16 +230,6 @@ func checkAddress(text string) error {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("is %q", text)
 	}
-	return nil
-}
-
-func setAdminToken(c *Config, text string, _ int64) error {
-	for _, b := range []byte(text) {
-		if b < 0x21 || b > 0x7e {
-			return errors.New("has a byte that isn't visible ASCII")
-		}
-	}
-	c.AdminToken = text
 	return nil
 }
 

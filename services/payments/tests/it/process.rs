@@ -49,7 +49,10 @@ async fn a_configuration_that_cant_be_used_is_one_line_and_exit_code_2() {
     let (code, _, told) = run(&["migrate"], &[]).await;
     assert_eq!(
         (code, told.as_str()),
-        (Some(2), "payments: TWINPAY_DATABASE_URL is required and isn't set\n")
+        (
+            Some(2),
+            "payments: TWINPAY_DATABASE_URL isn't set: it must be postgres://user:password@host:port/database\n"
+        )
     );
     let (code, table, _) = run(&["config"], &[]).await;
     assert_eq!((code, table.lines().count()), (Some(0), payments::config::VARIABLES.len()));
