@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -55,8 +56,7 @@ func start(t *testing.T, s settings) *service {
 	t.Helper()
 	svc := launch(t, s)
 	svc.awaitReady()
-	svc.merchant = svc.must(201, svc.admin("POST", "/v1/merchants", `{"name":"m"}`)).member("id")
-	svc.key = svc.must(201, svc.admin("POST", "/v1/merchants/"+svc.merchant+"/api_keys", "")).member("secret")
+	svc.addMerchant()
 	return svc
 }
 
@@ -66,14 +66,7 @@ func launch(t *testing.T, s settings) *service {
 	if s.database.Service == "" {
 		s.database = testdb.Migrated(t)
 	}
-	env := map[string]string{
-		"DATABASE_URL": s.database.Service, "ACQUIRER_URL": "http://" + acquirerAddr, "ADMIN_TOKEN": adminToken, "PEPPER": strings.Repeat("07", 32),
-		"HTTP_ADDR": "127.0.0.1:0", "GRPC_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0", "HASH_ITERATIONS": "1", "HASH_WAIT_MS": "5000",
-		"DATABASE_WAIT_MS": "5000",
-	}
-	for name, value := range s.env {
-		env[name] = value
-	}
+	env := environment(s)
 	c, err := config.Load(func(name string) (string, bool) {
 		if name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
 			return s.otlp, s.otlp != ""
@@ -109,6 +102,24 @@ func launch(t *testing.T, s settings) *service {
 	}
 	t.Cleanup(func() { _ = svc.grpc.Close() })
 	return svc
+}
+
+// environment is that of a service, without the prefix.
+func environment(s settings) map[string]string {
+	env := map[string]string{
+		"DATABASE_URL": s.database.Service, "ACQUIRER_URL": "http://" + acquirerAddr, "ADMIN_TOKEN": adminToken, "PEPPER": strings.Repeat("07", 32),
+		"HTTP_ADDR": "127.0.0.1:0", "GRPC_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0", "HASH_ITERATIONS": "1", "HASH_WAIT_MS": "5000",
+		"DATABASE_WAIT_MS": "5000",
+	}
+	maps.Copy(env, s.env)
+	return env
+}
+
+// addMerchant makes the merchant whose credential the requests have.
+func (s *service) addMerchant() {
+	s.t.Helper()
+	s.merchant = s.must(201, s.admin("POST", "/v1/merchants", `{"name":"m"}`)).member("id")
+	s.key = s.must(201, s.admin("POST", "/v1/merchants/"+s.merchant+"/api_keys", "")).member("secret")
 }
 
 // advance moves the service's clock.

@@ -3,7 +3,7 @@
 //	payments serve    runs the service; also without a word
 //	payments config   prints every variable that it reads, with its default and bound
 //
-// It ends with 0 after a drain, with 1 on a failure at run time, with 2 on a configuration that isn't right.
+// It ends with 0 after a drain, with 1 on a failure at run time or at a second signal, with 2 on a configuration that isn't right.
 package main
 
 import (
@@ -44,19 +44,31 @@ func main() {
 func serve() int {
 	c, err := config.Load(os.LookupEnv)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "payments:", err)
 		return exitConfig
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
+	ctx := untilSignal()
 	a, err := app.New(ctx, c, app.Options{Now: time.Now, Logs: os.Stdout, Workers: true})
 	if err == nil {
 		err = a.Run(ctx)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, "payments:", err)
 		return exitFailure
 	}
 	return 0
+}
+
+// untilSignal ends with the first signal. The second one ends the process at once, however soon it comes.
+func untilSignal() context.Context {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitFailure)
+	}()
+	return ctx
 }
