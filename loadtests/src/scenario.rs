@@ -14,20 +14,36 @@ pub type Parameters = serde_json::Map<String, serde_json::Value>;
 
 /// Flows a second beyond which one machine's generator is not the right tool.
 const MAX_RATE: f64 = 100_000.0;
+/// Length of a stage: a day.
+const MAX_SECONDS: f64 = 86_400.0;
 /// Files of the same name as the scenario, next to each other: where `--scenario checkout` looks.
 const FOLDER: &str = "loadtests/scenarios";
 
 /// Why a scenario can't be used: one line.
 #[derive(Debug, Error)]
-#[error("{file}: {field}: {problem}")]
-pub struct ScenarioError {
-    /// The file as the caller named it.
-    pub file: String,
-    /// Dotted path of the field, such as `stages[0].rate`.
-    pub field: String,
-    /// What is wrong with it, and the bound.
-    pub problem: String,
+pub enum ScenarioError {
+    /// The file is wrong.
+    #[error("{file}: {field}: {problem}")]
+    File {
+        /// As the caller named it.
+        file: String,
+        /// Dotted path of the field, such as `stages[0].rate`.
+        field: String,
+        /// What is wrong with it, and the bound.
+        problem: String,
+    },
+    /// What the command line puts in place of the file's values is.
+    #[error("{options}: {problem}")]
+    Options {
+        /// `--rate`, or several.
+        options: String,
+        /// What is wrong with it, and the bound.
+        problem: String,
+    },
 }
+
+/// A field or an option, and what is wrong with it.
+type Fault = (String, String);
 
 /// How arrivals are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,12 +130,34 @@ pub struct Overrides {
     pub warm_up_seconds: Option<f64>,
 }
 
+impl Overrides {
+    /// The options that are given and make a trace longer or shorter, as a person types them.
+    pub fn sizes(&self) -> String {
+        let given = [
+            ("--rate", self.rate.is_some()),
+            ("--pairs", self.pairs.is_some()),
+            ("--slice", self.slice_ms.is_some()),
+            ("--warm-up", self.warm_up_seconds.is_some()),
+        ];
+        let given: Vec<_> = given.into_iter().filter_map(|(option, given)| given.then_some(option)).collect();
+        given.join(", ")
+    }
+
+    /// By the bounds of the fields: what is wrong here is not the file's fault.
+    fn check(&self) -> Result<(), Fault> {
+        self.rate.map_or(Ok(()), |rate| check_rate("--rate", rate))?;
+        self.pairs.map_or(Ok(()), |pairs| check_pairs("--pairs", pairs))?;
+        self.slice_ms.map_or(Ok(()), |slice_ms| check_slice("--slice", slice_ms))?;
+        self.warm_up_seconds.map_or(Ok(()), |seconds| check_seconds("--warm-up", seconds))
+    }
+}
+
 impl Scenario {
     /// Reads a scenario by name (`checkout`: a file in `loadtests/scenarios`) or by path, and applies `overrides`.
     pub fn load(name: &str, overrides: &Overrides) -> Result<Self, ScenarioError> {
         let path = locate(name);
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| ScenarioError {
+        let text = std::fs::read_to_string(&path).map_err(|error| ScenarioError::File {
             file: file.clone(),
             field: "file".into(),
             problem: format!("can't be read: {error}"),
@@ -130,7 +168,9 @@ impl Scenario {
 
     /// Parses and checks the text of a scenario; `file` is named in errors.
     pub fn parse(file: &str, name: &str, text: &str, overrides: &Overrides) -> Result<Self, ScenarioError> {
-        let fail = |field: String, problem: String| ScenarioError { file: file.to_owned(), field, problem };
+        let fail =
+            |field: String, problem: String| ScenarioError::File { file: file.to_owned(), field, problem };
+        overrides.check().map_err(|(options, problem)| ScenarioError::Options { options, problem })?;
         let one_line = |message: &str| message.split_whitespace().collect::<Vec<_>>().join(" ");
         let parsed = toml::Deserializer::parse(text)
             .map_err(|error| fail(line_of(text, error.span()), one_line(error.message())))?;
@@ -159,11 +199,11 @@ impl Scenario {
         self.warm_up.seconds = overrides.warm_up_seconds.unwrap_or(self.warm_up.seconds);
     }
 
-    fn check(&self) -> Result<(), (String, String)> {
+    fn check(&self) -> Result<(), Fault> {
         within("connections", self.connections, 1, 10_000)?;
         within("in_flight", self.in_flight, self.connections, 100_000)?;
-        within("slice_ms", self.slice_ms, 50, 60_000)?;
-        within("pairs", self.pairs, 2, 10_000)?;
+        check_slice("slice_ms", self.slice_ms)?;
+        check_pairs("pairs", self.pairs)?;
         within("drain_ms", self.drain_ms, 100, 60_000)?;
         within("think_time_ms", self.think_time_ms, 1, 60_000)?;
         check_stage("warm_up", &self.warm_up)?;
@@ -199,23 +239,36 @@ pub fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
 }
 
-fn check_stage(field: &str, stage: &Stage) -> Result<(), (String, String)> {
-    if !(stage.rate > 0.0 && stage.rate <= MAX_RATE) {
-        return Err((
-            format!("{field}.rate"),
-            format!("must be over 0 and at most {MAX_RATE}, is {}", stage.rate),
-        ));
-    }
-    if !(stage.seconds > 0.0 && stage.seconds <= 86_400.0) {
-        return Err((
-            format!("{field}.seconds"),
-            format!("must be over 0 and at most 86400, is {}", stage.seconds),
-        ));
+fn check_stage(field: &str, stage: &Stage) -> Result<(), Fault> {
+    check_rate(&format!("{field}.rate"), stage.rate)?;
+    check_seconds(&format!("{field}.seconds"), stage.seconds)
+}
+
+fn check_rate(field: &str, rate: f64) -> Result<(), Fault> {
+    over_zero(field, rate, MAX_RATE)
+}
+
+fn check_seconds(field: &str, seconds: f64) -> Result<(), Fault> {
+    over_zero(field, seconds, MAX_SECONDS)
+}
+
+fn check_slice(field: &str, slice_ms: u64) -> Result<(), Fault> {
+    within(field, slice_ms, 50, 60_000)
+}
+
+fn check_pairs(field: &str, pairs: usize) -> Result<(), Fault> {
+    within(field, pairs, 2, 10_000)
+}
+
+fn over_zero(field: &str, value: f64, high: f64) -> Result<(), Fault> {
+    // Not a number is neither.
+    if !(value > 0.0 && value <= high) {
+        return Err((field.to_owned(), format!("must be over 0 and at most {high}, is {value}")));
     }
     Ok(())
 }
 
-fn within<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T) -> Result<(), (String, String)> {
+fn within<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T) -> Result<(), Fault> {
     if value < low || value > high {
         return Err((field.to_owned(), format!("must be {low} to {high}, is {value}")));
     }
@@ -276,6 +329,28 @@ mod tests {
                 got.starts_with("x.toml: ") && got.contains(wanted) && !got.contains('\n'),
                 "wanted {wanted:?}, got {got:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_wrong_option_is_blamed_itself_and_not_the_file() {
+        let good = Overrides::default;
+        let cases = [
+            (Overrides { rate: Some(0.0), ..good() }, "--rate: must be over 0 and at most 100000, is 0"),
+            (
+                Overrides { rate: Some(f64::NAN), ..good() },
+                "--rate: must be over 0 and at most 100000, is NaN",
+            ),
+            (Overrides { pairs: Some(1), ..good() }, "--pairs: must be 2 to 10000, is 1"),
+            (Overrides { slice_ms: Some(49), ..good() }, "--slice: must be 50 to 60000, is 49"),
+            (
+                Overrides { warm_up_seconds: Some(-1.0), ..good() },
+                "--warm-up: must be over 0 and at most 86400, is -1",
+            ),
+        ];
+        for (overrides, wanted) in cases {
+            let error = Scenario::parse("x.toml", "x", GOOD, &overrides).expect_err("refused");
+            assert_eq!(error.to_string(), wanted);
         }
     }
 

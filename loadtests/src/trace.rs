@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::draw::Draw;
-use crate::scenario::{Arrivals, Flow, Parameters, Scenario, ScenarioError};
+use crate::scenario::{Arrivals, Flow, Parameters, Scenario, ScenarioError, Stage};
 use crate::workload::Workload;
 
 /// Requests of one trace at most: what memory holds with ease.
@@ -45,7 +45,8 @@ pub struct Trace {
 impl Trace {
     /// Draws the trace of a scenario.
     pub fn draw(file: &str, scenario: &Scenario, workload: &dyn Workload) -> Result<Self, ScenarioError> {
-        let fail = |field: String, problem: String| ScenarioError { file: file.to_owned(), field, problem };
+        let fail =
+            |field: String, problem: String| ScenarioError::File { file: file.to_owned(), field, problem };
         for (index, flow) in scenario.flows.iter().enumerate() {
             needed_steps(flow, workload)
                 .map_err(|(step, problem)| fail(format!("flows[{index}].steps[{step}]"), problem))?;
@@ -53,13 +54,18 @@ impl Trace {
                 .check_flow(flow)
                 .map_err(|problem| fail(format!("flows[{index}].parameters"), problem))?;
         }
+        let too_many = || fail("stages".into(), format!("make more than {MAX_LINES} requests"));
+        // Each flow has a first step: said before millions of them are drawn.
+        if flows_expected(scenario) > MAX_LINES as f64 {
+            return Err(too_many());
+        }
         let mut drafts = Vec::new();
         let mut draw = Draw::new(scenario.seed, "flows");
         for (number, begin_us) in arrivals(scenario).into_iter().enumerate() {
             let flow = pick(&scenario.flows, &mut draw);
             drafts.extend(steps(scenario, flow, number, begin_us, workload, &mut draw));
             if drafts.len() > MAX_LINES {
-                return Err(fail("stages".into(), format!("make more than {MAX_LINES} requests")));
+                return Err(too_many());
             }
         }
         Ok(Self::from_lines(number(drafts)))
@@ -98,6 +104,15 @@ struct Draft {
     needs: Option<(u64, usize, usize)>,
     operation: String,
     parameters: Parameters,
+}
+
+/// How many flows begin, about.
+fn flows_expected(scenario: &Scenario) -> f64 {
+    let flows = |stage: &Stage| stage.rate * stage.seconds;
+    let seconds: f64 = scenario.stages.iter().map(|stage| stage.seconds).sum();
+    let rate = scenario.stages.iter().map(flows).sum::<f64>() / seconds;
+    let measured_us = scenario.total_us() - scenario.warm_up_us();
+    flows(&scenario.warm_up) + rate * measured_us as f64 / 1e6
 }
 
 /// Begin of each flow, in µs.

@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::payments::Payments;
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{Overrides, Scenario, ScenarioError};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -50,6 +50,17 @@ pub fn draw(scenario: &str, overrides: &Overrides) -> anyhow::Result<(Scenario, 
     if parsed.workload != Payments.name() {
         bail!("{scenario}: workload: unknown workload `{}`, expected {}", parsed.workload, Payments.name());
     }
-    let trace = Trace::draw(scenario, &parsed, &Payments)?;
+    let trace = Trace::draw(scenario, &parsed, &Payments).map_err(|error| blame(error, overrides))?;
     Ok((parsed, trace))
+}
+
+/// A trace that is too long by what the options ask for is theirs, not the file's.
+fn blame(error: ScenarioError, overrides: &Overrides) -> ScenarioError {
+    let options = overrides.sizes();
+    match error {
+        ScenarioError::File { field, problem, .. } if field == "stages" && !options.is_empty() => {
+            ScenarioError::Options { options, problem }
+        }
+        ScenarioError::File { .. } | ScenarioError::Options { .. } => error,
+    }
 }

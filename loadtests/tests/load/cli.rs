@@ -41,6 +41,23 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
 }
 
 #[test]
+fn a_wrong_option_is_blamed_itself_before_anything_starts() {
+    let cases = [
+        (vec!["--rate", "0"], "--rate: must be over 0 and at most 100000, is 0"),
+        (vec!["--pairs", "1"], "--pairs: must be 2 to 10000, is 1"),
+        (vec!["--slice", "1"], "--slice: must be 50 to 60000, is 1"),
+        (vec!["--warm-up", "0"], "--warm-up: must be over 0 and at most 86400, is 0"),
+        (vec!["--rate", "90000", "--pairs", "10000"], "--rate, --pairs: make more than"),
+    ];
+    for (options, wanted) in cases {
+        for command in ["trace", "compare"] {
+            let said = refusal(&[&[command], options.as_slice()].concat());
+            assert!(said.starts_with(&format!("loadtest: {wanted}")), "wanted {wanted:?}, got {said:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_program_is_named_with_what_builds_it() {
     let said = refusal(&["compare", "--smoke"]);
     assert!(said.contains("is missing: build it with `"), "{said}");
