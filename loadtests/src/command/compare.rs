@@ -16,6 +16,7 @@ use time::macros::format_description;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::folder::{Folder, Interrupted};
 use super::{OverrideArgs, draw};
 use crate::compare::{Order, Playback, Played, judge, play};
 use crate::environment;
@@ -34,8 +35,6 @@ const LABELS: [&str; 2] = ["Rust", "Go"];
 const RESAMPLES: usize = 2000;
 /// Exit code of a run that is void or was interrupted.
 const VOID: u8 = 3;
-/// Why an interrupted run has no report.
-const NOTHING: &str = "interrupted before anything was measured";
 /// Where reports go by default.
 const OUT: &str = "loadtests/out";
 /// What `--smoke` asks for, unless an option says otherwise.
@@ -87,12 +86,21 @@ impl CompareArgs {
         // A wrong scenario is said before anything is started.
         let drawn =
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
+        let at = OffsetDateTime::now_utc();
+        let folder = Folder::make(self.folder(at)?)?;
         // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (report, folder) = runtime.block_on(self.compare(drawn, allowed))?;
+        let report = match runtime.block_on(self.compare(drawn, allowed, at, &folder)) {
+            Ok(report) => report,
+            Err(error) => return Err(folder.give_up(error)),
+        };
         print!("\n{}", table(&report));
-        println!("\nThe page: {}", folder.join("report.html").display());
-        Ok(if report.void.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VOID) })
+        println!("\nThe page: {}", folder.path().join("report.html").display());
+        if report.void.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("The logs: {}", folder.keep_logs().display());
+        Ok(ExitCode::from(VOID))
     }
 
     fn overrides(&self) -> Overrides {
@@ -128,8 +136,10 @@ impl CompareArgs {
         &self,
         drawn: Vec<(Scenario, Trace)>,
         allowed: Vec<String>,
-    ) -> anyhow::Result<(Report, PathBuf)> {
-        let (started, at) = (Instant::now(), OffsetDateTime::now_utc());
+        at: OffsetDateTime,
+        folder: &Folder,
+    ) -> anyhow::Result<Report> {
+        let started = Instant::now();
         let mut machine = environment::machine()?;
         let layout = Layout::of(&environment::cores()?);
         // All that this thread starts from here on, the progress line too, stays off the services' core.
@@ -149,7 +159,9 @@ impl CompareArgs {
         }
         run.progress.doing("starting Postgres and the card network");
         let bench = run
-            .unless_stopped(Bench::start(run.layout.clone(), self.smoke, |text| run.progress.say(text)))
+            .unless_stopped(Bench::start(run.layout.clone(), self.smoke, folder.logs(), |text| {
+                run.progress.say(text);
+            }))
             .await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         let mut scenarios = Vec::new();
@@ -171,7 +183,7 @@ impl CompareArgs {
         stopping?;
         let interrupted = *run.stopped.borrow();
         if interrupted && scenarios.iter().all(|scenario| scenario.slices.iter().any(Vec::is_empty)) {
-            bail!("{NOTHING}");
+            return Err(Interrupted.into());
         }
         let mut void = said(&scenarios, Bound::voids);
         if interrupted {
@@ -196,9 +208,8 @@ impl CompareArgs {
             contenders: run.contenders,
             scenarios,
         };
-        let folder = self.folder(at)?;
-        report.write(&folder)?;
-        Ok((report, folder))
+        report.write(folder.path())?;
+        Ok(report)
     }
 
     fn folder(&self, at: OffsetDateTime) -> anyhow::Result<PathBuf> {
@@ -225,7 +236,7 @@ impl Run {
         let mut stopped = self.stopped.clone();
         tokio::select! {
             done = work => done,
-            _ = stopped.wait_for(|stopped| *stopped) => bail!("{NOTHING}"),
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Interrupted.into()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The subcommands about load: their arguments, and what they print. Each ends in an exit code.
 
 pub mod compare;
+pub mod folder;
 pub mod trace;
 
 use anyhow::bail;

@@ -1,7 +1,7 @@
 //! The two services under test, and what stands around them: one Postgres and one card network for a whole run, and for
 //! each scenario fresh databases and fresh services, each pinned from its first instruction.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http::Method;
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
@@ -84,7 +84,7 @@ pub struct Bench {
     layout: Layout,
     /// Variables of both services, in place of their defaults.
     env: Vec<(String, String)>,
-    folder: tempfile::TempDir,
+    logs: PathBuf,
 }
 
 /// Both services on fresh databases, ready and with merchants.
@@ -102,20 +102,20 @@ pub struct Pairing {
 impl Bench {
     /// Starts Postgres and the card network; `say` is told what takes long.
     /// Tokenising takes little CPU where `light`: what is asked of a build that isn't optimised.
-    pub async fn start(layout: Layout, light: bool, say: impl Fn(&str)) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
+    /// `logs` gets a log of each.
+    pub async fn start(layout: Layout, light: bool, logs: &Path, say: impl Fn(&str)) -> anyhow::Result<Self> {
         // What is missing is said before anything is started.
         Twin::ALL.into_iter().try_for_each(|twin| twin.binary().map(drop))?;
         stack::binaries::acquirer()?;
         let mut options = Options::temporary(Durability::Safe)?;
         options.cpus = layout.support.clone();
         let postgres = Postgres::start_saying(options, say).await?;
-        let mut options = AcquirerOptions::new(&folder.path().join("acquirer.log"));
+        let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
         options.cpus = layout.support.clone();
         options.env = vec![("ACQUIRER_LATENCY".into(), ACQUIRER_LATENCY.into())];
         let acquirer = Instance::acquirer(options).await?;
         let rounds = light.then(|| ("TWINPAY_HASH_ITERATIONS".to_owned(), LIGHT_ROUNDS.to_owned()));
-        Ok(Self { postgres, acquirer, layout, env: Vec::from_iter(rounds), folder })
+        Ok(Self { postgres, acquirer, layout, env: Vec::from_iter(rounds), logs: logs.into() })
     }
 
     /// Starts both services for `scenario`.
@@ -158,9 +158,8 @@ impl Bench {
         })
     }
 
-    fn log(&self, name: &str) -> std::path::PathBuf {
-        let folder: &Path = self.folder.path();
-        folder.join(format!("{name}.log"))
+    fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
     }
 
     /// Those whose CPU is expected beside the contenders'.

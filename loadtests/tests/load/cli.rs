@@ -58,6 +58,13 @@ fn a_wrong_option_is_blamed_itself_before_anything_starts() {
 }
 
 #[test]
+fn a_folder_that_takes_no_report_is_said_before_anything_starts() {
+    let said = refusal(&["compare", "--smoke", "--out", "/dev/null/report"]);
+    let wanted = "loadtest: no report can be written to /dev/null/report, name another folder by --out: ";
+    assert!(said.starts_with(wanted), "{said}");
+}
+
+#[test]
 fn a_missing_program_is_named_with_what_builds_it() {
     let said = refusal(&["compare", "--smoke"]);
     assert!(said.contains("is missing: build it with `"), "{said}");
