@@ -31,16 +31,27 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use contract::Contract;
 use session::Bench;
 use wire::Wire;
 use world::World;
 
-/// Runs what ends in yes or no on a runtime of its own: exit code 0 or 1; an error is 2 in `main`.
+/// Runs what ends in yes or no on a runtime of its own: exit code 0 or 1; an error is 2 in `main`, and so is a signal:
+/// what was started ends with the work that is given up.
 pub fn conclude(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(if runtime.block_on(work)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let well = runtime.block_on(async {
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            done = work => done,
+            _ = interrupt.recv() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("interrupted"),
+        }
+    })?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Options of `loadtest conformance`.

@@ -3,6 +3,7 @@
 mod cli;
 mod compare;
 mod engine;
+mod interrupt;
 mod page;
 mod support;
 mod trace;

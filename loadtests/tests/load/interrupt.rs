@@ -1,0 +1,179 @@
+//! The built program, interrupted: what was measured is reported, and nothing that it started stays behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use loadtests::report::Report;
+
+/// The kernel ends what is tied to a process after that process: not at the same moment.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// A process and its start time: a pid alone may be another's by now.
+type Who = (u32, String);
+
+/// What a run came to, and what it had started when it was interrupted.
+struct End {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    children: Vec<Who>,
+    listening: Vec<String>,
+}
+
+/// Runs the program, and sends it `signal` at the first line of its standard error that `is_time` picks.
+fn interrupted(arguments: &[&str], signal: &str, is_time: fn(&str) -> bool) -> End {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let piped = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run: Child = piped.spawn().expect("it runs");
+    let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
+    let mut stderr = String::new();
+    let mut seen = false;
+    for line in lines.by_ref() {
+        stderr += &(line.clone() + "\n");
+        if is_time(&line) {
+            seen = true;
+            break;
+        }
+    }
+    assert!(seen, "it ended before its time: {stderr}");
+    let children = descendants(run.id());
+    let listening = listening(&children);
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+    lines.for_each(|line| stderr += &(line + "\n"));
+    let mut stdout = String::new();
+    run.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
+    End { code: run.wait().expect("it ends").code(), stdout, stderr, children, listening }
+}
+
+impl End {
+    /// No process and no listening socket that was its own is there any more.
+    fn assert_nothing_stays(&self) {
+        let begin = Instant::now();
+        while self.children.iter().any(|who| stat(who.0).is_some_and(|(_, start)| start == who.1)) {
+            assert!(begin.elapsed() < LINGER, "of {:?} some still run", self.children);
+            std::thread::yield_now();
+        }
+        let stays: Vec<_> = sockets().into_keys().filter(|inode| self.listening.contains(inode)).collect();
+        assert!(stays.is_empty(), "sockets {stays:?} still listen");
+    }
+}
+
+/// Parent and start time; none where the process is gone or waits to be reaped.
+fn stat(pid: u32) -> Option<(u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    (fields[0] != "Z").then(|| (fields[1].parse().expect("a pid"), fields[19].to_owned()))
+}
+
+fn descendants(of: u32) -> Vec<Who> {
+    let entries = fs::read_dir("/proc").expect("processes").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let all: Vec<(u32, (u32, String))> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+    let (mut found, mut parents) = (Vec::new(), vec![of]);
+    while let Some(parent) = parents.pop() {
+        for (pid, (_, start)) in all.iter().filter(|(_, (its, _))| *its == parent) {
+            found.push((*pid, start.clone()));
+            parents.push(*pid);
+        }
+    }
+    found
+}
+
+/// Listening sockets of the machine: inode and address.
+fn sockets() -> BTreeMap<String, String> {
+    let table = fs::read_to_string("/proc/net/tcp").expect("sockets");
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    fields
+        .filter(|fields| fields.get(3) == Some(&"0A"))
+        .map(|fields| (fields[9].to_owned(), fields[1].to_owned()))
+        .collect()
+}
+
+fn listening(processes: &[Who]) -> Vec<String> {
+    let of = |(pid, _): &Who| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = processes.iter().flat_map(of).filter_map(|entry| fs::read_link(entry.path()).ok());
+    let open: Vec<String> = links.map(|link| link.display().to_string()).collect();
+    sockets().into_keys().filter(|inode| open.contains(&format!("socket:[{inode}]"))).collect()
+}
+
+fn logs(out: &Path) -> Vec<String> {
+    let entries = fs::read_dir(out).expect("a report").flatten();
+    let folder = entries.map(|entry| entry.path()).find(|path| path.is_dir()).expect("logs are kept");
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .expect("logs")
+        .flatten()
+        .filter(|entry| entry.metadata().expect("a file").len() > 0)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_interrupted_comparison_reports_what_it_measured_and_leaves_nothing_behind() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    // The first slices of both have been played; what is left would take a minute.
+    let is_time = |line: &str| {
+        let played = line.split_once("tokenize: ").and_then(|(_, rest)| rest.split_once(" of 120 slices"));
+        played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
+    };
+    let run = ["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path];
+    let end = interrupted(&run, "-INT", is_time);
+    let (stdout, stderr) = (&end.stdout, &end.stderr);
+    assert_eq!(end.code, Some(3), "{stdout}{stderr}");
+    assert!(stderr.contains("interrupted: ending the slice"), "{stderr}");
+    assert!(
+        end.listening.len() >= 8,
+        "three doors of each service, card network, Postgres: {:?}",
+        end.listening
+    );
+    end.assert_nothing_stays();
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    assert!(report.void[0].starts_with("The run was interrupted"), "{:?}", report.void);
+    let slices = report.scenarios[0].slices[0].len();
+    assert!((1..60).contains(&slices), "{slices} slices");
+    assert!(stdout.contains(&format!("The logs: {path}/logs-")), "{stdout}");
+    assert_eq!(logs(out.path()), ["acquirer.log", "tokenize_go.log", "tokenize_rust.log"]);
+}
+
+#[test]
+fn a_comparison_interrupted_before_its_first_slice_leaves_nothing_at_all() {
+    let outer = tempfile::tempdir().expect("a folder");
+    let out = outer.path().join("report");
+    let path = out.to_str().expect("a path");
+    let is_time = |line: &str| line.contains("starting both services");
+    let end = interrupted(&["compare", "--smoke", "--out", path], "-TERM", is_time);
+    assert_eq!(end.code, Some(2), "{}", end.stderr);
+    assert!(end.stderr.ends_with("loadtest: interrupted before anything was measured\n"), "{}", end.stderr);
+    end.assert_nothing_stays();
+    assert!(!out.exists(), "the report's folder is there");
+}
+
+#[test]
+fn interrupted_races_leave_nothing_behind() {
+    let is_time = |line: &str| line.starts_with("races: ");
+    let end = interrupted(&["races", "--rounds", "100000"], "-INT", is_time);
+    assert_eq!(end.code, Some(2), "{}", end.stderr);
+    assert!(end.stderr.ends_with("loadtest: interrupted\n"), "{}", end.stderr);
+    assert!(end.children.len() >= 3, "two services and a card network: {:?}", end.children);
+    end.assert_nothing_stays();
+}
+
+#[test]
+fn a_failed_comparison_keeps_the_logs_and_says_where() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--out", path]).env("TWINPAY_BIN_ACQUIRER", "/bin/pwd");
+    let output = command.output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains(&format!("; the logs are in {path}/logs-")), "{stderr}");
+    assert_eq!(logs(out.path()), ["acquirer.log"]);
+}
