@@ -87,7 +87,7 @@ async fn compare(bench: &Bench, site: &Site, operation: &Recorded) -> anyhow::Re
 }
 
 /// A TypeID: 128 bits in 26 digits of five, behind a prefix.
-fn type_id(prefix: &str, bits: u128) -> String {
+pub fn type_id(prefix: &str, bits: u128) -> String {
     let digit =
         |place: u32| char::from(DIGITS[usize::try_from(bits >> (5 * place) & 31).unwrap_or_default()]);
     format!("{prefix}_{}", (0..26).rev().map(digit).collect::<String>())

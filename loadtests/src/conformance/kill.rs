@@ -21,6 +21,7 @@ use super::crowd::{Crowd, capture, pay, tokenise};
 use super::ledger;
 use super::reply::Reply;
 use super::route::Site;
+use super::slowest::Slowest;
 use super::vars::unique;
 use super::world::{Ground, leave_logs, target};
 use crate::draw::Draw;
@@ -35,6 +36,9 @@ const SHORTEST_MS: u64 = 300;
 const LONGEST_MS: u64 = 1500;
 /// Requests at once while replies are looked for again.
 const LOOKING: usize = 16;
+/// RELIABILITY: so often does a client ask that is told to come back, and after so long (the reply's Retry-After).
+const ATTEMPTS: u32 = 3;
+const COME_BACK: Duration = Duration::from_secs(1);
 
 /// Options of `loadtest kill`.
 #[derive(Debug, Args)]
@@ -64,6 +68,8 @@ struct Patient {
     instance: Option<Instance>,
     crowd: Arc<Crowd>,
     tokens: Arc<Vec<String>>,
+    /// How often it was killed: each life has a log of its own.
+    kills: u32,
 }
 
 impl Kill {
@@ -99,10 +105,15 @@ impl Kill {
     }
 }
 
+/// The log's name of a twin's life after so many kills.
+fn log(twin: Twin, kills: u32) -> String {
+    format!("{}-{kills}.log", twin.name())
+}
+
 impl Patient {
     async fn new(ground: &Ground, twin: Twin) -> anyhow::Result<Self> {
         let database = test_postgres::migrated_database().await?;
-        let instance = ground.twin(twin, &database, &format!("{}.log", twin.name()), &[]).await?;
+        let instance = ground.twin(twin, &database, &log(twin, 0), &[]).await?;
         let site = Site { target: target(twin, &instance), door: Door::Http };
         let crowd = Crowd::new(ground, &site.target).await?;
         let mut tokens = Vec::new();
@@ -115,6 +126,7 @@ impl Patient {
             instance: Some(instance),
             crowd: Arc::new(crowd),
             tokens: Arc::new(tokens),
+            kills: 0,
         })
     }
 
@@ -138,17 +150,20 @@ impl Patient {
         let sent: Vec<Sent> = load.join_all().await.into_iter().flatten().collect();
         let pending = self.pending().await?;
 
-        let instance =
-            ground.twin(self.twin, &self.database, &format!("{}.log", self.twin.name()), &[]).await?;
+        self.kills += 1;
+        let instance = ground.twin(self.twin, &self.database, &log(self.twin, self.kills), &[]).await?;
+        let ready_at = time::OffsetDateTime::now_utc();
         let (ready, settled) = (instance.ready_after(), self.settle().await?);
+        let slowest = Slowest::find(&self.database.owner_url, begin, ready_at, instance.log()).await?;
         let site = Site { target: target(self.twin, &instance), door: Door::Http };
         self.instance = Some(instance);
 
         let mut faults = Vec::new();
+        let slowest = slowest.map(|slowest| format!("; {slowest}")).unwrap_or_default();
         match settled {
             Some(took) if took <= SETTLED_WITHIN => {}
-            Some(took) => faults.push(format!("settled after {} ms", took.as_millis())),
-            None => faults.push(format!("not settled after {} s", GIVEN_UP.as_secs())),
+            Some(took) => faults.push(format!("settled after {} ms{slowest}", took.as_millis())),
+            None => faults.push(format!("not settled after {} s{slowest}", GIVEN_UP.as_secs())),
         }
         let lost = sent.iter().filter(|sent| sent.reply.is_none()).count();
         let found_again = self.look_again(&site, &sent, &mut faults).await;
@@ -199,7 +214,7 @@ impl Patient {
     async fn look_again(&self, site: &Site, sent: &[Sent], faults: &mut Vec<String>) -> usize {
         let asked = sent.iter().map(|sent| async move {
             let site = Site { target: site.target.clone(), door: sent.site.door };
-            (sent, self.crowd.ask(&site, &sent.step).await)
+            (sent, self.ask_patiently(&site, &sent.step).await)
         });
         let mut answers = stream::iter(asked).buffer_unordered(LOOKING);
         let mut found = 0;
@@ -212,6 +227,21 @@ impl Patient {
             faults.extend(fault);
         }
         found
+    }
+
+    /// A reply that says to come back says nothing about what was stored.
+    async fn ask_patiently(&self, site: &Site, step: &Step) -> anyhow::Result<Reply> {
+        let mut reply = self.crowd.ask(site, step).await;
+        for _ in 1..ATTEMPTS {
+            match &reply {
+                Ok(shed) if shed.reason() == Some("OVERLOADED") => {
+                    tokio::time::sleep(COME_BACK).await;
+                    reply = self.crowd.ask(site, step).await;
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        reply
     }
 }
 

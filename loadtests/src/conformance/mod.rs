@@ -20,6 +20,7 @@ pub mod route;
 pub mod run;
 pub mod session;
 pub mod shape;
+pub mod slowest;
 pub mod vars;
 pub mod wire;
 pub mod world;
