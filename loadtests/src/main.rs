@@ -7,7 +7,13 @@ use loadtests::command::compare::CompareArgs;
 use loadtests::command::trace::TraceArgs;
 use loadtests::conformance::{Conformance, conclude, kill::Kill, ledger::VerifyLedger, races::Races};
 
-/// The judge of the two twins.
+/// The judge of the two services: that they behave the same, and how they compare under load
+///
+/// Each command starts what it needs and stops it again, so that nothing has to run before: only the programs have to be
+/// built (`make build`, or `make build-debug` for debug builds). `loadtest <COMMAND> --help` says what each does.
+///
+/// Exit codes of all: 0 all is well; 1 the services don't keep the contract; 2 could not run (one line says why); 3 the
+/// measurement is void.
 #[derive(Parser)]
 #[command(name = "loadtest", version, about, max_term_width = 100)]
 struct Cli {
@@ -20,13 +26,9 @@ struct Cli {
 enum Command {
     Trace(TraceArgs),
     Compare(Box<CompareArgs>),
-    /// Runs every case of the contract on both services, over every door, and compares the replies
     Conformance(Conformance),
-    /// Checks the invariants of a whole database: journals, balances, totals, events
     VerifyLedger(VerifyLedger),
-    /// Lets many clients use one key at the same moment, over both doors and both services of one database
     Races(Races),
-    /// Kills a service in the middle of a load and checks what is there after its restart
     Kill(Kill),
 }
 

@@ -49,18 +49,21 @@ const SMOKE_RESAMPLES: usize = 200;
 
 /// Compare the Rust and the Go service under the same load and write a report
 ///
-/// Starts everything itself: Postgres, a card network, and for each scenario both services on fresh databases, each
-/// pinned to the same core from its first instruction; generator, Postgres and card network run on the others. The
-/// scenario's request trace is cut into slices; each slice is played on one service, drained, then played on the other,
-/// in an order drawn at random. Needs the built programs (`make build`), nothing else.
+/// Starts everything itself: what both services need, and for each scenario both services, fresh. Each runs on the same
+/// one core from its first instruction; the generator and the rest run on the others. The scenario's request trace is cut
+/// into slices; each slice is played on one service, drained, then played on the other, in an order drawn at random.
+/// Needs the built programs (`make build`), nothing else. `loadtest compare --smoke` shows within seconds that it works.
 ///
-/// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md.
+/// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md. A run that is void or
+/// failed leaves the logs of what it started beside them, and says where.
 ///
-/// Exit codes: 0 done; 2 could not run (one line says why); 3 the run is void: a bound of its validity was missed (the
-/// report says which on top), or it was interrupted.
+/// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once.
+///
+/// Exit codes: 0 done; 2 could not run, or was interrupted before anything was measured (one line says why); 3 the run is
+/// void: a bound of its validity was missed (the report says which on top), or it was interrupted.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// A name out of loadtests/scenarios (checkout, tokenize) or a file; more than one makes one report of all
+    /// A file, or the name of one in loadtests/scenarios without its ending; given again: one report of all
     #[arg(long = "scenario", default_value = "checkout", value_name = "NAME|FILE")]
     scenarios: Vec<String>,
     #[command(flatten)]
@@ -157,7 +160,7 @@ impl CompareArgs {
         for (who, cores) in run.layout.lines() {
             run.progress.say(&format!("{who}: {cores}"));
         }
-        run.progress.doing("starting Postgres and the card network");
+        run.progress.doing("starting what the services need");
         let bench = run
             .unless_stopped(Bench::start(run.layout.clone(), self.smoke, folder.logs(), |text| {
                 run.progress.say(text);
@@ -185,24 +188,13 @@ impl CompareArgs {
         if interrupted && scenarios.iter().all(|scenario| scenario.slices.iter().any(Vec::is_empty)) {
             return Err(Interrupted.into());
         }
-        let mut void = said(&scenarios, Bound::voids);
-        if interrupted {
-            let count = self.scenarios.len();
-            void.insert(
-                0,
-                format!(
-                    "The run was interrupted, with {} of {count} scenarios begun or done.",
-                    scenarios.len()
-                ),
-            );
-        }
         let environment = Environment { machine, layout: run.layout.lines(), settings };
         let report = Report {
             format: FORMAT,
             started_at: at.truncate_to_second().format(&Rfc3339)?,
             seconds: rounded(started.elapsed().as_secs_f64()),
             command: std::env::args().collect(),
-            void,
+            void: self.void(&scenarios, interrupted),
             allowed: said(&scenarios, |bound| bound.allowed),
             environment,
             contenders: run.contenders,
@@ -210,6 +202,19 @@ impl CompareArgs {
         };
         report.write(folder.path())?;
         Ok(report)
+    }
+
+    /// Why the run is no good, a sentence a reason.
+    fn void(&self, scenarios: &[ScenarioReport], interrupted: bool) -> Vec<String> {
+        let mut void = said(scenarios, Bound::voids);
+        if interrupted {
+            let (begun, count) = (scenarios.len(), self.scenarios.len());
+            void.insert(
+                0,
+                format!("The run was interrupted, with {begun} of {count} scenarios begun or done."),
+            );
+        }
+        void
     }
 
     fn folder(&self, at: OffsetDateTime) -> anyhow::Result<PathBuf> {

@@ -18,7 +18,7 @@ use super::{OverrideArgs, draw};
 /// Exit codes: 0 written; 2 the scenario is wrong (one line says where and why) or the file can't be written.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// A name out of loadtests/scenarios (checkout, tokenize) or a file
+    /// A file, or the name of one in loadtests/scenarios without its ending
     #[arg(long, default_value = "checkout", value_name = "NAME|FILE")]
     scenario: String,
     /// Where to write it; `-` is the standard output, and the hash goes to the standard error then

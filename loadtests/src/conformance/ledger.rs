@@ -9,14 +9,19 @@ use sqlx::{Connection, PgConnection, Row};
 
 use super::world::World;
 
-/// Options of `loadtest verify-ledger`.
+/// Check the invariants of whole databases: journals, balances, totals, events
+///
+/// Runs db/queries/check_invariants.sql on the databases of both services of the running stack (`make up`), or on one
+/// database that is given, and prints a table: each invariant, and how many rows break it. It only reads.
+///
+/// Exit codes: 0 every invariant holds; 1 one is broken; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct VerifyLedger {
-    /// The owner's URL of the database. Default: both databases of the running stack.
-    #[arg(long)]
+    /// The owner's URL of one database [default: both databases of the running stack]
+    #[arg(long, value_name = "URL", conflicts_with = "stack")]
     database_url: Option<String>,
-    /// The file that describes the running stack. Default: that of this clone, or of TWINPAY_STACK.
-    #[arg(long)]
+    /// The stack.json of the running stack [default: that of this clone, or in the folder that TWINPAY_STACK names]
+    #[arg(long, value_name = "FILE")]
     stack: Option<PathBuf>,
 }
 

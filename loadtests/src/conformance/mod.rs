@@ -55,28 +55,38 @@ pub fn conclude(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Res
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Options of `loadtest conformance`.
+/// Run every case of the contract on both services, over every door, and compare the replies
+///
+/// Starts a Postgres (or uses the one of TEST_DATABASE_URL), a card network, both services on a database each, and both
+/// again on one database. Each case of loadtests/conformance runs on both services over each door that it can take, and
+/// once more with each step sent to a service and door at random; replies are compared with the case and with each other.
+/// At the end the databases' invariants are checked, and databases and logs are searched for card numbers.
+///
+/// Prints each finding with what was sent and what came back, and a table. Logs are kept where something was found.
+///
+/// Exit codes: 0 the contract is kept; 1 it isn't; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct Conformance {
-    /// Only cases whose area or sentence contains this.
-    #[arg(long)]
+    /// Only cases whose area (the file's name) or sentence contains this
+    #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Cases at once.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Cases at once, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
-    /// Only this door, and neither cross-twin nor scattered runs.
+    /// Only this door, and no runs that mix services or doors
     #[arg(long, value_enum)]
     door: Option<OneDoor>,
-    /// Lists the cases and runs none.
+    /// List the cases and run none
     #[arg(long)]
     list: bool,
-    /// Judges the stack of this file instead of starting one; the cases that need both twins on one database are left out.
-    #[arg(long)]
+    /// Judge the running stack that this stack.json describes instead of starting one; what needs both services on one
+    /// database, or other settings, is left out
+    #[arg(long, value_name = "FILE")]
     stack: Option<PathBuf>,
-    /// Where the cases are.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"))]
+    /// Folder of the cases
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance"))]
     cases: PathBuf,
-    /// Seed of the runs whose steps go to a twin and door at random. Default: from the clock.
+    /// Seed of the runs whose steps go to a service and door at random; it is printed [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
 }

@@ -18,14 +18,22 @@ use super::route::{Site, Target};
 use super::vars::unique;
 use super::world::{Ground, leave_logs, target};
 
-/// Options of `loadtest races`.
+/// Let many clients use one key at the same moment, over both doors and both services of one database
+///
+/// Starts a Postgres (or uses the one of TEST_DATABASE_URL), a card network and both services on one database. In each
+/// race all clients send the same request under the same key at once. There must be one first reply and one effect in the
+/// database; every other reply is the same as the first, or says that it is in progress.
+///
+/// Prints what was replied how often, and each fault. Logs are kept where there was one.
+///
+/// Exit codes: 0 each race had one effect; 1 one hadn't; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct Races {
-    /// Races; tokenise, pay and capture take turns.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Races, 1 to 100000; tokenise, pay and capture take turns
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
-    /// Clients at once.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=512))]
+    /// Clients at once, 2 to 512
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=512))]
     clients: u16,
 }
 
