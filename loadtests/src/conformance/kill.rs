@@ -206,8 +206,8 @@ impl Patient {
 
     /// How long until nothing is pending.
     async fn settle(&self) -> anyhow::Result<Option<Duration>> {
-        let mut connection = PgConnection::connect(&self.database.owner_url).await?;
         let begin = Instant::now();
+        let mut connection = PgConnection::connect(&self.database.owner_url).await?;
         while begin.elapsed() < GIVEN_UP {
             let query = sqlx::query("select count(*) from operations where state = 'pending'");
             let pending: i64 = query.fetch_one(&mut connection).await?.try_get(0)?;
