@@ -6,10 +6,13 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/codes"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
@@ -51,6 +54,35 @@ func TestADrainFinishesWhatIsInFlight(t *testing.T) {
 	s.must(201, <-ended)
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatADrainCutsOffIsTakenOverAtOnce(t *testing.T) {
+	t.Parallel()
+	h, spans := newHeld(), &collector{}
+	defer close(h.release)
+	env := map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}
+	s := start(t, settings{env: env, otlp: spans.listen(t), drain: 50 * time.Millisecond})
+	sold := s.sell(h)
+	if err := s.stop(); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if got, ok := <-sold; ok {
+		t.Errorf("the sale in flight got %d", got.status)
+	}
+	if logs := s.logs.String(); !contains(logs, "work was cut off") || contains(logs, "operation not released") {
+		t.Errorf("logs: %s", logs)
+	}
+	if ours := query[bool](s, "select state = 'pending' and lease_token = 0 and leased_until <= now() from operations"); !ours {
+		t.Error("the operation keeps its lease")
+	}
+	if !slices.ContainsFunc(spans.spans, func(s *tracev1.Span) bool { return s.GetName() == "release_operation" && len(s.GetParentSpanId()) > 0 }) {
+		t.Error("no span release_operation in the request's trace")
+	}
+	other := start(t, settings{env: env, database: s.database})
+	other.recover(1)
+	if state := query[string](other, "select state from payments"); state != "captured" {
+		t.Errorf("the payment is %s", state)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -151,27 +150,6 @@ func (p *program) terminate() {
 	if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
-}
-
-// sell sends a sale that the network holds, and answers when it does. The channel gets the reply, or nothing where it is cut off.
-func (p *program) sell(h *held) <-chan reply {
-	p.t.Helper()
-	body := paymentBody(p.token(goodCard), "automatic", "r")
-	ended := make(chan reply, 1)
-	request, err := http.NewRequest(http.MethodPost, "http://"+p.app.HTTPAddr+"/v1/payments", strings.NewReader(body))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	request.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + p.key}, "Idempotency-Key": {"k"}}
-	go func() {
-		defer close(ended)
-		if response, err := http.DefaultClient.Do(request); err == nil {
-			_ = response.Body.Close()
-			ended <- reply{t: p.t, status: response.StatusCode}
-		}
-	}()
-	<-h.begun
-	return ended
 }
 
 func TestADrainFinishesTheRequestsAndIsExitCode0(t *testing.T) {

@@ -34,7 +34,8 @@ type settings struct {
 	database testdb.Database   // none: a new one
 	env      map[string]string // without the prefix
 	otlp     string
-	ends     bool // by itself
+	ends     bool          // by itself
+	drain    time.Duration // none: 10 s
 }
 
 // service is a service that runs in this process, with a merchant.
@@ -79,7 +80,7 @@ func launch(t *testing.T, s settings) *service {
 	}
 	svc := &service{t: t, database: s.database, logs: &lockedBuffer{}, offset: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(svc.offset.Load())) }
-	if svc.app, err = app.New(t.Context(), c, app.Options{Now: now, Logs: svc.logs}); err != nil {
+	if svc.app, err = app.New(t.Context(), c, app.Options{Now: now, Logs: svc.logs, DrainTimeout: s.drain}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -231,6 +232,28 @@ func (s *service) admin(method, path, body string, headers ...string) reply {
 func (s *service) post(key, path, body string, headers ...string) reply {
 	s.t.Helper()
 	return s.send(http.MethodPost, path, body, append(headers, "Authorization", "Bearer "+s.key, "Idempotency-Key", key)...)
+}
+
+// sell sends a sale of the key k that the network holds, and returns once it does. The channel gets the reply; it is closed without one where
+// the connection is cut.
+func (s *service) sell(h *held) <-chan reply {
+	s.t.Helper()
+	body := paymentBody(s.token(goodCard), "automatic", "r")
+	request, err := http.NewRequest(http.MethodPost, "http://"+s.app.HTTPAddr+"/v1/payments", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + s.key}, "Idempotency-Key": {"k"}}
+	ended := make(chan reply, 1)
+	go func() {
+		defer close(ended)
+		if response, err := http.DefaultClient.Do(request); err == nil {
+			_ = response.Body.Close()
+			ended <- reply{t: s.t, status: response.StatusCode}
+		}
+	}()
+	<-h.begun
+	return ended
 }
 
 // token makes a payment token for a card.

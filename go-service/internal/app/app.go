@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ type App struct {
 	Recovery                      *workers.Recovery
 
 	telemetry  *telemetry.Telemetry
-	workers    bool
+	options    Options
 	db, worker *store.DB
 	acquirer   *acquirer.Client
 	payments   *usecase.Payments
@@ -64,6 +65,8 @@ type Options struct {
 	Now     func() time.Time
 	Logs    io.Writer
 	Workers bool // whether Run runs them
+	// DrainTimeout is how long requests in flight may take when the service ends; 0: 10 s.
+	DrainTimeout time.Duration
 }
 
 // New makes the parts and binds the ports.
@@ -72,7 +75,8 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{telemetry: t, workers: o.Workers}
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, drainTimeout)
+	a := &App{telemetry: t, options: o}
 	if a.db, err = store.Open("requests", c.DatabaseURL, c.DatabaseConnections, c.DatabaseWait, t); err != nil {
 		return nil, err
 	}
@@ -129,7 +133,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	var background sync.WaitGroup
 	background.Go(func() {
-		if a.awaitSchema(ctx) && a.workers {
+		if a.awaitSchema(ctx) && a.options.Workers {
 			a.Recovery.Run(ctx)
 		}
 	})
@@ -171,21 +175,28 @@ func (a *App) awaitSchema(ctx context.Context) bool {
 	}
 }
 
-// drain takes no more requests, finishes those in flight, and ends what New made.
+// drain takes no more requests, finishes those in flight, and ends what New made. What is still unfinished at the end of its time loses its
+// lease, so that another instance goes on with it at once.
 func (a *App) drain(background *sync.WaitGroup) {
 	a.telemetry.Log.Info("draining")
 	a.readiness.Draining()
 	a.grpcDoor.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), a.options.DrainTimeout)
 	defer cancel()
 	var doors errgroup.Group
 	doors.Go(func() error { return a.http.Shutdown(ctx) })
 	doors.Go(func() error { return within(ctx, a.grpc.GracefulStop) })
 	doors.Go(func() error { return within(ctx, background.Wait) })
-	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.Recovery.Payments.Wait),
-		within(ctx, a.db.Close), within(ctx, a.worker.Close))
+	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.Recovery.Payments.Wait))
 	if err != nil {
 		a.telemetry.Log.Warn("work was cut off", "error", err)
+		var releasing sync.WaitGroup
+		releasing.Go(a.payments.ReleaseAll)
+		releasing.Go(a.Recovery.Payments.ReleaseAll)
+		releasing.Wait()
+	}
+	if err := errors.Join(within(ctx, a.db.Close), within(ctx, a.worker.Close)); err != nil {
+		a.telemetry.Log.Warn("database connections were cut off", "error", err)
 	}
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

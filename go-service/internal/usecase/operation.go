@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"twinpay.dev/payments/internal/acquirer"
@@ -56,6 +57,8 @@ func (p *Payments) operate(ctx context.Context, key store.Key, o store.Operation
 func (p *Payments) Settle(ctx context.Context, o *store.Operation) (store.Stored, error) {
 	p.Telemetry.OperationsPending.Add(ctx, 1)
 	defer p.Telemetry.OperationsPending.Add(ctx, -1)
+	p.settling.Store(o, ctx)
+	defer p.settling.Delete(o)
 	amount, refused := domain.Decide(&o.Payment, o.Command)
 	if refused != nil {
 		answer := problem(refused)
@@ -85,21 +88,40 @@ func (p *Payments) ask(ctx context.Context, o *store.Operation, amount int64) (d
 	case acquirer.Refused:
 		return domain.Refuse(o.Payment, p.now()), nil
 	default: // acquirer.Unknown
-		p.release(ctx, *o)
+		p.release(ctx, o)
 		return domain.Change{}, fmt.Errorf("the acquirer's answer is unknown: %w", outcome.Cause)
 	}
 }
 
 // release hands the operation to the recovery. Nobody waits for it, and if it fails the lease ends by itself.
-func (p *Payments) release(ctx context.Context, o store.Operation) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	at := p.now().Add(releaseAfter)
-	p.running.Go(func() {
-		defer cancel()
-		if err := p.DB.ReleaseOperation(ctx, &o, at); err != nil {
-			p.Telemetry.Log.WarnContext(ctx, "operation not released", "error", err)
-		}
+func (p *Payments) release(ctx context.Context, o *store.Operation) {
+	if _, ours := p.settling.Load(o); !ours {
+		return // ReleaseAll was here
+	}
+	released, at, deadline := *o, p.now().Add(releaseAfter), time.Now().Add(releaseTimeout)
+	p.running.Go(func() { p.releaseAt(ctx, &released, at, deadline) })
+}
+
+// ReleaseAll hands all operations that are being settled to other instances' recovery, at once: this process ends and asks nobody again.
+// Those who settle them are fenced off if they go on. It takes no longer than a single release may.
+func (p *Payments) ReleaseAll() {
+	at, deadline := p.now(), time.Now().Add(releaseTimeout)
+	var group sync.WaitGroup
+	p.settling.Range(func(o, settling any) bool {
+		p.settling.Delete(o)
+		group.Go(func() { p.releaseAt(settling.(context.Context), o.(*store.Operation), at, deadline) })
+		return true
 	})
+	group.Wait()
+}
+
+// releaseAt has the trace of the context, but neither its deadline nor its cancellation.
+func (p *Payments) releaseAt(ctx context.Context, o *store.Operation, at, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	if err := p.DB.ReleaseOperation(ctx, o, at); err != nil {
+		p.Telemetry.Log.WarnContext(ctx, "operation not released", "error", err)
+	}
 }
 
 // afterClaim names the payment in an error that leaves open what a claim did. That of a create may not exist.

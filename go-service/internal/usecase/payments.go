@@ -27,7 +27,8 @@ type Payments struct {
 	AuthorizationPeriod time.Duration
 	Lease               time.Duration
 
-	running sync.WaitGroup // operations that run on when their client has gone
+	running  sync.WaitGroup // operations that run on when their client has gone
+	settling sync.Map       // of *store.Operation whose lease is ours, to the context.Context that has its trace
 }
 
 // Wait returns when no operation that moves money is running.
