@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -35,8 +33,6 @@ const (
 	flushTimeout   = 5 * time.Second  // for the last spans
 	schemaInterval = 250 * time.Millisecond
 	schemaTimeout  = 2 * time.Second
-	// maxConnections bounds a door's descriptors and memory; each idle connection costs some 10 KiB.
-	maxConnections = 16_384
 )
 
 // ErrSchema ends a service whose database has another schema.
@@ -101,21 +97,6 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	a.grpc = a.grpcDoor.Server()
 	a.admin = admin.Server(&a.readiness, t.MetricsHandler())
 	return a, a.listen(c)
-}
-
-func (a *App) listen(c config.Config) error {
-	for _, door := range []struct {
-		variable, addr string
-		bound          *string
-	}{{"TWINPAY_HTTP_ADDR", c.HTTPAddr, &a.HTTPAddr}, {"TWINPAY_GRPC_ADDR", c.GRPCAddr, &a.GRPCAddr}, {"TWINPAY_ADMIN_ADDR", c.AdminAddr, &a.AdminAddr}} {
-		listener, err := net.Listen("tcp", door.addr)
-		if err != nil {
-			return fmt.Errorf("%s: %w", door.variable, err)
-		}
-		a.listeners = append(a.listeners, netutil.LimitListener(listener, maxConnections))
-		*door.bound = listener.Addr().String()
-	}
-	return nil
 }
 
 // Run serves until the context ends or the schema is seen to be another one, then drains.

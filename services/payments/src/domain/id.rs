@@ -59,6 +59,11 @@ macro_rules! ids {
                 text.strip_prefix(concat!($prefix, "_")).and_then(Self::of_suffix)
             }
 
+            /// As a client sent it: a malformed one is looked for like an unknown one.
+            pub fn sent(text: &str) -> Self {
+                Self::parse(text).unwrap_or(Self(Uuid::nil()))
+            }
+
             /// The same without the prefix.
             pub fn of_suffix(suffix: &str) -> Option<Self> {
                 decode(suffix).map(Self)

@@ -116,6 +116,19 @@ impl Command {
             Self::Capture { .. } => "capture",
         }
     }
+
+    /// As Postgres keeps it; none where only a newer program can read it.
+    pub fn parse(kind: &str, amount: Option<i64>, last: Option<bool>) -> Option<Self> {
+        Some(match kind {
+            "authorize" => Self::Authorize,
+            "sale" => Self::Sale,
+            "capture" => Self::Capture {
+                amount: amount.map(|amount| Amount::new(amount).ok_or(())).transpose().ok()?,
+                last: last?,
+            },
+            _ => return None,
+        })
+    }
 }
 
 /// What the network or the risk rules made of a command.

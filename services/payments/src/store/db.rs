@@ -199,16 +199,6 @@ impl Db {
         let _ = self.mismatch.subscribe().wait_for(|seen| *seen).await;
     }
 
-    /// The service is of no use any more on this schema.
-    pub fn report_mismatch(&self) {
-        self.mismatch.send_replace(true);
-    }
-
-    /// Closes idle connections.
-    pub fn close(&self) {
-        self.pool.close();
-    }
-
     /// Runs one statement to its end, which is after its commit, and returns its rows. `make` is called again for each retry.
     pub async fn rows<'q, T, F, A>(
         &self,
@@ -334,7 +324,7 @@ impl Db {
         }
         match database.code().as_deref().unwrap_or_default() {
             UNDEFINED_TABLE => {
-                self.report_mismatch();
+                self.mismatch.send_replace(true);
                 Failure::Broken(error.into())
             }
             // Time-outs of statements and locks, serialisation, resources, read-only: the statement is undone.
@@ -386,7 +376,7 @@ pub enum Schema {
     /// It has.
     Right,
     /// It hasn't: `payments migrate`, or another build.
-    Wrong(Option<i32>),
+    Wrong,
     /// Nobody knows yet.
     Unseen,
 }
@@ -397,20 +387,16 @@ pub const SCHEMA_VERSION: i32 = 1;
 impl Db {
     /// Looks at the schema, and reports a mismatch.
     pub async fn see_schema(&self, call: &Call) -> Schema {
-        struct Row {
-            version: i32,
-        }
         let step = Step::background(call, "get_schema_version");
-        let make = || sqlx::query_file_as!(Row, "../../db/queries/get_schema_version.sql");
+        let make = || sqlx::query_file!("../../db/queries/get_schema_version.sql");
         let schema = match self.rows(step, make).await.as_deref() {
-            Ok([Row { version: SCHEMA_VERSION }]) => Schema::Right,
-            Ok([Row { version }]) => Schema::Wrong(Some(*version)),
-            Ok(_) => Schema::Wrong(None),
-            Err(_) if *self.mismatch.borrow() => Schema::Wrong(None),
+            Ok([row]) if row.version == SCHEMA_VERSION => Schema::Right,
+            Ok(_) => Schema::Wrong,
+            Err(_) if *self.mismatch.borrow() => Schema::Wrong,
             Err(_) => Schema::Unseen,
         };
-        if matches!(schema, Schema::Wrong(_)) {
-            self.report_mismatch();
+        if schema == Schema::Wrong {
+            self.mismatch.send_replace(true);
         }
         schema
     }
@@ -420,6 +406,6 @@ impl Db {
         for object in self.pool.retain(|_, _| false).removed {
             let _ = object.close().await;
         }
-        self.close();
+        self.pool.close();
     }
 }

@@ -1,11 +1,10 @@
 //! Merchants and their API keys.
 
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{
     db::{Db, Failure, Step, broken},
-    tokens::{Inserted, inserted, status},
+    idempotency::{Claim, claimed, status},
 };
 use crate::{
     domain::{
@@ -16,12 +15,6 @@ use crate::{
     telemetry::Call,
 };
 
-struct InsertedRow {
-    outcome: Option<String>,
-    reply_status: Option<i16>,
-    reply_body: Option<String>,
-}
-
 /// Stores a merchant and, where a key is given, the reply under it.
 pub async fn insert_merchant(
     db: &Db,
@@ -29,10 +22,9 @@ pub async fn insert_merchant(
     key: Option<(&str, [u8; 32])>,
     merchant: &Merchant,
     reply: &Reply,
-) -> Result<Inserted, Failure> {
+) -> Result<Claim<()>, Failure> {
     let make = || {
-        sqlx::query_file_as!(
-            InsertedRow,
+        sqlx::query_file!(
             "../../db/queries/insert_merchant.sql",
             NIL_MERCHANT.0,
             key.map(|(key, _)| key),
@@ -50,7 +42,7 @@ pub async fn insert_merchant(
     };
     let row = db.rows(Step::first(call, "insert_merchant"), make).await?.pop();
     let row = row.ok_or_else(|| broken("insert_merchant"))?;
-    inserted("insert_merchant", row.outcome.as_deref(), row.reply_status, row.reply_body)
+    claimed("insert_merchant", row.outcome.as_deref(), row.reply_status, row.reply_body, || Some(()))
 }
 
 /// Stores a key. False where there is no such merchant.
@@ -62,13 +54,8 @@ pub async fn insert_api_key(
     secret_sha256: &[u8; 32],
     now: OffsetDateTime,
 ) -> Result<bool, Failure> {
-    struct Row {
-        #[expect(dead_code, reason = "that there is a row says it all")]
-        id: Uuid,
-    }
     let make = || {
-        sqlx::query_file_as!(
-            Row,
+        sqlx::query_file!(
             "../../db/queries/insert_api_key.sql",
             id.0,
             merchant.0,
@@ -91,12 +78,7 @@ pub struct ApiKey {
 
 /// None where the key is unknown or revoked. Not part of a request's trace: one look-up serves many.
 pub async fn find_api_key(db: &Db, call: &Call, id: KeyId) -> Result<Option<ApiKey>, Failure> {
-    struct Row {
-        merchant_id: Uuid,
-        secret_sha256: Vec<u8>,
-        revoked_at: Option<OffsetDateTime>,
-    }
-    let make = || sqlx::query_file_as!(Row, "../../db/queries/find_api_key.sql", id.0);
+    let make = || sqlx::query_file!("../../db/queries/find_api_key.sql", id.0);
     let row = db.rows(Step::untraced(call, "find_api_key"), make).await?.pop();
     row.filter(|row| row.revoked_at.is_none())
         .map(|row| {

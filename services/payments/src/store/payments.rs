@@ -1,36 +1,104 @@
-//! Reading payments, and what every statement that returns one has in common.
+//! Payments: making one, reading it, and what every statement that returns one has in common.
 
 use serde_json::Value;
-use time::OffsetDateTime;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::db::{Db, Failure, Step, broken};
+use super::{
+    db::{Db, Failure, Step, broken},
+    idempotency::{Claim, Ticket, claimed},
+    operations::Pending,
+};
 use crate::{
     domain::{
+        error::Error,
         id::{MerchantId, PaymentId, TokenId},
-        money::{Amount, Currency},
-        payment::{CaptureMethod, DeclineReason, Metadata, Payment, State},
+        money::{Amount, Currency, Fees},
+        payment::{CaptureMethod, Command, DeclineReason, Metadata, Payment, State},
     },
+    reply::Pairs,
     telemetry::Call,
 };
 
-struct Row {
-    id: Uuid,
-    payment_token_id: Uuid,
-    amount: i64,
-    currency: String,
-    capture_method: String,
-    merchant_reference: String,
-    description: Option<String>,
-    metadata: Value,
-    state: String,
-    decline_reason: Option<String>,
-    authorized: i64,
-    captured: i64,
-    refunded: i64,
-    expires_at: Option<OffsetDateTime>,
-    created_at: OffsetDateTime,
-    updated_at: OffsetDateTime,
+/// The payment that a row shows, whichever statement's: each row has a type of its own. `[?]` where all its columns can be null.
+macro_rules! shown {
+    ([$($null:tt)?] $row:ident, $merchant:expr, $id:expr, $decline_reason:expr, $updated_at:expr) => {
+        (|| {
+            Some(Payment {
+                merchant: $merchant,
+                id: $id,
+                payment_token: TokenId($row.payment_token_id $($null)?),
+                amount: Amount::new($row.amount $($null)?)?,
+                currency: Currency::parse(&$row.currency $($null)?)?,
+                capture: CaptureMethod::parse(&$row.capture_method $($null)?)?,
+                merchant_reference: $row.merchant_reference $($null)?,
+                description: $row.description,
+                metadata: metadata($row.metadata $($null)?)?,
+                state: State::parse(&$row.state $($null)?)?,
+                decline_reason: $decline_reason,
+                authorized: $row.authorized $($null)?,
+                captured: $row.captured $($null)?,
+                refunded: $row.refunded $($null)?,
+                expires_at: $row.expires_at,
+                created_at: $row.created_at $($null)?,
+                updated_at: $updated_at,
+            })
+        })()
+    };
+}
+pub(super) use shown;
+
+/// Takes the key and creates the payment, `created` as its event's data.
+pub async fn claim_payment(
+    db: &Db,
+    call: &Call,
+    ticket: &Ticket<'_>,
+    payment: &Payment,
+    command: Command,
+    created: &str,
+) -> Result<Claim<Box<Pending>>, Failure> {
+    let event = Uuid::now_v7();
+    let make = || {
+        sqlx::query_file!(
+            "../../db/queries/claim_payment.sql",
+            ticket.merchant.0,
+            ticket.key,
+            ticket.request_hash.as_slice(),
+            payment.id.0,
+            ticket.operation.0,
+            command.kind(),
+            payment.payment_token.0,
+            payment.amount.minor(),
+            payment.currency.code(),
+            payment.capture.as_str(),
+            payment.merchant_reference,
+            payment.description.as_deref(),
+            Json(Pairs(&payment.metadata)) as _,
+            payment.expires_at,
+            ticket.now,
+            ticket.leased_until,
+            event,
+            created,
+            ticket.traceparent,
+        )
+    };
+    let row = match db.rows(Step::first(call, "claim_payment"), make).await {
+        Err(Failure::Constraint(name)) if name == "payments_merchant_reference_key" => {
+            return Ok(Claim::Answered(Err(Error::DuplicateReference)));
+        }
+        other => other?.pop().ok_or_else(|| broken("claim_payment"))?,
+    };
+    claimed("claim_payment", row.outcome.as_deref(), row.reply_status, row.reply_body, || {
+        Some(Box::new(Pending {
+            payment: payment.clone(),
+            operation: ticket.operation,
+            lease_token: 0,
+            command,
+            risk_blocked: row.risk_blocked?,
+            network_token: row.network_token?,
+            fees: Fees { bps: row.fee_bps?, fixed: row.fee_fixed? },
+        }))
+    })
 }
 
 /// None where the merchant has no such payment.
@@ -40,34 +108,14 @@ pub async fn get_payment(
     merchant: MerchantId,
     id: PaymentId,
 ) -> Result<Option<Payment>, Failure> {
-    let make = || sqlx::query_file_as!(Row, "../../db/queries/get_payment.sql", merchant.0, id.0);
-    let row = db.rows(Step::first(call, "get_payment"), make).await?.pop();
-    row.map(|row| payment(merchant, row).ok_or_else(|| broken("get_payment"))).transpose()
-}
-
-fn payment(merchant: MerchantId, row: Row) -> Option<Payment> {
-    Some(Payment {
-        merchant,
-        id: PaymentId(row.id),
-        payment_token: TokenId(row.payment_token_id),
-        amount: Amount::new(row.amount)?,
-        currency: Currency::parse(&row.currency)?,
-        capture: CaptureMethod::parse(&row.capture_method)?,
-        merchant_reference: row.merchant_reference,
-        description: row.description,
-        metadata: metadata(row.metadata)?,
-        state: State::parse(&row.state)?,
-        decline_reason: match row.decline_reason {
-            None => None,
-            Some(reason) => Some(DeclineReason::parse(&reason)?),
-        },
-        authorized: row.authorized,
-        captured: row.captured,
-        refunded: row.refunded,
-        expires_at: row.expires_at,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
+    let make = || sqlx::query_file!("../../db/queries/get_payment.sql", merchant.0, id.0);
+    let Some(row) = db.rows(Step::first(call, "get_payment"), make).await?.pop() else {
+        return Ok(None);
+    };
+    let reason = row.decline_reason.as_deref().map(DeclineReason::parse);
+    let known = reason != Some(None);
+    let payment = shown!([] row, merchant, PaymentId(row.id), reason.flatten(), row.updated_at);
+    payment.filter(|_| known).map(Some).ok_or_else(|| broken("get_payment"))
 }
 
 /// Postgres orders members by length first; the contract orders them by their bytes.
@@ -75,13 +123,9 @@ pub(super) fn metadata(value: Value) -> Option<Metadata> {
     let Value::Object(members) = value else {
         return None;
     };
-    let mut pairs = Metadata::with_capacity(members.len());
-    for (key, value) in members {
-        let Value::String(value) = value else {
-            return None;
-        };
-        pairs.push((key, value));
-    }
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let mut pairs: Metadata =
+        members.iter().map(|(key, value)| Some((key.clone(), text(value)?))).collect::<Option<_>>()?;
     pairs.sort_unstable();
     Some(pairs)
 }

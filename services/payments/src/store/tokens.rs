@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::{
     db::{Db, Failure, Step, broken},
-    idempotency::{Taken, replay},
+    idempotency::{Claim, claimed, status},
 };
 use crate::{
     domain::{
@@ -41,28 +41,10 @@ pub struct NewToken<'a> {
     pub reply: &'a Reply,
 }
 
-struct Row {
-    outcome: Option<String>,
-    reply_status: Option<i16>,
-    reply_body: Option<String>,
-}
-
-/// What became of a single step under a key.
-#[derive(Debug)]
-pub enum Inserted {
-    /// It is there, and the key answers its reply.
-    Created,
-    /// The key was taken.
-    Taken(Taken),
-    /// The key was taken while this ran, and this snapshot can't see by whom: run it again.
-    LookAgain,
-}
-
 /// Stores a token and the reply under its key.
-pub async fn insert_payment_token(db: &Db, call: &Call, new: &NewToken<'_>) -> Result<Inserted, Failure> {
+pub async fn insert_payment_token(db: &Db, call: &Call, new: &NewToken<'_>) -> Result<Claim<()>, Failure> {
     let make = || {
-        sqlx::query_file_as!(
-            Row,
+        sqlx::query_file!(
             "../../db/queries/insert_payment_token.sql",
             new.merchant.0,
             new.key,
@@ -81,26 +63,5 @@ pub async fn insert_payment_token(db: &Db, call: &Call, new: &NewToken<'_>) -> R
     };
     let row = db.rows(Step::later(call, "insert_payment_token"), make).await?.pop();
     let row = row.ok_or_else(|| broken("insert_payment_token"))?;
-    inserted("insert_payment_token", row.outcome.as_deref(), row.reply_status, row.reply_body)
-}
-
-/// The status as Postgres keeps it.
-pub(super) fn status(reply: &Reply) -> i16 {
-    i16::try_from(reply.status).unwrap_or(500)
-}
-
-pub(super) fn inserted(
-    statement: &'static str,
-    outcome: Option<&str>,
-    status: Option<i16>,
-    body: Option<String>,
-) -> Result<Inserted, Failure> {
-    match (outcome, status, body) {
-        (Some("created"), _, _) => Ok(Inserted::Created),
-        (Some("replay"), Some(status), Some(body)) => Ok(Inserted::Taken(replay(status, body))),
-        (Some("replay"), _, _) => Ok(Inserted::Taken(Taken::InProgress)),
-        (Some("key_reused"), _, _) => Ok(Inserted::Taken(Taken::Reused)),
-        (Some("look_again"), _, _) => Ok(Inserted::LookAgain),
-        (_, _, _) => Err(broken(statement)),
-    }
+    claimed("insert_payment_token", row.outcome.as_deref(), row.reply_status, row.reply_body, || Some(()))
 }

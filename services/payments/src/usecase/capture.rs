@@ -2,23 +2,15 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use super::{
-    idempotency::{IdempotencyKey, taken},
-    operation::MAX_LOOKS,
-    payments::Payments,
-    request_hash::RequestHash,
-};
+use super::{idempotency::IdempotencyKey, payments::Payments, request_hash::RequestHash};
 use crate::{
     domain::{
         error::{Error, Violations},
-        id::{MerchantId, OperationId, PaymentId},
+        id::{MerchantId, PaymentId},
         money::{Amount, MAX_AMOUNT},
-        payment::{CAPTURABLE, Command},
+        payment::Command,
     },
     reply::Reply,
-    store::operations::{Claim, Ticket, claim_operation},
     telemetry::Call,
 };
 
@@ -48,54 +40,13 @@ impl Payments {
         violations.check()?;
         let last = command.last.unwrap_or(amount.is_none());
         let request_hash = hash(&command.id, amount, last);
-        // A malformed id is looked for like an unknown one.
-        let payment = PaymentId::parse(&command.id).unwrap_or(PaymentId(Uuid::nil()));
+        let payment = PaymentId::sent(&command.id);
         let payments = Arc::clone(self);
+        let command = Command::Capture { amount, last };
         self.detached(async move {
-            let command = Command::Capture { amount, last };
             payments.claim_existing(&call, merchant, &key, request_hash, payment, command).await
         })
         .await
-    }
-
-    async fn claim_existing(
-        &self,
-        call: &Call,
-        merchant: MerchantId,
-        key: &IdempotencyKey,
-        request_hash: [u8; 32],
-        payment: PaymentId,
-        command: Command,
-    ) -> Result<Reply, Error> {
-        let traceparent = call.trace.header();
-        let now = self.clock.now();
-        let ticket = Ticket {
-            merchant,
-            key: key.as_str(),
-            request_hash,
-            operation: OperationId::fresh(),
-            now,
-            leased_until: now + self.settings.lease,
-            traceparent: &traceparent,
-        };
-        for _look in 0..MAX_LOOKS {
-            let claim = claim_operation(&self.db, call, &ticket, payment, command).await;
-            match claim.map_err(|failure| failure.writing(Some(payment)))? {
-                Claim::LookAgain => {}
-                Claim::Claimed(pending) => return self.finish(call, &ticket, *pending).await,
-                Claim::Taken(answer) => return taken(answer),
-                Claim::NotFound => return Err(Error::ResourceNotFound),
-                Claim::Busy => return Err(Error::PaymentBusy(payment)),
-                Claim::StateInvalid(current) => {
-                    return Err(Error::PaymentStateInvalid { payment, current, allowed: CAPTURABLE });
-                }
-                Claim::DuplicateReference => {
-                    return Err(Error::Internal("a capture has no reference".into()));
-                }
-            }
-        }
-        // Others keep taking the payment between our snapshot and its lock: that is what busy means.
-        Err(Error::PaymentBusy(payment))
     }
 }
 

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 
 use super::{
-    idempotency::{IdempotencyKey, taken},
-    operation::MAX_LOOKS,
+    idempotency::{IdempotencyKey, take},
     payments::Payments,
     request_hash::RequestHash,
 };
 use crate::{
     domain::{
         error::{Error, Rule, Violations, text_rule},
-        id::{MerchantId, OperationId, PaymentId, TokenId},
+        id::{MerchantId, PaymentId, TokenId},
         money::{Amount, Currency, MAX_AMOUNT},
         payment::{CaptureMethod, Command, Metadata, Payment, State},
     },
     reply::{self, Reply},
-    store::operations::{Claim, Ticket, claim_payment},
+    store::payments::claim_payment,
     telemetry::Call,
 };
 
@@ -78,17 +77,8 @@ impl Payments {
         key: &IdempotencyKey,
         request: Checked,
     ) -> Result<Reply, Error> {
-        let now = self.clock.now();
-        let traceparent = call.trace.header();
-        let ticket = Ticket {
-            merchant,
-            key: key.as_str(),
-            request_hash: request.hash(),
-            operation: OperationId::fresh(),
-            now,
-            leased_until: now + self.settings.lease,
-            traceparent: &traceparent,
-        };
+        let ticket = self.ticket(call, merchant, key, request.hash());
+        let now = ticket.now;
         let command = match request.capture {
             CaptureMethod::Automatic => Command::Sale,
             CaptureMethod::Manual => Command::Authorize,
@@ -114,21 +104,11 @@ impl Payments {
             updated_at: now,
         };
         let created = reply::payment(&payment);
-        for _look in 0..MAX_LOOKS {
-            let claim = claim_payment(&self.db, call, &ticket, &payment, command, &created).await;
-            match claim.map_err(|failure| failure.writing(None))? {
-                Claim::LookAgain => {}
-                Claim::Claimed(pending) => return self.finish(call, &ticket, *pending).await,
-                Claim::Taken(answer) => return taken(answer),
-                Claim::NotFound => return Err(Error::ResourceNotFound),
-                Claim::DuplicateReference => return Err(Error::DuplicateReference),
-                Claim::Busy | Claim::StateInvalid(_) => {
-                    return Err(Error::Internal("a new payment can't be busy".into()));
-                }
-            }
+        let claim = || claim_payment(&self.db, call, &ticket, &payment, command, &created);
+        match take(None, claim).await? {
+            Ok(pending) => self.finish(call, &ticket, *pending).await,
+            Err(replay) => Ok(replay),
         }
-        // A key that was taken is seen at the second look, so this is another's claim in progress.
-        Err(Error::IdempotencyInProgress)
     }
 }
 

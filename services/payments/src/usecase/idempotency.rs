@@ -1,9 +1,15 @@
 //! What a key means, once, for every verb.
 
-use crate::{domain::error::Error, reply::Reply, store::idempotency::Taken};
+use crate::{
+    domain::{error::Error, id::PaymentId},
+    reply::Reply,
+    store::{db::Failure, idempotency::Claim},
+};
 
 /// The longest key, in bytes.
 const MAX_KEY: usize = 255;
+/// How often a statement looks again when others keep taking key or payment between its snapshot and its lock.
+const MAX_LOOKS: u32 = 3;
 
 /// 1 to 255 visible ASCII characters.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,13 +55,21 @@ fn unquote(quoted: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// What a key that was taken answers.
-pub(super) fn taken(taken: Taken) -> Result<Reply, Error> {
-    match taken {
-        Taken::Replay(reply) => Ok(reply),
-        Taken::Reused => Err(Error::IdempotencyKeyReused),
-        Taken::InProgress => Err(Error::IdempotencyInProgress),
+/// Runs a statement that takes a key, again where it says so; `payment` is the one that it also takes. The inner error is a replay.
+pub(super) async fn take<T, F: Future<Output = Result<Claim<T>, Failure>>>(
+    payment: Option<PaymentId>,
+    statement: impl Fn() -> F,
+) -> Result<Result<T, Reply>, Error> {
+    for _look in 0..MAX_LOOKS {
+        match statement().await.map_err(|failure| failure.writing(payment))? {
+            Claim::Ours(ours) => return Ok(Ok(ours)),
+            Claim::Answered(answer) => return answer.map(Err),
+            Claim::LookAgain => {}
+        }
     }
+    // A key that was taken is seen at the second look, so this is another's claim in progress; a payment that others keep taking
+    // is busy.
+    Err(payment.map_or(Error::IdempotencyInProgress, Error::PaymentBusy))
 }
 
 #[cfg(test)]

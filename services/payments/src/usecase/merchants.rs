@@ -5,23 +5,19 @@ use time::OffsetDateTime;
 
 use super::{
     authenticate::KEY_PREFIX,
-    idempotency::{IdempotencyKey, taken},
-    operation::MAX_LOOKS,
+    idempotency::{IdempotencyKey, take},
     payments::Payments,
     request_hash::RequestHash,
 };
 use crate::{
     domain::{
         error::{Error, Violations},
-        id::{KeyId, MerchantId, NIL_MERCHANT},
+        id::{KeyId, MerchantId},
         merchant::{DEFAULT_FEES, Merchant},
         money::{Fees, MAX_AMOUNT},
     },
     reply::{self, Reply},
-    store::{
-        merchants::{insert_api_key, insert_merchant},
-        tokens::Inserted,
-    },
+    store::merchants::{insert_api_key, insert_merchant},
     telemetry::Call,
 };
 
@@ -72,18 +68,11 @@ impl Payments {
         let reply = Reply::fresh(201, reply::merchant(&merchant));
         let request_hash = hash(&merchant);
         let key = key.as_ref().map(|key| (key.as_str(), request_hash));
-        for _look in 0..MAX_LOOKS {
-            let inserted = insert_merchant(&self.db, call, key, &merchant, &reply).await;
-            match inserted.map_err(|failure| failure.writing(None))? {
-                Inserted::Created => return Ok(reply),
-                Inserted::Taken(answer) => return taken(answer),
-                Inserted::LookAgain => {}
-            }
-        }
-        Err(Error::IdempotencyInProgress)
+        let inserted = take(None, || insert_merchant(&self.db, call, key, &merchant, &reply));
+        Ok(inserted.await?.err().unwrap_or(reply))
     }
 
-    /// `merchant` is as it was sent; a malformed one is looked for like an unknown one.
+    /// `merchant` is as it was sent.
     pub async fn create_api_key(
         &self,
         call: &Call,
@@ -91,7 +80,7 @@ impl Payments {
         violations: Violations,
     ) -> Result<NewKey, Error> {
         violations.check()?;
-        let merchant = MerchantId::parse(merchant).unwrap_or(NIL_MERCHANT);
+        let merchant = MerchantId::sent(merchant);
         let (id, secret) = (KeyId::fresh(), hex::encode(rand::random::<[u8; 32]>()));
         let created_at = self.clock.now();
         let digest = Sha256::digest(secret.as_bytes()).into();

@@ -6,23 +6,28 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::payments::Payments;
+use super::{
+    idempotency::{IdempotencyKey, take},
+    payments::Payments,
+};
 use crate::{
     acquirer::Answer,
     domain::{
         error::{Cause, Error},
-        payment::{self, Change, DeclineReason, Verdict},
+        id::{MerchantId, OperationId, PaymentId},
+        payment::{self, Change, Command, DeclineReason, Verdict},
     },
     reply::{self, Reply},
     store::{
-        idempotency::{Taken, find_replay},
-        operations::{Outcome, Pending, Ticket, record_operation, reject_operation, release_operation},
+        db::Failure,
+        idempotency::{Ticket, find_replay},
+        operations::{
+            Outcome, Pending, claim_operation, record_operation, reject_operation, release_operation,
+        },
     },
     telemetry::{Call, Metrics},
 };
 
-/// How often a claim looks again when others keep taking key or payment between its snapshot and its lock.
-pub(super) const MAX_LOOKS: u32 = 3;
 /// The recovery takes a released operation after this: asked at once, a network in trouble would be asked again and again.
 const RELEASE_AFTER: time::Duration = time::Duration::seconds(1);
 /// How long a release may take; nobody waits for it.
@@ -53,6 +58,44 @@ impl Payments {
         }
     }
 
+    /// What a claim is made under.
+    pub(super) fn ticket<'a>(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        key: &'a IdempotencyKey,
+        request_hash: [u8; 32],
+    ) -> Ticket<'a> {
+        let now = self.clock.now();
+        Ticket {
+            merchant,
+            key: key.as_str(),
+            request_hash,
+            operation: OperationId::fresh(),
+            now,
+            leased_until: now + self.settings.lease,
+            traceparent: call.trace.header(),
+        }
+    }
+
+    /// Of a payment that is there, from the claim to the request's reply.
+    pub(super) async fn claim_existing(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        key: &IdempotencyKey,
+        request_hash: [u8; 32],
+        payment: PaymentId,
+        command: Command,
+    ) -> Result<Reply, Error> {
+        let ticket = self.ticket(call, merchant, key, request_hash);
+        let claim = || claim_operation(&self.db, call, &ticket, payment, command);
+        match take(Some(payment), claim).await? {
+            Ok(pending) => self.finish(call, &ticket, *pending).await,
+            Err(replay) => Ok(replay),
+        }
+    }
+
     /// From a fresh claim to the request's reply.
     pub(super) async fn finish(
         &self,
@@ -72,11 +115,7 @@ impl Payments {
     }
 
     /// Decides, asks, records. The decision comes first: what the domain refuses must never reach the network.
-    pub(crate) async fn settle(
-        &self,
-        call: &Call,
-        pending: Pending,
-    ) -> Result<Settled, crate::store::db::Failure> {
+    pub(crate) async fn settle(&self, call: &Call, pending: Pending) -> Result<Settled, Failure> {
         let _counted = Counted::begin(&self.metrics);
         let (amount, change) = match payment::decide(&pending.payment, pending.command, pending.fees) {
             Ok(decision) => decision,
@@ -106,7 +145,7 @@ impl Payments {
         pending: Pending,
         change: Change,
         verdict: Verdict,
-    ) -> Result<Settled, crate::store::db::Failure> {
+    ) -> Result<Settled, Failure> {
         let change = payment::conclude(pending.payment.clone(), change, verdict, self.clock.now());
         let event_data = reply::payment(&change.payment);
         let (reply, failure_reason) = match verdict {
@@ -153,7 +192,7 @@ impl Payments {
     async fn await_replay(&self, call: &Call, ticket: &Ticket<'_>) -> Option<Reply> {
         loop {
             let look = find_replay(&self.db, call, false, ticket.merchant, ticket.key, &ticket.request_hash);
-            if let Ok(Some(Taken::Replay(reply))) = look.await {
+            if let Ok(Some(Ok(reply))) = look.await {
                 return Some(Reply { replayed: false, ..reply });
             }
             timeout_at(call.deadline, sleep(FENCED_PAUSE)).await.ok()?;
@@ -180,8 +219,8 @@ impl Drop for Counted<'_> {
 impl Pending {
     fn success_status(&self) -> u16 {
         match self.command {
-            payment::Command::Authorize | payment::Command::Sale => 201,
-            payment::Command::Capture { .. } => 200,
+            Command::Authorize | Command::Sale => 201,
+            Command::Capture { .. } => 200,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Reading what is there.
 
-use uuid::Uuid;
-
 use super::payments::Payments;
 use crate::{
     domain::{
@@ -14,7 +12,7 @@ use crate::{
 };
 
 impl Payments {
-    /// One payment of a merchant. `id` is as it was sent; a malformed one is looked for like an unknown one.
+    /// One payment of a merchant. `id` is as it was sent.
     pub async fn get_payment(
         &self,
         call: &Call,
@@ -23,8 +21,7 @@ impl Payments {
         violations: Violations,
     ) -> Result<Payment, Error> {
         violations.check()?;
-        let id = PaymentId::parse(id).unwrap_or(PaymentId(Uuid::nil()));
-        let found = get_payment(&self.db, call, merchant, id).await;
+        let found = get_payment(&self.db, call, merchant, PaymentId::sent(id)).await;
         found.map_err(|failure| failure.reading())?.ok_or(Error::ResourceNotFound)
     }
 }

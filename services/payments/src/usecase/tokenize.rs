@@ -4,8 +4,7 @@ use uuid::{Builder, Uuid};
 use zeroize::Zeroizing;
 
 use super::{
-    idempotency::{IdempotencyKey, taken},
-    operation::MAX_LOOKS,
+    idempotency::{IdempotencyKey, take},
     payments::Payments,
     request_hash::RequestHash,
 };
@@ -19,7 +18,7 @@ use crate::{
     reply::{self, Reply},
     store::{
         idempotency::find_replay,
-        tokens::{Inserted, NewToken, insert_payment_token},
+        tokens::{NewToken, insert_payment_token},
     },
     telemetry::Call,
 };
@@ -67,7 +66,7 @@ impl Payments {
         let request_hash = card.hash(pepper);
         let found = find_replay(&self.db, call, true, merchant, key.as_str(), &request_hash).await;
         if let Some(answer) = found.map_err(|failure| failure.reading())? {
-            return taken(answer);
+            return answer;
         }
         let operation = provision_id(pepper, merchant, key.as_str(), &request_hash).to_string();
         let (card, fingerprint) = self.hash(call, merchant, card).await?;
@@ -89,15 +88,8 @@ impl Payments {
             now,
             reply: &reply,
         };
-        for _look in 0..MAX_LOOKS {
-            let inserted = insert_payment_token(&self.db, call, &new).await;
-            match inserted.map_err(|failure| failure.writing(None))? {
-                Inserted::Created => return Ok(reply),
-                Inserted::Taken(answer) => return taken(answer),
-                Inserted::LookAgain => {}
-            }
-        }
-        Err(Error::IdempotencyInProgress)
+        let inserted = take(None, || insert_payment_token(&self.db, call, &new));
+        Ok(inserted.await?.err().unwrap_or(reply))
     }
 
     /// The card goes into the job and comes back: it is wiped wherever it ends.

@@ -57,7 +57,10 @@ async fn a_late_writer_changes_nothing() {
     use payments::{
         domain::payment::{Command, Verdict, conclude, decide},
         reply::Reply,
-        store::operations::{Claim, Outcome, Ticket, claim_operation, record_operation, reject_operation},
+        store::{
+            idempotency::{Claim, Ticket},
+            operations::{Outcome, claim_operation, record_operation, reject_operation},
+        },
         telemetry::Call,
     };
 
@@ -91,10 +94,10 @@ async fn a_late_writer_changes_nothing() {
         operation: OperationId::fresh(),
         now,
         leased_until: now + Duration::from_secs(4),
-        traceparent: "",
+        traceparent: String::new(),
     };
     let command = Command::Capture { amount: None, last: true };
-    let Claim::Claimed(late) = claim_operation(&db, &call, &ticket, payment, command).await.unwrap() else {
+    let Claim::Ours(late) = claim_operation(&db, &call, &ticket, payment, command).await.unwrap() else {
         panic!("not claimed");
     };
     world.pass(5_000);
