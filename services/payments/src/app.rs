@@ -29,7 +29,6 @@ use crate::{
     workers::recovery::Recovery,
 };
 
-/// How long requests in flight may take once the end has begun.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Pause between two looks for the schema, and how long one may take.
 const SCHEMA_PAUSE: Duration = Duration::from_millis(250);
@@ -48,6 +47,8 @@ pub struct App {
     pub recovery: Option<Recovery>,
     /// What `/metrics` reads.
     pub metrics: Arc<Metrics>,
+    /// How long requests in flight may take once the end has begun.
+    pub drain: Duration,
     http: TcpListener,
     grpc: TcpListener,
     admin: TcpListener,
@@ -89,6 +90,7 @@ impl App {
             payments: Arc::new(payments),
             recovery,
             metrics,
+            drain: DRAIN,
             http: bind(&config.http_addr).await?,
             grpc: bind(&config.grpc_addr).await?,
             admin: bind(&config.admin_addr).await?,
@@ -133,7 +135,7 @@ impl App {
         readiness.send_modify(|readiness| readiness.draining = true);
         doors.cancel();
         self.payments.tasks.close();
-        let until = Instant::now() + DRAIN;
+        let until = Instant::now() + self.drain;
         let drained = timeout_at(until, async {
             // The worker hands operations back by tasks, and so does what the doors began.
             while workers.join_next().await.is_some() {}
@@ -142,6 +144,7 @@ impl App {
         });
         if drained.await.is_err() {
             warn!("requests were cut off at the end of the drain");
+            self.payments.release_held().await;
         }
         self.payments.db.drain().await;
         self.workers_db.drain().await;

@@ -29,6 +29,7 @@ const SCOPE: &str = "payments";
 const SERVICE: &str = "payments-rust";
 
 /// What one request, or one recovered operation, carries down.
+#[derive(Clone)]
 pub struct Call {
     /// After this nobody waits for it any more.
     pub deadline: Instant,

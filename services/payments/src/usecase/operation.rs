@@ -2,8 +2,13 @@
 //! comes before it. No transaction is open while the network is asked; what is left behind at any point is a pending operation,
 //! which the recovery takes up on this same road.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
@@ -25,7 +30,7 @@ use crate::{
             Outcome, Pending, claim_operation, record_operation, reject_operation, release_operation,
         },
     },
-    telemetry::{Call, Metrics},
+    telemetry::Call,
 };
 
 /// The recovery takes a released operation after this: asked at once, a network in trouble would be asked again and again.
@@ -116,7 +121,8 @@ impl Payments {
 
     /// Decides, asks, records. The decision comes first: what the domain refuses must never reach the network.
     pub(crate) async fn settle(&self, call: &Call, pending: Pending) -> Result<Settled, Failure> {
-        let _counted = Counted::begin(&self.metrics);
+        let pending = Arc::new(pending);
+        let _held = self.hold(call, &pending);
         let (amount, change) = match payment::decide(&pending.payment, pending.command, pending.fees) {
             Ok(decision) => decision,
             Err(refusal) => {
@@ -136,13 +142,13 @@ impl Payments {
                 }
             }
         };
-        self.record(call, pending, change, verdict).await
+        self.record(call, &pending, change, verdict).await
     }
 
     async fn record(
         &self,
         call: &Call,
-        pending: Pending,
+        pending: &Pending,
         change: Change,
         verdict: Verdict,
     ) -> Result<Settled, Failure> {
@@ -175,17 +181,35 @@ impl Payments {
             event_data: &event_data,
             reply: &reply,
         };
-        let ours = record_operation(&self.db, call, &pending, &outcome).await?;
+        let ours = record_operation(&self.db, call, pending, &outcome).await?;
         Ok(if ours { Settled::Recorded(reply) } else { Settled::Fenced })
     }
 
     /// Nobody waits for this: the client's answer is that nobody knows. If it fails, the lease ends by itself.
-    fn release(&self, call: &Call, pending: Pending) {
+    fn release(&self, call: &Call, pending: Arc<Pending>) {
         let (payments, call) = (self.clone(), call.until(Instant::now() + RELEASE_LIMIT));
         self.tasks.spawn(async move {
             let until = payments.clock.now() + RELEASE_AFTER;
             let _ = release_operation(&payments.db, &call, &pending, until).await;
         });
+    }
+
+    /// Hands back what is being settled when this process ends before it is; nobody here will finish it.
+    pub(crate) async fn release_held(&self) {
+        let until = self.clock.now();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let releases = held.values().map(|(call, pending)| async move {
+            let call = call.until(Instant::now() + RELEASE_LIMIT);
+            release_operation(&self.db, &call, pending, until).await
+        });
+        join_all(releases).await;
+    }
+
+    fn hold(&self, call: &Call, pending: &Arc<Pending>) -> Hold<'_> {
+        self.metrics.pending.add(1, &[]);
+        let held = (call.clone(), pending.clone());
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(pending.operation, held);
+        Hold { payments: self, operation: pending.operation }
     }
 
     /// The reply that somebody else records under this key, if it comes before the deadline. It is this request's own, not a replay.
@@ -200,19 +224,19 @@ impl Payments {
     }
 }
 
-/// An operation that is being settled, counted until it is dropped.
-struct Counted<'a>(&'a Metrics);
+/// The operations that are being settled, each under its request's deadline and trace.
+pub(super) type Held = Arc<Mutex<HashMap<OperationId, (Call, Arc<Pending>)>>>;
 
-impl<'a> Counted<'a> {
-    fn begin(metrics: &'a Metrics) -> Self {
-        metrics.pending.add(1, &[]);
-        Self(metrics)
-    }
+/// An operation that is being settled, told and counted until this is dropped.
+struct Hold<'a> {
+    payments: &'a Payments,
+    operation: OperationId,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.0.pending.add(-1, &[]);
+        self.payments.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.operation);
+        self.payments.metrics.pending.add(-1, &[]);
     }
 }
 

@@ -6,7 +6,7 @@ use moka::future::Cache;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
-use super::authenticate;
+use super::{authenticate, operation::Held};
 use crate::{
     acquirer::Acquirer,
     domain::id::KeyId,
@@ -63,6 +63,7 @@ pub struct Payments {
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Cache<KeyId, ApiKey>,
     pub(crate) tasks: TaskTracker,
+    pub(super) held: Held,
 }
 
 impl Payments {
@@ -84,6 +85,7 @@ impl Payments {
             metrics,
             keys: authenticate::cache(),
             tasks: TaskTracker::new(),
+            held: Held::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use payments::workers::recovery::Step;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -37,6 +38,38 @@ async fn a_request_that_runs_when_the_signal_comes_gets_its_answer() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     world.ended().await.unwrap();
     assert!(TcpStream::connect(http).await.is_err(), "the port is free");
+}
+
+#[tokio::test]
+async fn what_a_drain_cuts_off_is_handed_back_at_once() {
+    let mut world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let url = stack::test_postgres::service_url(&world.owner_url).unwrap();
+    let setting = Setting {
+        latency: Duration::from_secs(20),
+        drain: Some(Duration::from_millis(50)),
+        env: vec![("LEASE_MS", "60000".to_owned())],
+    };
+    let mut slow = World::over(world.owner_url.clone(), &url, &setting).await;
+    slow.until_ready().await;
+    let (http, authorization) = (slow.at.http, format!("Bearer {secret}"));
+    let body = crate::world::payment_body(&token, 1000, "automatic", "k").to_string();
+    let cut = tokio::spawn(async move { raw_post(http, &authorization, &body).await });
+    let pending = "select count(*) from operations where state = 'pending'";
+    while world.count(pending).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    slow.stop();
+    slow.ended().await.unwrap();
+    cut.abort();
+
+    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    let settled = world.pay(&secret, &token, "automatic", "k").await;
+    assert_eq!((settled.status, settled.text("state").as_str()), (201, "captured"));
+    world.check_invariants().await;
+    world.stop();
+    world.ended().await.unwrap();
 }
 
 /// One request on a connection of its own, read to its end.

@@ -37,6 +37,7 @@ pub const VISA: &str = "4242424242424242";
 #[derive(Default)]
 pub struct Setting {
     pub latency: Duration,
+    pub drain: Option<Duration>,
     pub env: Vec<(&'static str, String)>,
 }
 
@@ -171,6 +172,7 @@ impl World {
         let config = config(service_url, network(setting.latency).await, &setting.env);
         let mut app = App::bind(&config, clock).await.unwrap();
         let recovery = app.recovery.take().unwrap();
+        app.drain = setting.drain.unwrap_or(app.drain);
         let (at, metrics) = (app.addresses().unwrap(), app.metrics.clone());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(app.run(async {
