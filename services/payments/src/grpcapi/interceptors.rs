@@ -81,12 +81,19 @@ pub async fn observe(
     response
 }
 
-/// tonic says OUT_OF_RANGE of a message over the limit, and nothing more than UNIMPLEMENTED of an unknown method; that one in a header
-/// alone, as all statuses before a message.
+/// tonic says OUT_OF_RANGE of a message over the limit, INTERNAL of one that it can't read, and UNIMPLEMENTED of an unknown method, in
+/// a header as all statuses before a message, and without details, which all of ours have.
 fn rewrite(response: &HttpResponse, known: bool) -> Option<Status> {
-    let code = Code::from_bytes(response.headers().get("grpc-status")?.as_bytes());
+    let headers = response.headers();
+    let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
+    if headers.contains_key("grpc-status-details-bin") {
+        return None;
+    }
     if code == Code::OutOfRange {
         return Some(refused(&Error::PayloadTooLarge));
+    }
+    if code == Code::Internal {
+        return Some(refused(&Error::MalformedBody));
     }
     (code == Code::Unimplemented && !known).then(|| refused(&Error::RouteNotFound))
 }

@@ -113,16 +113,24 @@ async fn refusals_carry_reasons_and_a_passed_deadline_is_no_cancellation() {
     let over = client.create_payment(over).await.unwrap_err();
     assert_eq!((over.code(), reason(&over).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
 
-    let headers = [("content-type", "application/grpc"), ("te", "trailers")];
-    let path = "/payments.v1.PaymentService/StealPayment";
-    let mut unknown =
-        http::Request::builder().method(Method::POST).uri(format!("http://{}{path}", world.at.grpc));
-    for (name, value) in headers {
-        unknown = unknown.header(name, value);
+    let call = async |method: &str, sent: &'static [u8]| {
+        let uri = format!("http://{}/payments.v1.PaymentService/{method}", world.at.grpc);
+        let request = http::Request::builder().method(Method::POST).uri(uri);
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        let body = tonic::body::Body::new(http_body_util::Full::new(bytes::Bytes::from_static(sent)));
+        let answer = raw.request(request.body(body).unwrap()).await.unwrap();
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        (status.code(), reason(&status))
+    };
+    let unknown = call("StealPayment", b"").await;
+    assert_eq!(unknown, (Code::Unimplemented, "ROUTE_NOT_FOUND".into()));
+    // Nothing; half a prefix; a field that ends early; a message that ends early; a compressed one, in no known way.
+    let unreadable: [&[u8]; 5] =
+        [b"", b"\0\0", b"\0\0\0\0\x01\x08", b"\0\0\0\0\x09\x08", b"\x01\0\0\0\x01\x08"];
+    for sent in unreadable {
+        let answer = call("CreatePayment", sent).await;
+        assert_eq!(answer, (Code::InvalidArgument, "MALFORMED_BODY".into()), "{sent:?}");
     }
-    let unknown = raw.request(unknown.body(tonic::body::Body::empty()).unwrap()).await.unwrap();
-    let status = Status::from_header_map(unknown.headers()).unwrap();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unimplemented, "ROUTE_NOT_FOUND"));
 }
 
 #[tokio::test]
