@@ -1,6 +1,9 @@
 //! Where the programs are.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::folders;
@@ -18,6 +21,33 @@ pub fn go() -> Result<PathBuf> {
 /// The card network: `acquirer`, beside the running program. `TWINPAY_BIN_ACQUIRER` overrides.
 pub fn acquirer() -> Result<PathBuf> {
     find("TWINPAY_BIN_ACQUIRER", beside_us("acquirer"))
+}
+
+/// The program of a part that we build; None for Postgres.
+pub(crate) fn of(part: &str) -> Option<PathBuf> {
+    match part {
+        "rust" => rust().ok(),
+        "go" => go().ok(),
+        "acquirer" => acquirer().ok(),
+        _ => None,
+    }
+}
+
+/// A program's file as it is at one moment: a build puts another one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    device: u64,
+    inode: u64,
+    /// A new file may get the number of the one that it replaces.
+    modified: (i64, i64),
+}
+
+impl Build {
+    /// Of a part's program; None where there is none, or it isn't ours.
+    pub(crate) fn of(part: &str) -> Option<Build> {
+        let file = std::fs::metadata(of(part)?).ok()?;
+        Some(Build { device: file.dev(), inode: file.ino(), modified: (file.mtime(), file.mtime_nsec()) })
+    }
 }
 
 /// What builds the programs of the profile that we are of, with the version in them that they report.

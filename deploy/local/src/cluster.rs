@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::error::{Error, Result};
 use crate::postgres_bin::Programs;
-use crate::process::Identity;
+use crate::process::{Identity, errand};
 
 /// The role that owns the databases.
 pub(crate) const OWNER: &str = "twinpay";
@@ -37,10 +36,10 @@ pub(crate) async fn make(
     if let Some((uid, gid)) = user {
         chown(file.path(), Some(uid), Some(gid)).map_err(Error::io("giving away the password file"))?;
     }
-    let mut command = run_as(programs.folder.join("initdb"), user);
+    let mut command = errand(&programs.folder.join("initdb"), user);
     command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
     command.arg(format!("--username={OWNER}")).arg("--pwfile").arg(file.path()).arg("--pgdata").arg(&half);
-    let output = command.stdin(Stdio::null()).output().await.map_err(Error::io("running initdb"))?;
+    let output = command.output().await.map_err(Error::io("running initdb"))?;
     if !output.status.success() {
         remove(&half)?;
         return Err(Error::Other(format!(
@@ -59,7 +58,7 @@ pub(crate) async fn set_password(
     password: &str,
     user: Option<(u32, u32)>,
 ) -> Result<()> {
-    let mut command = run_as(programs.folder.join("postgres"), user);
+    let mut command = errand(&programs.folder.join("postgres"), user);
     command.args(["--single", "-c", "password_encryption=scram-sha-256", "-D"]).arg(data).arg("postgres");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(Error::io("running postgres --single"))?;
@@ -124,13 +123,4 @@ pub(crate) fn remove(folder: &Path) -> Result<()> {
 fn sibling(folder: &Path, ending: &str) -> PathBuf {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     folder.with_file_name(format!("{name}.{ending}"))
-}
-
-fn run_as(program: PathBuf, user: Option<(u32, u32)>) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir("/").kill_on_drop(true);
-    if let Some((uid, gid)) = user {
-        command.uid(uid).gid(gid);
-    }
-    command
 }

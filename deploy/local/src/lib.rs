@@ -6,8 +6,11 @@
 //!
 //! Nothing here knows what a payment is.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod binaries;
 mod cluster;
+mod environment;
 pub mod error;
 pub mod folders;
 pub mod instance;
@@ -20,6 +23,7 @@ pub mod secrets;
 pub mod settings;
 pub mod stack_json;
 pub mod status;
+pub mod terminal;
 pub mod test_postgres;
 pub mod up;
 pub mod urls;

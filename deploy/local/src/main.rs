@@ -1,8 +1,11 @@
 //! The command line: everything is in the library.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stack::terminal::complain;
 use stack::{status, up, with_postgres};
 
 /// Runs Twinpay on one machine: Postgres, the card network, both services. No Docker.
@@ -11,6 +14,7 @@ use stack::{status, up, with_postgres};
 /// Postgres: TWINPAY_POSTGRES_BIN=<folder with initdb and postgres>, or =download.
 /// A second stack beside the first: TWINPAY_STACK=<folder>, and other ports.
 /// Other TWINPAY_ and ACQUIRER_ variables reach the services and the card network.
+/// A closed pipe (`stack up | head -1`) stops nothing: what was begun is finished, unseen.
 #[derive(Debug, Parser)]
 #[command(name = "stack", version)]
 struct Arguments {
@@ -50,7 +54,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("stack: {error}");
+            complain(format_args!("stack: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,13 +1,11 @@
 //! A database with the schema in it. The Rust service owns the command that applies it: `payments migrate`.
 
-use std::process::Stdio;
 use std::time::Duration;
-
-use tokio::process::Command;
 
 use crate::binaries;
 use crate::error::{Error, Result};
 use crate::postgres::create_database;
+use crate::process::errand;
 use crate::urls;
 
 /// The role of both services, made by the first migration. Roles belong to the server, not to a database.
@@ -37,9 +35,11 @@ pub async fn migrated_database(server_url: &str, name: &str, service_password: &
 /// Runs `payments migrate`.
 pub async fn migrate(owner_url: &str, service_password: &str) -> Result<()> {
     let program = binaries::rust()?;
-    let mut command = Command::new(&program);
-    command.arg("migrate").current_dir("/").kill_on_drop(true).stdin(Stdio::null());
-    command.env("TWINPAY_DATABASE_URL", owner_url).env("TWINPAY_SERVICE_PASSWORD", service_password);
+    let mut command = errand(&program, None);
+    command
+        .arg("migrate")
+        .env("TWINPAY_DATABASE_URL", owner_url)
+        .env("TWINPAY_SERVICE_PASSWORD", service_password);
     let output = tokio::time::timeout(LIMIT, command.output())
         .await
         .map_err(|_| Error::Other(format!("payments migrate didn't end within {} s", LIMIT.as_secs())))?

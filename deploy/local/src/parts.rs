@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
+use crate::binaries::Build;
 use crate::error::{Error, Result};
 use crate::instance::get_status;
 use crate::process::Identity;
@@ -30,6 +31,9 @@ pub struct Part {
     pub ports: Vec<u16>,
     /// Its log.
     pub log: PathBuf,
+    /// The program that it was started from.
+    #[serde(default)]
+    pub build: Option<Build>,
 }
 
 /// What a part is doing.
@@ -76,6 +80,14 @@ impl Parts {
     pub fn add(&mut self, folder: &Path, name: &str, part: Part) -> Result<()> {
         self.0.insert(name.into(), part);
         self.write(folder)
+    }
+
+    /// The parts that run on, though their program has been built again since they were started.
+    pub fn outdated(&self) -> Vec<&'static str> {
+        let changed = |part: &Part, name| {
+            part.build.zip(Build::of(name)).is_some_and(|(ran, is)| ran != is) && part.process.alive()
+        };
+        NAMES.into_iter().filter(|name| self.0.get(*name).is_some_and(|part| changed(part, name))).collect()
     }
 
     /// The state of one part.
@@ -125,7 +137,7 @@ mod tests {
     use super::*;
 
     fn part(process: Identity, probe: SocketAddr) -> Part {
-        Part { process, probe, ports: vec![probe.port()], log: "/dev/null".into() }
+        Part { process, probe, ports: vec![probe.port()], log: "/dev/null".into(), build: None }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::folders;
 use crate::postgres_bin;
 use crate::process::{Identity, Launch, Life, Process};
+use crate::terminal::complain;
 use crate::test_postgres;
 use crate::urls;
 
@@ -91,7 +92,7 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server and waits until it answers.
     pub async fn start(options: Options) -> Result<Postgres> {
-        Postgres::start_saying(options, |text| eprintln!("{text}")).await
+        Postgres::start_saying(options, |text| complain(format_args!("{text}"))).await
     }
 
     /// The same; `say` is told before something that takes long.

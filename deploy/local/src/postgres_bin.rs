@@ -1,5 +1,6 @@
 //! Where Postgres' programs come from: named, packaged, on the path, or downloaded once.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +11,7 @@ use postgresql_embedded::{PostgreSQL, Settings, VersionReq};
 
 use crate::error::{Error, Result};
 use crate::folders;
-use crate::process::tool;
+use crate::process::{errand, on_path};
 
 /// The variable that names the folder with initdb and postgres; `download` asks for the download.
 pub const VARIABLE: &str = "TWINPAY_POSTGRES_BIN";
@@ -40,8 +41,8 @@ pub(crate) async fn find(say: impl Fn(&str)) -> Result<Programs> {
             "{VARIABLE}={} has no initdb and postgres; name the folder that holds them, or `download`",
             Path::new(&folder).display()
         ))),
-        None => match packaged(Path::new(PACKAGED)).or_else(on_path) {
-            Some(folder) => programs(folder).await,
+        None => match installed(Path::new(PACKAGED), &std::env::var_os("PATH").unwrap_or_default()).await {
+            Some(programs) => Ok(programs),
             None => download(say).await,
         },
     }
@@ -51,26 +52,36 @@ fn complete(folder: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file())
 }
 
-/// The folder of the newest version that can be used; of the newest at all where none can, for the error to name.
-fn packaged(root: &Path) -> Option<PathBuf> {
-    let versions = fs::read_dir(root).ok()?.filter_map(|entry| {
-        let name = entry.ok()?.file_name().to_string_lossy().parse::<u32>().ok()?;
-        let folder = root.join(name.to_string()).join("bin");
-        complete(&folder).then_some((name, folder))
-    });
-    versions.max_by_key(|(version, _)| (SUPPORTED.contains(version), *version)).map(|(_, folder)| folder)
+/// The newest packaged one, else the first on the path. What is broken, too old or too new is passed over: nobody named it.
+async fn installed(packages: &Path, path: &OsStr) -> Option<Programs> {
+    for folder in packaged(packages).into_iter().chain(on_path(path, "initdb").filter_map(home)) {
+        if let Ok(programs) = programs(folder).await {
+            return Some(programs);
+        }
+    }
+    None
 }
 
-fn on_path() -> Option<PathBuf> {
-    let initdb = tool("initdb")?.canonicalize().ok()?;
-    initdb.parent().filter(|folder| complete(folder)).map(Path::to_path_buf)
+/// The folders of all packaged versions, the newest first.
+fn packaged(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+    let mut versions: Vec<u32> = numbers.collect();
+    versions.sort_unstable_by(|one, other| other.cmp(one));
+    let folders = versions.iter().map(|version| root.join(version.to_string()).join("bin"));
+    folders.filter(|folder| complete(folder)).collect()
+}
+
+/// The folder of the program behind a link: the other programs are beside it, and not always on the path.
+fn home(initdb: PathBuf) -> Option<PathBuf> {
+    initdb.canonicalize().ok()?.parent().filter(|folder| complete(folder)).map(Path::to_path_buf)
 }
 
 /// Asks the program for its version: `postgres (PostgreSQL) 15.18 (Debian …)`.
 async fn programs(folder: PathBuf) -> Result<Programs> {
     let postgres = folder.join("postgres");
     let failed = || format!("{} --version doesn't name a version", postgres.display());
-    let output = tokio::process::Command::new(&postgres)
+    let output = errand(&postgres, None)
         .arg("--version")
         .output()
         .await
@@ -104,7 +115,12 @@ async fn download(say: impl Fn(&str)) -> Result<Programs> {
     let root = folders::shared_folder()?.join("postgres");
     let installed = root.join(DOWNLOADED);
     if !complete(&installed.join("bin")) {
-        say(&format!("Postgres isn't installed here: downloading {DOWNLOADED} to {}", root.display()));
+        say(&format!(
+            "no Postgres of version {} to {} is installed here: downloading {DOWNLOADED} to {}",
+            SUPPORTED.start(),
+            SUPPORTED.end(),
+            root.display()
+        ));
         install(&root).await?;
     }
     // The archive is unpacked into a private temporary folder, and under our umask; the top goes last, so that it tells
@@ -161,18 +177,38 @@ async fn install(root: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_newest_usable_packaged_version_with_all_programs_is_taken() {
+    /// A folder of programs that say this version; `None`: without one of them.
+    fn fake(bin: &Path, version: Option<u32>) {
+        fs::create_dir_all(bin).expect("made");
+        fs::write(bin.join("initdb"), "").expect("written");
+        let Some(version) = version else { return };
+        let says = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}.1'\n");
+        // Not by us: what another test starts meanwhile would hold it open for writing, and nothing could run it.
+        let write = ["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""];
+        let mut shell = std::process::Command::new("sh");
+        let status = shell.args(write).arg(bin.join("postgres")).arg(says).status().expect("runs");
+        assert!(status.success());
+    }
+
+    #[tokio::test]
+    async fn the_newest_supported_package_is_taken_then_the_path_and_the_others_are_passed_over() {
         let root = tempfile::tempdir().expect("folder");
-        for (version, programs) in [("9", 2), ("15", 2), ("17", 1), ("19", 2), ("readme", 2)] {
-            let bin = root.path().join(version).join("bin");
-            fs::create_dir_all(&bin).expect("made");
-            for name in ["initdb", "postgres"].iter().take(programs) {
-                fs::write(bin.join(name), "").expect("written");
-            }
+        let [packages, old, good] = ["packages", "old", "good"].map(|name| root.path().join(name));
+        let path = std::env::join_paths([&old, &good]).expect("a path");
+        let found = async || installed(&packages, &path).await.map(|programs| programs.folder);
+        assert_eq!(found().await, None);
+        for (version, says) in [(9, Some(9)), (13, Some(13)), (17, None), (19, Some(19))] {
+            fake(&packages.join(version.to_string()).join("bin"), says);
         }
-        assert_eq!(packaged(root.path()), Some(root.path().join("15/bin")));
-        assert_eq!(packaged(Path::new("/nowhere")), None);
+        fs::create_dir_all(packages.join("readme/bin")).expect("made");
+        fake(&old, Some(12));
+        assert_eq!(found().await, None, "the download is next");
+        fake(&good, Some(16));
+        assert_eq!(found().await, Some(good));
+        for version in [14, 15] {
+            fake(&packages.join(version.to_string()).join("bin"), Some(version));
+        }
+        assert_eq!(found().await, Some(packages.join("15/bin")));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Ubuntu), which becomes the program itself, so pids stay true. The kernel ties that signal to the *thread* that
 //! started the child, and test threads come and go; so one thread that lives as long as we do starts them all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
@@ -16,6 +17,7 @@ use rustix::process::{Pid, Signal};
 use rustix::thread::CpuSet;
 use serde::{Deserialize, Serialize};
 
+use crate::environment;
 use crate::error::{Error, Result};
 
 /// How often a process that is waited for is looked at.
@@ -239,10 +241,7 @@ fn open_log(path: &Path) -> Result<File> {
 /// The command, wrapped so that it has a session of its own and, if tied, dies with us. Without these tools it is
 /// started bare: then it has a process group of its own, and a tied one outlives us only if we are killed.
 fn command(launch: &Launch) -> Command {
-    let mut words: Vec<String> = Vec::new();
-    if launch.life == Life::Tied && tool("setpriv").is_some() {
-        words.extend(["setpriv", "--pdeathsig", launch.death_signal, "--"].map(String::from));
-    }
+    let mut words = if launch.life == Life::Tied { tie(launch.death_signal) } else { Vec::new() };
     let own_session = tool("setsid").is_some();
     if own_session {
         words.push("setsid".into());
@@ -258,42 +257,40 @@ fn command(launch: &Launch) -> Command {
     if let Some((uid, gid)) = launch.user {
         command.uid(uid).gid(gid);
     }
-    for (name, _) in std::env::vars_os() {
-        if !is_inherited(&name.to_string_lossy(), launch.life) {
-            command.env_remove(name);
-        }
-    }
+    environment::clean(&mut command, launch.life);
     command.envs(launch.env.iter().map(|(name, value)| (name, value)));
     command
 }
 
-/// Whether a process gets this variable from ours. What a shell happens to export must not reach into the parts of a
-/// test or of a run, least of all what changes one twin and not the other: those get it on purpose, by [`Launch::env`].
-/// A detached part keeps the settings of OpenTelemetry, since that is how a person sends its traces somewhere.
-fn is_inherited(name: &str, life: Life) -> bool {
-    const OURS: [&str; 3] = ["TWINPAY_", "ACQUIRER_", "PG"];
-    const RUNTIMES: [&str; 3] = ["TOKIO_", "MALLOC_", "_RJEM"];
-    const OF_RUNTIMES: [&str; 8] = [
-        "GODEBUG",
-        "GOGC",
-        "GOMAXPROCS",
-        "GOMEMLIMIT",
-        "GOTRACEBACK",
-        "LD_PRELOAD",
-        "RUST_BACKTRACE",
-        "RUST_LOG",
-    ];
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let ours = begins(&OURS) || name.ends_with("DATABASE_URL");
-    let runtime = begins(&RUNTIMES) || OF_RUNTIMES.contains(&name);
-    let tracing = life == Life::Tied && name.starts_with("OTEL_");
-    !(ours || runtime || tracing)
+/// The words before a command that let it die with the thread that starts it.
+fn tie(signal: &str) -> Vec<String> {
+    let words = ["setpriv", "--pdeathsig", signal, "--"].map(String::from);
+    if tool("setpriv").is_some() { words.into() } else { Vec::new() }
+}
+
+/// A program that does its work and ends, such as initdb: without a shell's settings, and gone when we are.
+pub(crate) fn errand(program: &Path, user: Option<(u32, u32)>) -> tokio::process::Command {
+    let mut words = tie("KILL");
+    words.push(program.display().to_string());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).current_dir("/").stdin(Stdio::null());
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    environment::clean(&mut command, Life::Tied);
+    let mut command = tokio::process::Command::from(command);
+    command.kill_on_drop(true);
+    command
 }
 
 /// A program of this name on `PATH`.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
+    on_path(&std::env::var_os("PATH")?, name).next()
+}
+
+/// All programs of this name on a path, the first to be taken first.
+pub(crate) fn on_path(path: &OsStr, name: &str) -> impl Iterator<Item = PathBuf> {
+    std::env::split_paths(path).map(move |folder| folder.join(name)).filter(|candidate| candidate.is_file())
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -354,27 +351,6 @@ mod tests {
         assert_eq!(parse_stat(stat), Some(4242));
         assert_eq!(parse_stat(&stat.replace(" S ", " Z ")), None);
         assert_eq!(parse_stat("garbage"), None);
-    }
-
-    #[test]
-    fn no_part_inherits_the_stacks_own_variables_or_settings_of_a_runtime() {
-        let ours = ["TWINPAY_PEPPER", "ACQUIRER_SEED", "DATABASE_URL", "TEST_DATABASE_URL", "PGHOST"];
-        let go = ["GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK"];
-        let rust = ["TOKIO_WORKER_THREADS", "RUST_LOG", "RUST_BACKTRACE", "_RJEM_MALLOC_CONF"];
-        let both = ["LD_PRELOAD", "MALLOC_CONF", "MALLOC_ARENA_MAX"];
-        for name in ours.iter().chain(&go).chain(&rust).chain(&both) {
-            assert!(!is_inherited(name, Life::Tied) && !is_inherited(name, Life::Detached), "{name}");
-        }
-        for name in ["PATH", "HOME", "LANG", "GOPATH"] {
-            assert!(is_inherited(name, Life::Tied) && is_inherited(name, Life::Detached), "{name}");
-        }
-    }
-
-    #[test]
-    fn only_a_part_that_lives_on_inherits_where_traces_go() {
-        for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"] {
-            assert!(is_inherited(name, Life::Detached) && !is_inherited(name, Life::Tied), "{name}");
-        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::folders;
 use crate::parts::{self, NAMES, Part, Parts, State};
 use crate::stack_json;
+use crate::terminal::say;
 use crate::up;
 
 /// A service drains for up to 10 s; Postgres writes a checkpoint.
@@ -30,22 +31,34 @@ pub async fn print() -> Result<bool> {
     let parts = Parts::read(&folder)?;
     let states = parts.states().await;
     if states == [State::Absent; 4] {
-        println!("nothing is running: make up");
+        say(format_args!("nothing is running: make up"));
         return Ok(false);
     }
-    println!("{:<9} {:<12} {:>8}  {:<18} log", "part", "state", "pid", "ports");
+    say(format_args!("{:<9} {:<12} {:>8}  {:<18} log", "part", "state", "pid", "ports"));
     for (name, state) in NAMES.into_iter().zip(states) {
         let (pid, ports, log) = parts.0.get(name).map_or_else(Default::default, |part| {
             let ports: Vec<String> = part.ports.iter().map(u16::to_string).collect();
             (part.process.pid.to_string(), ports.join(" "), part.log.display().to_string())
         });
-        println!("{name:<9} {:<12} {pid:>8}  {ports:<18} {log}", state.name());
+        say(format_args!("{name:<9} {:<12} {pid:>8}  {ports:<18} {log}", state.name()));
     }
+    tell_outdated(&parts);
     let all = states == [State::Up; 4];
     if !all {
-        println!("not everything is up: `make up` starts what is missing");
+        say(format_args!("not everything is up: `make up` starts what is missing"));
     }
     Ok(all)
+}
+
+/// Says so where programs run that are older than the built ones.
+pub(crate) fn tell_outdated(parts: &Parts) {
+    let names = parts.outdated();
+    if !names.is_empty() {
+        say(format_args!(
+            "older than the built programs: {}; `make down && make up` renews them",
+            names.join(", ")
+        ));
+    }
 }
 
 /// Prints where everything is, and a line to try.
@@ -53,19 +66,26 @@ pub fn print_addresses(folder: &Path) -> Result<()> {
     let Some(stack) = stack_json::read()? else {
         return Err(Error::Other(format!("{} has no stack.json: make down && make up", folder.display())));
     };
-    println!();
-    println!("          {:<24} {:<18} {:<24} pid", "HTTP", "gRPC", "admin");
+    say(format_args!(""));
+    say(format_args!("          {:<24} {:<18} {:<24} pid", "HTTP", "gRPC", "admin"));
     for (name, twin) in [("rust", &stack.twins.rust), ("go", &stack.twins.go)] {
-        println!("{name:<9} {:<24} {:<18} {:<24} {}", twin.http, twin.grpc, twin.admin, twin.pid);
+        say(format_args!("{name:<9} {:<24} {:<18} {:<24} {}", twin.http, twin.grpc, twin.admin, twin.pid));
     }
-    println!("{:<9} {:<24} {:<18} {:<24} {}", "acquirer", "", stack.acquirer.grpc, "", stack.acquirer.pid);
-    println!(
+    say(format_args!(
+        "{:<9} {:<24} {:<18} {:<24} {}",
+        "acquirer", "", stack.acquirer.grpc, "", stack.acquirer.pid
+    ));
+    say(format_args!(
         "{:<9} 127.0.0.1:{}, databases payments_rust and payments_go; URLs in {}",
         "postgres",
         port(&stack.postgres.url),
         folder.join("stack.json").display()
-    );
-    println!("\nlogs: {}/*.log\ntry:  {}", folder.display(), up::curl(folder, &stack.twins.rust.http));
+    ));
+    say(format_args!(
+        "\nlogs: {}/*.log\ntry:  {}",
+        folder.display(),
+        up::curl(folder, &stack.twins.rust.http)
+    ));
     Ok(())
 }
 
@@ -87,13 +107,13 @@ pub async fn down() -> Result<()> {
     stack_json::remove_file(&folder.join("parts.json"))?;
     stack_json::remove()?;
     if rust || go || acquirer || postgres || stray {
-        println!(
+        say(format_args!(
             "down in {:.1} s; the data stays in {}",
             begun.elapsed().as_secs_f64(),
             folders::data_folder()?.display()
-        );
+        ));
     } else {
-        println!("nothing was running");
+        say(format_args!("nothing was running"));
     }
     Ok(())
 }
@@ -110,7 +130,7 @@ async fn stop(name: &str, part: Option<&Part>) -> bool {
     let limit = if name == "postgres" { STOP_LIMIT } else { DRAIN_LIMIT };
     let ended = part.process.stop(stop_signal(name), limit).await;
     let how = if ended { "stopped" } else { "killed: it didn't stop" };
-    println!("{name:<9} {how} after {:.2} s", begun.elapsed().as_secs_f64());
+    say(format_args!("{name:<9} {how} after {:.2} s", begun.elapsed().as_secs_f64()));
     true
 }
 
@@ -121,7 +141,7 @@ async fn stop_stray_postgres() -> Result<bool> {
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         if let Some(server) = cluster::running(&entry.path()) {
             server.stop(Signal::INT, STOP_LIMIT).await;
-            println!("postgres  stopped, that .stack/ didn't know of (pid {})", server.pid);
+            say(format_args!("postgres  stopped, that .stack/ didn't know of (pid {})", server.pid));
             found = true;
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::error::{Error, Result};
 use crate::migrate::{self, Database, SERVICE_ROLE};
 use crate::postgres::{self, Durability, Options, Postgres};
+use crate::terminal::complain;
 use crate::{cluster, folders, process, urls};
 
 /// The owner's URL of a server to make databases on.
@@ -74,12 +75,12 @@ pub(crate) async fn start_server() -> Result<Postgres> {
 
 async fn choose() -> Result<Server> {
     if let Some(url) = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty()) {
-        eprintln!("tests use the Postgres of {VARIABLE}");
+        complain(format_args!("tests use the Postgres of {VARIABLE}"));
         sweep_databases(&url).await?;
         return Ok(Server { url, _own: None });
     }
     let own = start_server().await?;
-    eprintln!("tests use a Postgres of their own on port {} ({VARIABLE} isn't set)", own.port());
+    complain(format_args!("tests use a Postgres of their own on port {} ({VARIABLE} isn't set)", own.port()));
     Ok(Server { url: own.url("postgres"), _own: Some(own) })
 }
 

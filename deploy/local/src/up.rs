@@ -1,11 +1,10 @@
 //! `stack up`: starts what isn't running, in order, and says where it is. What was started is stopped again if something
 //! fails or the start is interrupted.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::binaries;
+use crate::binaries::{self, Build};
 use crate::error::{Error, Result};
 use crate::folders;
 use crate::instance::{AcquirerOptions, Instance, Twin, TwinOptions};
@@ -17,6 +16,7 @@ use crate::secrets::{self, Secrets};
 use crate::settings::{self, AllPorts, Port, check_free};
 use crate::stack_json::{self, Acquirer, Server, Stack, Twins};
 use crate::status;
+use crate::terminal::{self, say};
 
 /// A running part that doesn't answer gets this long to end.
 const REPLACE_LIMIT: Duration = Duration::from_secs(12);
@@ -45,7 +45,8 @@ pub async fn up() -> Result<()> {
     let states = parts.states().await;
     // Without the file an earlier start was killed at its very end: it is written below.
     if states == [State::Up; 4] && stack_json::read()?.is_some() {
-        println!("already up ({:.1} s)", begun.elapsed().as_secs_f64());
+        say(format_args!("already up ({:.1} s)", begun.elapsed().as_secs_f64()));
+        status::tell_outdated(&parts);
         return status::print_addresses(&folder);
     }
     report(&parts, states);
@@ -69,11 +70,12 @@ pub async fn up() -> Result<()> {
                     Started::Instance(instance) => instance.release(),
                 }
             }
-            println!("up in {:.1} s", begun.elapsed().as_secs_f64());
+            say(format_args!("up in {:.1} s", begun.elapsed().as_secs_f64()));
+            status::tell_outdated(&start.parts);
             status::print_addresses(&folder)
         }
         Err(error) => {
-            println!();
+            say(format_args!(""));
             start.undo().await;
             Err(error)
         }
@@ -88,9 +90,13 @@ fn report(parts: &Parts, states: [State; 4]) {
     for (name, state) in NAMES.into_iter().zip(states) {
         match (state, parts.0.get(name)) {
             (State::Dead | State::Unready, Some(part)) => {
-                println!("{name} is {}; starting it again (its log: {})", state.name(), part.log.display());
+                say(format_args!(
+                    "{name} is {}; starting it again (its log: {})",
+                    state.name(),
+                    part.log.display()
+                ));
             }
-            _ => println!("{name} is {}", state.name()),
+            _ => say(format_args!("{name} is {}", state.name())),
         }
     }
 }
@@ -157,7 +163,7 @@ impl Start {
         };
         let begun = begin("postgres");
         let port = self.ports.postgres;
-        let say = |text: &str| print_now(&format!("{text}: "));
+        let say = |text: &str| terminal::begin(format_args!("{text}: "));
         let spawned = |process, _| self.note("postgres", process, &[port], port, &log);
         let server = Postgres::start_telling(options, say, spawned).await?;
         let url = server.url("postgres");
@@ -214,7 +220,8 @@ impl Start {
     fn note(&mut self, name: &str, process: Identity, ports: &[Port], probe: Port, log: &Path) -> Result<()> {
         let probe = ([127, 0, 0, 1], probe.port).into();
         let ports = ports.iter().map(|port| port.port).collect();
-        self.parts.add(&self.folder, name, Part { process, probe, ports, log: log.into() })
+        let part = Part { process, probe, ports, log: log.into(), build: Build::of(name) };
+        self.parts.add(&self.folder, name, part)
     }
 
     fn part(&self, name: &str) -> Result<&Part> {
@@ -258,18 +265,12 @@ impl Start {
 
 /// The name comes before the wait, and the time behind it.
 fn begin(name: &str) -> Instant {
-    print_now(&format!("{name:<9} starting: "));
+    terminal::begin(format_args!("{name:<9} starting: "));
     Instant::now()
 }
 
 fn ready(begun: Instant) {
-    println!("ready after {:.2} s", begun.elapsed().as_secs_f64());
-}
-
-fn print_now(text: &str) {
-    print!("{text}");
-    // Nobody to show it to is no reason to stop.
-    std::io::stdout().flush().ok();
+    say(format_args!("ready after {:.2} s", begun.elapsed().as_secs_f64()));
 }
 
 /// A line that works as it stands: a new merchant, on one of the twins.

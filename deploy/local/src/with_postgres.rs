@@ -8,6 +8,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Error, Result};
+use crate::terminal::complain;
 use crate::test_postgres::{VARIABLE, start_server};
 
 /// Runs the command with `TEST_DATABASE_URL` set: to what it is already, else to a fast server that ends with it. The
@@ -17,7 +18,7 @@ pub async fn run(command: &[String]) -> Result<u8> {
         return Err(Error::Other("with-postgres needs a command: stack with-postgres -- cargo test".into()));
     };
     if std::env::var_os(VARIABLE).is_some_and(|url| !url.is_empty()) {
-        eprintln!("using the Postgres of {VARIABLE}");
+        complain(format_args!("using the Postgres of {VARIABLE}"));
         return Ok(code(wait(Command::new(program).args(args), program).await?));
     }
     let starting = start_server();
@@ -25,7 +26,7 @@ pub async fn run(command: &[String]) -> Result<u8> {
         server = starting => server?,
         () = crate::up::interrupted() => return Err(Error::Other("interrupted".into())),
     };
-    eprintln!("started a Postgres on port {} ({VARIABLE} isn't set)", server.port());
+    complain(format_args!("started a Postgres on port {} ({VARIABLE} isn't set)", server.port()));
     let status = wait(Command::new(program).args(args).env(VARIABLE, server.url("postgres")), program).await;
     server.stop().await?;
     status.map(code)
