@@ -18,7 +18,7 @@ fn up_that_hangs(bench: &mut Bench) -> (Child, u32) {
     let pid_file = format!("{slow}.pid");
     fs::remove_file(&pid_file).ok();
     bench.set("TWINPAY_BIN_GO", &slow);
-    let up = bench.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let up = bench.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
     (up, pid_in(Path::new(&pid_file)))
 }
 
@@ -26,9 +26,11 @@ fn up_that_hangs(bench: &mut Bench) -> (Child, u32) {
 fn an_interrupted_start_stops_what_it_started() {
     let mut bench = Bench::new();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let (mut up, pid) = up_that_hangs(&mut bench);
+        let (up, pid) = up_that_hangs(&mut bench);
         kill(up.id(), signal);
-        assert_eq!(up.wait().expect("ends").code(), Some(1), "{signal:?}");
+        let output = up.wait_with_output().expect("ends");
+        assert_eq!(output.status.code(), Some(1), "{signal:?}");
+        assert!(text(&output).contains("interrupted: what was started is stopped"), "{}", text(&output));
         assert!(gone(pid));
         assert_eq!(bench.free_ports(), PORTS.len(), "{signal:?}");
         assert!(text(&bench.run(&["status"])).starts_with("nothing is running"), "{signal:?}");
