@@ -9,7 +9,10 @@ import (
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -156,6 +159,37 @@ func TestViolationsOverBothDoorsAreTheSame(t *testing.T) {
 	_, err = client.GetPayment(s.outgoing(""), &paymentsv1.GetPaymentRequest{})
 	if info := errorInfo(t, err); status.Code(err) != codes.NotFound || info.GetReason() != "RESOURCE_NOT_FOUND" {
 		t.Errorf("no id: %v", err)
+	}
+}
+
+// plainCodec sends bytes as they are.
+type plainCodec struct{ encoding.CodecV2 }
+
+func (plainCodec) Name() string { return "proto" }
+
+func (plainCodec) Marshal(message any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(message.([]byte))}, nil
+}
+
+func TestAMessageThatCantBeDecodedIsMalformed(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	for method, message := range map[string]string{
+		paymentsv1.AdminService_CreateMerchant_FullMethodName:     "\xff",         // a tag that doesn't end
+		paymentsv1.VaultService_CreatePaymentToken_FullMethodName: "\x0a\x05\x0a", // a card that is cut off
+		paymentsv1.PaymentService_CreatePayment_FullMethodName:    "\x12\x01\xff", // a currency that isn't UTF-8
+		paymentsv1.PaymentService_CapturePayment_FullMethodName:   "\x0b",         // a group that doesn't end
+	} {
+		err := s.grpc.Invoke(s.outgoing("k"), method, []byte(message), nil, grpc.ForceCodecV2(plainCodec{}))
+		got := status.Convert(err)
+		if info := errorInfo(t, err); got.Code() != codes.InvalidArgument || info.GetReason() != "MALFORMED_BODY" || contains(got.Message(), "proto") {
+			t.Errorf("%s: %v, %v", method, err, info)
+		}
+		metrics := s.get("http://" + s.app.AdminAddr + "/metrics").body
+		want := fmt.Sprintf(`rpc_server_call_duration_seconds_count{rpc_method=%q,rpc_response_status_code="INVALID_ARGUMENT",rpc_system_name="grpc"} 1`, method[1:])
+		if !contains(metrics, want) {
+			t.Errorf("no %s in %s", want, metrics)
+		}
 	}
 }
 

@@ -113,6 +113,9 @@ func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, requ
 			answer, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if broken, ok := request.(undecodable); ok {
+		return nil, domain.Because(domain.ReasonMalformedBody, broken)
+	}
 	timeout := usecase.DefaultTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)

@@ -2,12 +2,16 @@ package grpcapi
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection"
 
 	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
@@ -61,16 +65,55 @@ func (d *Door) Server() *grpc.Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), // what moves money isn't cut off at the end of the process
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
 		grpc.UnaryInterceptor(d.intercept),
 		grpc.StreamInterceptor(d.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	)
-	paymentsv1.RegisterAdminServiceServer(server, d)
-	paymentsv1.RegisterVaultServiceServer(server, d)
-	paymentsv1.RegisterPaymentServiceServer(server, d)
+	d.register(server, paymentsv1.AdminService_ServiceDesc)
+	d.register(server, paymentsv1.VaultService_ServiceDesc)
+	d.register(server, paymentsv1.PaymentService_ServiceDesc)
 	healthv1.RegisterHealthServer(server, d.health)
 	reflection.RegisterV1(server)
 	return server
+}
+
+// register has the interceptor see messages that can't be decoded, too: grpc-go would answer them by itself, as a fault of the server.
+func (d *Door) register(server *grpc.Server, service grpc.ServiceDesc) {
+	service.Methods = slices.Clone(service.Methods)
+	for i, method := range service.Methods {
+		service.Methods[i].Handler = func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+			var tried attempt
+			try := func(message any) error { tried.message = message; return decode(&tried) }
+			return method.Handler(server, ctx, try, func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+				if tried.failure != nil {
+					request = undecodable{tried.failure}
+				}
+				return interceptor(ctx, request, info, handler)
+			})
+		}
+	}
+	server.RegisterService(&service, d)
+}
+
+// undecodable is the request where it isn't a message of its type.
+type undecodable struct{ error }
+
+// attempt is a message to decode whose failure is kept, not returned.
+type attempt struct {
+	message any
+	failure error
+}
+
+// codec is that of protobuf, but for attempts.
+type codec struct{ encoding.CodecV2 }
+
+func (c codec) Unmarshal(data mem.BufferSlice, message any) error {
+	if a, ok := message.(*attempt); ok {
+		a.failure = c.CodecV2.Unmarshal(data, a.message)
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, message)
 }
 
 // Ready says that the services serve.
