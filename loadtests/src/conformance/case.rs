@@ -156,7 +156,7 @@ pub struct Step {
     pub body: Option<Value>,
     /// The body as text, HTTP only. `${pad:N}` fills with blanks up to N bytes.
     pub text: Option<String>,
-    /// The body as bytes in hex, HTTP only.
+    /// The body (gRPC: the message) as bytes in hex, through one door only.
     pub hex: Option<String>,
     /// Whether the body's size is not told beforehand, HTTP only.
     #[serde(default)]
@@ -344,14 +344,13 @@ fn check(step: &Step, doors: Option<&[Door]>) -> anyhow::Result<()> {
         bail!("a step has one of body, text, hex");
     }
     let only = |door| doors.is_some_and(|doors| doors == [door]);
-    let raw = step.http.is_some()
-        || step.text.is_some()
-        || step.hex.is_some()
-        || step.chunked
-        || step.stalls
-        || step.query.is_some();
+    let raw =
+        step.http.is_some() || step.text.is_some() || step.chunked || step.stalls || step.query.is_some();
     if raw && !only(Door::Http) {
-        bail!("http, text, hex, chunked, stalls and query need doors = [\"http\"]");
+        bail!("http, text, chunked, stalls and query need doors = [\"http\"]");
+    }
+    if step.hex.is_some() && !only(Door::Http) && !only(Door::Grpc) {
+        bail!("hex needs doors = [\"http\"] or doors = [\"grpc\"]: no bytes mean the same to both");
     }
     if step.grpc.is_some() && !only(Door::Grpc) {
         bail!("grpc needs doors = [\"grpc\"]");
@@ -386,6 +385,7 @@ mod tests {
             ("[[case]]\nname = \"a\"\nstepps = []\n".to_owned(), "line 3: unknown field `stepps`"),
             (format!("[[case]]\nname = \"a\"\n{step} kee = \"k\" }}]\n"), "line 3: unknown field `kee`"),
             (format!("[[case]]\nname = \"a\"\n{step} text = \"k\" }}]\n"), "need doors"),
+            (format!("[[case]]\nname = \"a\"\n{step} hex = \"00\" }}]\n"), "hex needs doors"),
             (format!("[[case]]\nname = \"a\"\nbefore = [\"b\"]\n{step} }}]\n"), "no fixture b"),
         ] {
             let got = refusal(&text);

@@ -213,11 +213,12 @@ impl Bench {
         let rpc = step.grpc.as_deref().or(operation.map(|operation| operation.rpc.as_str()));
         let rpc = rpc.ok_or_else(|| anyhow!("neither call nor grpc"))?;
         let method = self.contract.method(rpc).ok();
-        let body = match &method {
-            Some(method) => message::from_json(&method.input(), &grpc_body(step, values)?)
+        let body = match (&step.hex, &method) {
+            (Some(digits), _) => bytes(digits)?,
+            (None, Some(method)) => message::from_json(&method.input(), &grpc_body(step, values)?)
                 .map_err(|error| anyhow!(error))?
                 .encode_to_vec(),
-            None => Vec::new(),
+            (None, None) => Vec::new(),
         };
         let uri = format!("http://{}/{rpc}", site.target.grpc);
         Ok(Prepared {
@@ -349,7 +350,7 @@ fn http_request<'a>(
     let body: Bytes = match (&step.body, &step.text, &step.hex) {
         (Some(value), _, _) => fill(value, values)?.to_string().into(),
         (_, Some(text), _) => fill_text(text, values)?.into(),
-        (_, _, Some(digits)) => hex::decode(digits.replace(' ', "")).context("hex")?.into(),
+        (_, _, Some(digits)) => bytes(digits)?.into(),
         (None, None, None) => Bytes::new(),
     };
     let versioned = path.starts_with("/v1/");
@@ -369,6 +370,11 @@ fn http_request<'a>(
         streaming: false,
         versioned,
     })
+}
+
+/// Of hex digits, with blanks between them for the reader.
+fn bytes(digits: &str) -> anyhow::Result<Vec<u8>> {
+    hex::decode(digits.replace(' ', "")).context("hex")
 }
 
 /// A request in a few lines, long values cut.
