@@ -187,3 +187,39 @@ pub fn code_name(code: Code) -> &'static str {
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{
+        DeclineReason::{DoNotHonor, Unspecified},
+        Outcome::{Approved, Declined, Refused},
+    };
+
+    #[test]
+    fn an_answer_that_doesnt_fit_the_question_decides_nothing() {
+        let capture = Command::Capture { amount: None, last: true };
+        let answer = |command, outcome: wire::Outcome, reason: wire::DeclineReason| {
+            verdict(command, wire::Result { outcome: outcome.into(), decline_reason: reason.into() })
+        };
+        let declined = Verdict::Declined(DeclineReason::DoNotHonor);
+        for (command, outcome, reason, want) in [
+            (Command::Sale, Approved, Unspecified, Verdict::Approved),
+            (Command::Authorize, Declined, DoNotHonor, declined),
+            (capture, Approved, Unspecified, Verdict::Approved),
+            (capture, Refused, Unspecified, Verdict::Refused),
+        ] {
+            let got = answer(command, outcome, reason);
+            assert!(matches!(got, Answer::Decided(verdict) if verdict == want), "{command:?} {got:?}");
+        }
+        for (command, outcome, reason) in [
+            (Command::Sale, wire::Outcome::Unspecified, Unspecified),
+            (Command::Sale, Declined, Unspecified),
+            (Command::Authorize, Refused, Unspecified),
+            (capture, Declined, DoNotHonor),
+        ] {
+            let got = answer(command, outcome, reason);
+            assert!(matches!(got, Answer::Unknown(_)), "{command:?} {outcome:?} {reason:?} {got:?}");
+        }
+    }
+}

@@ -44,8 +44,11 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, Cause> {
 
 /// Accepts until `stop`, then tells every connection to end after what it is doing, and waits for that.
 pub(super) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+    accept(listener, routes, Arc::new(Semaphore::new(MAX_CONNECTIONS)), stop).await;
+}
+
+async fn accept(listener: TcpListener, routes: Router, places: Arc<Semaphore>, stop: CancellationToken) {
     let builder = connection_builder();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
         let accepted = async {
@@ -177,6 +180,7 @@ mod tests {
     use super::*;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
         time::timeout,
     };
 
@@ -215,6 +219,30 @@ mod tests {
             let got = answers(sent.as_bytes(), Patience { first: SOON, idle: SOON }).await;
             assert!(got.starts_with("HTTP/1.1 200") && got.ends_with("here"), "{rest}: {got}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_its_place_until_it_ends_however_it_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (to, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let routes = Router::new().route("/", axum::routing::get(async || "here"));
+        let places = Arc::new(Semaphore::new(1));
+        let serving = tokio::spawn(accept(listener, routes, places.clone(), stop.clone()));
+        for sent in ["", "GET / HT", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf"] {
+            let mut cut = TcpStream::connect(to).await.unwrap();
+            cut.write_all(sent.as_bytes()).await.unwrap();
+            while places.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut next = TcpStream::connect(to).await.unwrap();
+            next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            drop(cut);
+            let mut got = String::new();
+            let answered = timeout(Duration::from_secs(5), next.read_to_string(&mut got)).await;
+            assert!(answered.is_ok() && got.ends_with("here"), "{sent}: {got}");
+        }
+        stop.cancel();
+        serving.await.unwrap();
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use payments::workers::recovery::Step;
+use payments::{app::App, usecase::payments::Clock, workers::recovery::Step};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -38,6 +38,42 @@ async fn a_request_that_runs_when_the_signal_comes_gets_its_answer() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     world.ended().await.unwrap();
     assert!(TcpStream::connect(http).await.is_err(), "the port is free");
+}
+
+#[tokio::test]
+async fn a_payment_goes_on_when_its_client_has_gone() {
+    let world = World::with(Setting { latency: Duration::from_millis(300), ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let (http, authorization) = (world.at.http, format!("Bearer {secret}"));
+    let body = crate::world::payment_body(&token, 1000, "automatic", "k").to_string();
+    let client = tokio::spawn(async move { raw_post(http, &authorization, &body).await });
+    let pending = "select count(*) from operations where state = 'pending'";
+    while world.count(pending).await == 0 {
+        tokio::task::yield_now().await;
+    }
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled(), "it didn't wait for its answer");
+    let recorded = async {
+        while world.count(pending).await == 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded).await.expect("it is recorded");
+    let answer = world.pay(&secret, &token, "automatic", "k").await;
+    assert_eq!((answer.status, answer.text("state").as_str(), answer.replayed()), (201, "captured", true));
+    assert_eq!(world.count("select lease_token from operations").await, 0, "no recovery had to do it");
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_service_whose_recovery_has_failed_ends() {
+    let owner_url = database().await;
+    let url = stack::test_postgres::service_url(&owner_url).unwrap();
+    let config = crate::world::config(&url, crate::world::network(Duration::ZERO).await, &[]);
+    let app = App::bind(&config, Clock::new(|| panic!("on purpose"))).await.unwrap();
+    let told = app.run(tokio::time::sleep(Duration::from_secs(20))).await.unwrap_err().to_string();
+    assert!(told.starts_with("the recovery failed"), "{told}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use futures::future::join_all;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::world::{Setting, VISA, World, card_body, payment_body, unique};
+use crate::world::{ADMIN, Setting, VISA, World, card_body, database, payment_body, unique};
 
 #[tokio::test]
 async fn a_deadline_that_is_over_writes_nothing() {
@@ -85,6 +85,22 @@ async fn a_request_waits_for_a_connection_no_longer_than_it_may_and_a_stuck_one_
     }
     assert_eq!(fine.status, 201, "the connection that was stuck is gone, the pool isn't: {fine:?}");
     world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_database_that_accepts_and_says_nothing_sheds_requests_long_before_their_deadlines() {
+    let owner_url = database().await;
+    let mut silent = url::Url::parse(&stack::test_postgres::service_url(&owner_url).unwrap()).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    silent.set_host(Some("127.0.0.1")).unwrap();
+    silent.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let env = vec![("DATABASE_WAIT_MS", "50".to_owned())];
+    let world = World::over(owner_url, silent.as_str(), &Setting { env, ..Setting::default() }).await;
+    let soon = [("request-timeout-ms", "1500")];
+    let shed = world.post("/v1/merchants", ADMIN, &soon, &json!({"name": "x"})).await;
+    assert_eq!((shed.status, shed.text("reason").as_str()), (503, "OVERLOADED"));
+    let told = world.send(world.at.admin, http::Method::GET, "/metrics", &[], None).await.unwrap().body;
+    assert!(told.contains(r#"twinpay_admission_rejected_total{reason="database_wait"} 1"#), "{told}");
 }
 
 #[tokio::test]

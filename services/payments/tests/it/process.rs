@@ -138,6 +138,24 @@ async fn log_lines_are_json_with_the_trace_and_no_card_number_or_secret_and_a_dr
 }
 
 #[tokio::test]
+async fn what_was_left_pending_is_settled_by_the_program_itself() {
+    let Beside { world, child, log: _log } = beside(Duration::ZERO).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, &card("3063")).await;
+    let mut answer = world.pay(&secret, &token, "automatic", "k").await;
+    assert_eq!((answer.status, answer.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"));
+    let settled = async {
+        while answer.status != 201 {
+            answer = world.pay(&secret, &token, "automatic", "k").await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), settled).await.expect("it is settled");
+    assert!(answer.replayed());
+    assert_eq!(world.count("select lease_token from operations").await, 1);
+    drop(child);
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let Beside { world, mut child, mut log } = beside(Duration::from_secs(8)).await;
     let secret = world.merchant(json!({})).await;

@@ -34,6 +34,24 @@ async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
 }
 
 #[tokio::test]
+async fn an_operation_of_an_unknown_kind_stays_pending_and_holds_up_no_other() {
+    let world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, &card("3063")).await;
+    for key in ["newer", "known"] {
+        assert_eq!(world.pay(&secret, &token, "automatic", key).await.status, 504);
+    }
+    let newer = "alter table operations drop constraint operations_kind_check; update operations set kind = 'teleport' \
+         where id = (select operation_id from idempotency_keys where key = 'newer')";
+    sqlx::raw_sql(newer).execute(&mut world.sql().await).await.unwrap();
+    world.pass(5_000);
+    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(world.pay(&secret, &token, "automatic", "known").await.status, 201);
+    let newer = world.pay(&secret, &token, "automatic", "newer").await;
+    assert_eq!(newer.text("reason"), "IDEMPOTENCY_IN_PROGRESS");
+}
+
+#[tokio::test]
 async fn a_request_that_is_fenced_answers_what_the_recovery_recorded() {
     let world = World::with(Setting { latency: Duration::from_millis(700), ..Setting::default() }).await;
     let secret = world.merchant(json!({})).await;
