@@ -24,6 +24,9 @@ import (
 
 func contains(text, part string) bool { return strings.Contains(text, part) }
 
+// listServices asks reflection for the names of the services.
+var listServices = &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
+
 func TestADrainFinishesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	h := newHeld()
@@ -34,6 +37,16 @@ func TestADrainFinishesWhatIsInFlight(t *testing.T) {
 	}
 	if got, err := watch.Recv(); err != nil || got.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Fatalf("watched %v, %v", got, err)
+	}
+	reflection, err := reflectionv1.NewServerReflectionClient(s.grpc).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reflection.Send(listServices); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reflection.Recv(); err != nil {
+		t.Fatal(err)
 	}
 	body := paymentBody(s.token(goodCard), "automatic", "r")
 	ended := make(chan reply, 1)
@@ -46,6 +59,9 @@ func TestADrainFinishesWhatIsInFlight(t *testing.T) {
 	}
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("the watcher got %v", err)
+	}
+	if _, err := reflection.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("a reflection stream got %v", err)
 	}
 	if ready := s.get("http://" + s.app.AdminAddr + "/readyz"); ready.status != 503 || ready.body != `{"status":"unready","reasons":["draining"]}` {
 		t.Errorf("got %d %s", ready.status, ready.body)
@@ -179,14 +195,13 @@ func TestHealthAndReflectionOfEachService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := &reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}}
-	if err := reflection.Send(list); err != nil {
+	if err := reflection.Send(listServices); err != nil {
 		t.Fatal(err)
 	}
 	if answer, err := reflection.Recv(); err != nil || !contains(answer.String(), "payments.v1.VaultService") {
 		t.Errorf("got %v, %v", answer, err)
 	}
-	err = s.grpc.Invoke(t.Context(), "/payments.v1.PaymentService/VoidPayment", list, list)
+	err = s.grpc.Invoke(t.Context(), "/payments.v1.PaymentService/VoidPayment", listServices, &reflectionv1.ServerReflectionResponse{})
 	if info := errorInfo(t, err); status.Code(err) != codes.Unimplemented || info.GetReason() != "ROUTE_NOT_FOUND" {
 		t.Errorf("unknown method: %v", err)
 	}

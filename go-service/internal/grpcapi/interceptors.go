@@ -192,10 +192,22 @@ func (d *Door) interceptStream(server any, stream grpc.ServerStream, _ *grpc.Str
 	return err
 }
 
-// endingStream is a stream with another context.
+// endingStream is a stream that ends with another context.
 type endingStream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
 func (s endingStream) Context() context.Context { return s.ctx }
+
+// RecvMsg gives up with the context; grpc-go's waits for the client. That one goes on until the stream is over, which it is soon.
+func (s endingStream) RecvMsg(message any) error {
+	received := make(chan error, 1)
+	go func() { received <- s.ServerStream.RecvMsg(message) }()
+	select {
+	case err := <-received:
+		return err
+	case <-s.ctx.Done():
+		return status.FromContextError(s.ctx.Err()).Err()
+	}
+}
