@@ -84,6 +84,23 @@ func TestAnotherSchemaIsExitCode1(t *testing.T) {
 	}
 }
 
+func TestNothingIsRecoveredUnderAnotherSchema(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	s.refused(504, "OUTCOME_UNKNOWN", s.post("k", "/v1/payments", paymentBody(s.token("4000000000003063"), "automatic", "r")))
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.execute("update operations set leased_until = now() - interval '1 minute'")
+	s.execute("update schema_version set version = 99")
+	if code, _, stderr := run(t, environment(settings{database: s.database})); code != 1 || !contains(stderr, "payments migrate") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+	if untouched := query[bool](s, "select state = 'pending' and lease_token = 0 from operations"); !untouched {
+		t.Error("the operation was leased")
+	}
+}
+
 // program is the service as a process of its own, with a merchant.
 type program struct {
 	*service

@@ -2,10 +2,14 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -79,8 +83,8 @@ func TestALateWriterChangesNothingAndAnswersTheReplyOfTheOther(t *testing.T) {
 	s.recover(1)
 	settled := s.must(201, s.post("k", "/v1/payments", body))
 	close(h.release)
-	if got := <-late; got.status != 201 || got.body != settled.body {
-		t.Errorf("the late request got %d %s, the other %s", got.status, got.body, settled.body)
+	if got := <-late; got.status != 201 || got.body != settled.body || got.header.Get("Idempotency-Replayed") != "" { // it is its own reply
+		t.Errorf("the late request got %d %v %s, the other %s", got.status, got.header, got.body, settled.body)
 	}
 	if token := query[int64](s, "select lease_token from operations"); token != 1 {
 		t.Errorf("the lease's token is %d", token)
@@ -138,6 +142,58 @@ func TestAClientThatGoesAwayDoesntEndItsPayment(t *testing.T) {
 	}
 	if state := query[string](s, "select state from payments"); state != "captured" {
 		t.Errorf("the payment is %s", state)
+	}
+}
+
+func TestAClientThatGoesAwayIsNoFailure(t *testing.T) {
+	t.Parallel()
+	asked := make(chan struct{})
+	n := &network{provision: func(ctx context.Context) error {
+		asked <- struct{}{}
+		<-ctx.Done() // the service has seen that its client has gone
+		return ctx.Err()
+	}}
+	spans := &collector{}
+	s := start(t, settings{otlp: spans.listen(t), env: map[string]string{"ACQUIRER_URL": n.listen(t), "LOG_LEVEL": "debug"}})
+	for door, call := range map[string]func(context.Context) error{
+		"HTTP": func(ctx context.Context) error {
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.app.HTTPAddr+"/v1/payment_tokens", strings.NewReader(cardBody(goodCard)))
+			if err != nil {
+				return err
+			}
+			request.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + s.key}, "Idempotency-Key": {"k"}}
+			_, err = http.DefaultClient.Do(request)
+			return err
+		},
+		"gRPC": func(ctx context.Context) error {
+			_, err := paymentsv1.NewVaultServiceClient(s.grpc).CreatePaymentToken(ctx, &paymentsv1.CreatePaymentTokenRequest{Card: &paymentsv1.Card{
+				Number: proto.String(goodCard), ExpMonth: proto.Int32(12), ExpYear: proto.Int32(2090), Cvc: proto.String("123"),
+			}})
+			return err
+		},
+	} {
+		ctx, cancel := context.WithCancel(s.outgoing("k"))
+		gone := make(chan error, 1)
+		go func() { gone <- call(ctx) }()
+		<-asked
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) && status.Code(err) != codes.Canceled {
+			t.Errorf("%s: got %v", door, err)
+		}
+	}
+	if err := s.stop(); err != nil { // waits for both requests
+		t.Fatal(err)
+	}
+	logs := s.logs.String()
+	if strings.Count(logs, "the client has gone") != 2 || contains(logs, "request failed") || contains(logs, `"status":"INTERNAL"`) {
+		t.Errorf("logs: %s", logs)
+	}
+	for _, span := range spans.spans {
+		if strings.HasSuffix(span.GetName(), "CreatePaymentToken") || span.GetName() == "POST /v1/payment_tokens" {
+			if span.GetStatus().GetCode() == tracev1.Status_STATUS_CODE_ERROR {
+				t.Errorf("failed: %v", span)
+			}
+		}
 	}
 }
 

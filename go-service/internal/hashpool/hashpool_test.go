@@ -76,6 +76,38 @@ func TestAFullQueueAndALongWaitAreOverload(t *testing.T) {
 	}
 }
 
+func TestThoseWhoAreRefusedTakeNoPlaceInTheQueue(t *testing.T) {
+	const queue = 1
+	p := pool(t, 1, queue, time.Minute)
+	started, release := make(chan struct{}), make(chan struct{})
+	var held, refused sync.WaitGroup
+	held.Go(func() { _, _ = p.Run(t.Context(), func() []byte { close(started); <-release; return nil }) })
+	<-started
+	held.Go(func() { _, _ = p.Run(t.Context(), func() []byte { return nil }) })
+	for p.queued.Load() < queue {
+		runtime.Gosched()
+	}
+	var overfull atomic.Bool
+	for range 4 {
+		refused.Go(func() {
+			for range 10_000 {
+				if err := p.acquire(t.Context()); !errors.Is(err, ErrOverloaded) {
+					t.Errorf("got %v", err)
+				}
+				if p.queued.Load() > queue {
+					overfull.Store(true)
+				}
+			}
+		})
+	}
+	refused.Wait()
+	close(release)
+	held.Wait()
+	if overfull.Load() {
+		t.Errorf("there were more than %d in the queue", queue)
+	}
+}
+
 func TestAJobWhoseDeadlineHasPassedDoesntRun(t *testing.T) {
 	p := pool(t, 1, 1, time.Minute)
 	ctx, cancel := context.WithCancel(t.Context())
