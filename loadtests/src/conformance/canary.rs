@@ -47,7 +47,8 @@ pub async fn search(
 ) -> anyhow::Result<(Vec<String>, u64)> {
     let credentials = [regex::escape(admin_token), "tp_live_[0-9a-z]{26}_[0-9a-f]{64}".to_owned()];
     // An alternative of its own each: an empty one, of cases without a card, would match everything.
-    let secrets = numbers.iter().cloned().chain(credentials).collect::<Vec<_>>().join("|");
+    let numbers = numbers.iter().map(|number| alone(number));
+    let secrets = numbers.chain(credentials).collect::<Vec<_>>().join("|");
     let (mut found, mut searched) = (Vec::new(), 0);
     for (name, url) in databases {
         for (table, rows, hits) in
@@ -73,6 +74,11 @@ pub async fn search(
         );
     }
     Ok((found, searched))
+}
+
+/// A number that isn't part of a longer one: `0.14000000000000002` is a duration, and holds a card number.
+fn alone(number: &str) -> String {
+    format!("(^|[^0-9.]){number}($|[^0-9])")
 }
 
 async fn search_tables(url: &str, secrets: &str) -> anyhow::Result<Vec<(String, u64, u64)>> {
@@ -115,6 +121,20 @@ mod tests {
         let (found, searched) = search(&numbers, "token", &[], Some(folder.path())).await.unwrap();
         assert!(found.len() == 1 && found[0].contains("failed for"), "{found:?}");
         assert_eq!(searched, 2);
+    }
+
+    #[tokio::test]
+    async fn a_fraction_is_no_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = "{\"ms\":0.14000000000000002}\n{\"ms\":4.000000000000002}\n{\"ms\":0.4000000000000002}\n";
+        std::fs::write(folder.path().join("a.log"), log).unwrap();
+        let numbers = BTreeSet::from(["4000000000000002".to_owned()]);
+        let search = async || search(&numbers, "token", &[], Some(folder.path())).await.unwrap().0;
+        assert!(search().await.is_empty());
+        for line in ["4000000000000002", "card=4000000000000002,", "\"4000000000000002\""] {
+            std::fs::write(folder.path().join("a.log"), line).unwrap();
+            assert_eq!(search().await.len(), 1, "{line}");
+        }
     }
 
     #[tokio::test]
