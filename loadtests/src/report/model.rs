@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Generator, Usage};
@@ -12,7 +12,7 @@ use crate::stats::Interval;
 use crate::validity::Bound;
 
 /// The format of report.json; goes up when a reader has to know.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -211,9 +211,21 @@ impl Report {
         write("report.html", super::page(self)?)
     }
 
-    /// Reads a report.json.
+    /// Reads a report.json of this format; another one is refused by its number.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(name)?;
+        let Head { format } = serde_json::from_str(&text).with_context(name)?;
+        if format != FORMAT {
+            bail!(
+                "{}: this is a report of format {format}, and format {FORMAT} is read here: read it with the loadtest that wrote it",
+                name()
+            );
+        }
+        serde_json::from_str(&text).with_context(name)
     }
 }

@@ -147,6 +147,16 @@ fn report_json_reads_back_as_it_was_and_its_histograms_hold_every_reply() {
 }
 
 #[test]
+fn a_report_of_another_format_is_refused_by_its_number() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for format in [FORMAT - 1, FORMAT + 1] {
+        std::fs::write(file.path(), format!(r#"{{"format": {format}, "begun": 1}}"#)).expect("written");
+        let said = Report::read(file.path()).expect_err("another format").to_string();
+        assert!(said.contains(&format!("format {format}, and format {FORMAT} is read here")), "{said}");
+    }
+}
+
+#[test]
 fn a_stop_ends_a_run_and_the_report_says_so() {
     let scenario = Scenario { pairs: 6, slice_ms: 250, ..scenario(r#"["make"]"#, 100.0, 4, 64) };
     let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
