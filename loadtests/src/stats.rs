@@ -17,6 +17,10 @@ const TAIL_FROM: f64 = 90.0;
 /// Values that a median, or another percentile below the tail, is made of at least.
 const SAMPLES_MIN: u64 = 100;
 
+/// Pairs of which an interval is made at least: fewer give resamples that are too much alike to tell chance from a
+/// difference.
+pub const PAIRS_MIN: usize = 10;
+
 /// What one contender did in one slice.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -35,11 +39,9 @@ pub struct Sample {
 /// One slice as both contenders played it.
 pub type Pair = [Sample; 2];
 
-/// An estimate and the interval that covers the truth in 95 of 100 runs.
+/// The interval that covers the truth in 95 of 100 runs.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Interval {
-    /// From all pairs.
-    pub estimate: f64,
     /// Its lower end.
     pub low: f64,
     /// Its upper end.
@@ -58,6 +60,24 @@ impl Interval {
     }
 }
 
+/// The first contender's value by the second's.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Ratio {
+    /// From all pairs.
+    pub estimate: f64,
+    /// Unset where it can't be told; then nothing can be said about a difference.
+    pub interval: Option<Interval>,
+    /// Why there is no interval.
+    pub no_interval: Option<String>,
+}
+
+impl Ratio {
+    /// Whether it is told from 1.
+    pub fn differs(&self) -> bool {
+        self.interval.is_some_and(|interval| interval.excludes_one())
+    }
+}
+
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Quantity {
@@ -73,13 +93,13 @@ pub enum Quantity {
     Rss,
 }
 
-/// A quantity of both, and their ratio (first by second).
-#[derive(Debug, Clone, Copy)]
-pub struct Ratio {
+/// A quantity of both, and their ratio.
+#[derive(Debug, Clone)]
+pub struct Compared {
     /// The first contender's, the second's.
     pub values: [f64; 2],
     /// First by second.
-    pub ratio: Interval,
+    pub ratio: Ratio,
 }
 
 /// All pairs, laid out so that a resample is a walk over counts.
@@ -115,13 +135,27 @@ impl Bootstrap {
         Self { pairs, values, buckets, resamples }
     }
 
-    /// The ratio of one quantity; nothing where it can't be said (too few samples, or nothing to divide by).
-    pub fn ratio(&self, quantity: Quantity) -> Option<Ratio> {
+    /// One quantity of both; nothing where it can't be said (too few samples, or nothing to divide by).
+    pub fn compare(&self, quantity: Quantity) -> Option<Compared> {
         if self.pairs.is_empty() || !self.enough(quantity) {
             return None;
         }
         let once = vec![1; self.pairs.len()];
         let values = [self.value(quantity, &once, 0)?, self.value(quantity, &once, 1)?];
+        let estimate = values[0] / values[1];
+        let interval = self.interval(quantity);
+        let no_interval = interval.is_none().then(|| match self.pairs.len() {
+            few @ ..PAIRS_MIN => format!("too few pairs ({few}) for an interval"),
+            _ => "too few resamples for an interval".to_owned(),
+        });
+        let ratio = Ratio { estimate: rounded(estimate), interval, no_interval };
+        estimate.is_finite().then_some(Compared { values, ratio })
+    }
+
+    fn interval(&self, quantity: Quantity) -> Option<Interval> {
+        if self.pairs.len() < PAIRS_MIN {
+            return None;
+        }
         let ratio_of =
             |weights: &Vec<u64>| Some(self.value(quantity, weights, 0)? / self.value(quantity, weights, 1)?);
         let mut ratios: Vec<f64> =
@@ -129,10 +163,7 @@ impl Bootstrap {
         ratios.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| ratios.get(((ratios.len() as f64 - 1.0) * share).round() as usize).copied();
         let tail = tail(self.pairs.len());
-        let estimate = values[0] / values[1];
-        let ratio =
-            Interval { estimate: rounded(estimate), low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) };
-        estimate.is_finite().then_some(Ratio { values, ratio })
+        Some(Interval { low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) })
     }
 
     /// Requests of each contender.
@@ -248,9 +279,10 @@ mod tests {
     fn a_known_ratio_is_found_and_told_from_one() {
         let bootstrap = Bootstrap::new(synthetic(1, [700.0, 1000.0], 30, 200), 500, 1);
         for quantity in ALL {
-            let found = bootstrap.ratio(quantity).unwrap().ratio;
+            let Ratio { estimate, interval, .. } = bootstrap.compare(quantity).unwrap().ratio;
+            let found = interval.unwrap();
             assert!(found.low < 0.7 && 0.7 < found.high && found.excludes_one(), "{quantity:?}: {found:?}");
-            assert!(found.low <= found.estimate && found.estimate <= found.high, "{quantity:?}: {found:?}");
+            assert!(found.low <= estimate && estimate <= found.high, "{quantity:?}: {found:?}");
         }
     }
 
@@ -262,7 +294,8 @@ mod tests {
         for seed in 0..RUNS {
             let bootstrap = Bootstrap::new(synthetic(seed, [1000.0, 1000.0], 24, 40), 200, seed);
             for (covered, quantity) in covered.iter_mut().zip(quantities) {
-                *covered += u64::from(!bootstrap.ratio(quantity).unwrap().ratio.excludes_one());
+                let ratio = bootstrap.compare(quantity).unwrap().ratio;
+                *covered += u64::from(ratio.interval.is_some() && !ratio.differs());
             }
         }
         // 93 of 100 is asked; the seeds are fixed, so this is one draw from what 200 runs can show.
@@ -273,7 +306,7 @@ mod tests {
     fn the_same_seed_gives_the_same_interval() {
         let run = |seed| {
             Bootstrap::new(synthetic(3, [900.0, 1000.0], 12, 200), 200, seed)
-                .ratio(Quantity::Mean)
+                .compare(Quantity::Mean)
                 .unwrap()
                 .ratio
         };
@@ -284,20 +317,32 @@ mod tests {
     #[test]
     fn a_high_percentile_needs_samples_beyond_it() {
         let few = Bootstrap::new(synthetic(1, [700.0, 1000.0], 30, 200), 50, 1); // 6 000 requests: 6 beyond p99.9
-        assert!(few.ratio(Quantity::Percentile(99.9)).is_none());
+        assert!(few.compare(Quantity::Percentile(99.9)).is_none());
         let many = Bootstrap::new(synthetic(1, [700.0, 1000.0], 110, 200), 50, 1); // 22 000: 22 beyond
-        assert!(many.ratio(Quantity::Percentile(99.9)).is_some());
+        assert!(many.compare(Quantity::Percentile(99.9)).is_some());
         let of = |requests| Bootstrap::new(synthetic(1, [700.0, 1000.0], 10, requests), 50, 1);
-        assert!(of(19).ratio(Quantity::Percentile(90.0)).is_none()); // 190 requests: 19 beyond
-        assert!(of(20).ratio(Quantity::Percentile(90.0)).is_some());
-        assert!(of(9).ratio(Quantity::Percentile(50.0)).is_none());
-        assert!(of(10).ratio(Quantity::Percentile(50.0)).is_some());
+        assert!(of(19).compare(Quantity::Percentile(90.0)).is_none()); // 190 requests: 19 beyond
+        assert!(of(20).compare(Quantity::Percentile(90.0)).is_some());
+        assert!(of(9).compare(Quantity::Percentile(50.0)).is_none());
+        assert!(of(10).compare(Quantity::Percentile(50.0)).is_some());
+    }
+
+    #[test]
+    fn fewer_than_ten_pairs_have_no_interval_and_say_why() {
+        let of = |pairs| Bootstrap::new(synthetic(1, [700.0, 1000.0], pairs, 200), 200, 1);
+        for quantity in [Quantity::Percentile(50.0), Quantity::Rate, Quantity::CpuPerReply] {
+            let few = of(9).compare(quantity).unwrap();
+            assert_eq!((few.ratio.interval, few.ratio.differs()), (None, false), "{quantity:?}");
+            assert_eq!(few.ratio.no_interval.as_deref(), Some("too few pairs (9) for an interval"));
+            let enough = of(10).compare(quantity).unwrap().ratio;
+            assert!(enough.interval.is_some() && enough.no_interval.is_none(), "{quantity:?}");
+        }
     }
 
     #[test]
     fn nothing_played_says_nothing() {
-        assert!(Bootstrap::new(Vec::new(), 10, 1).ratio(Quantity::Rate).is_none());
+        assert!(Bootstrap::new(Vec::new(), 10, 1).compare(Quantity::Rate).is_none());
         let empty = vec![[Sample::default(), Sample::default()]];
-        assert!(Bootstrap::new(empty, 10, 1).ratio(Quantity::Percentile(50.0)).is_none());
+        assert!(Bootstrap::new(empty, 10, 1).compare(Quantity::Percentile(50.0)).is_none());
     }
 }

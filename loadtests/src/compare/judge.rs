@@ -98,7 +98,7 @@ fn metrics(bootstrap: &Bootstrap) -> Vec<Metric> {
         (Quantity::Rss, "rss", "Memory (RSS)", "MiB", 1_048_576.0, Some(true)),
     ];
     let line = |(quantity, name, label, unit, scale, less_is_better): (_, &str, &str, &str, f64, _)| {
-        let found = bootstrap.ratio(quantity)?;
+        let found = bootstrap.compare(quantity)?;
         Some(Metric {
             name: name.into(),
             label: label.into(),
@@ -112,9 +112,9 @@ fn metrics(bootstrap: &Bootstrap) -> Vec<Metric> {
 }
 
 fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow> {
-    let median = bootstrap.ratio(Quantity::Percentile(50.0))?;
+    let median = bootstrap.compare(Quantity::Percentile(50.0))?;
     let replies = bootstrap.counts();
-    let p99 = bootstrap.ratio(Quantity::Percentile(99.0));
+    let p99 = bootstrap.compare(Quantity::Percentile(99.0));
     Some(OperationRow {
         operation: operation.into(),
         replies,

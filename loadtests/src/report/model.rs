@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{Generator, Usage};
 use crate::scenario::Scenario;
-use crate::stats::Interval;
+use crate::stats::Ratio;
 use crate::validity::Bound;
 
 /// The format of report.json; goes up when a reader has to know.
@@ -109,7 +109,7 @@ pub struct Metric {
     /// The contenders' values.
     pub values: [f64; 2],
     /// First by second.
-    pub ratio: Interval,
+    pub ratio: Ratio,
     /// Whether less is better; unset: neither is.
     pub less_is_better: Option<bool>,
 }
@@ -126,7 +126,7 @@ pub struct OperationRow {
     /// 99th percentiles; unset where too few lie beyond.
     pub p99_us: Option<[f64; 2]>,
     /// Of the medians.
-    pub ratio: Interval,
+    pub ratio: Ratio,
 }
 
 /// A point of a percentile curve.

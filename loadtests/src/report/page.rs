@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::wording::{ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+use crate::stats::{Interval, Ratio};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
 const STYLE: &str = include_str!("../../assets/report.css");
@@ -146,9 +147,9 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
     }
 }
 
-/// Colours a row by whom it favours; nobody where the interval holds 1.
-fn class(ratio: &crate::stats::Interval, less_is_better: Option<bool>) -> &'static str {
-    match (ratio.excludes_one(), less_is_better) {
+/// Colours a row by whom it favours; nobody where the interval holds 1, or there is none.
+fn class(ratio: &Ratio, less_is_better: Option<bool>) -> &'static str {
+    match (ratio.differs(), less_is_better) {
         (true, Some(less)) if (ratio.estimate < 1.0) == less => "first",
         (true, Some(_)) => "second",
         _ => "",
@@ -156,17 +157,21 @@ fn class(ratio: &crate::stats::Interval, less_is_better: Option<bool>) -> &'stat
 }
 
 fn forest(scenario: &ScenarioReport) -> Vec<Bar> {
-    let drawn = || scenario.metrics.iter().filter(|metric| metric.less_is_better.is_some());
-    let reach = |metric: &super::Metric| metric.ratio.low.ln().abs().max(metric.ratio.high.ln().abs());
+    let drawn = || {
+        let better = scenario.metrics.iter().filter(|metric| metric.less_is_better.is_some());
+        better.filter_map(|metric| Some((metric, metric.ratio.interval?)))
+    };
+    let reach =
+        |(_, interval): (&super::Metric, Interval)| interval.low.ln().abs().max(interval.high.ln().abs());
     let most = drawn().map(reach).fold(0.1, f64::max) * 1.1;
     let at = |ratio: f64| 50.0 + 50.0 * ratio.ln() / most;
-    let bar = |metric: &super::Metric| Bar {
+    let bar = |(metric, interval): (&super::Metric, Interval)| Bar {
         label: metric.label.clone(),
         class: class(&metric.ratio, metric.less_is_better),
-        low: at(metric.ratio.low),
-        width: (at(metric.ratio.high) - at(metric.ratio.low)).max(0.4),
+        low: at(interval.low),
+        width: (at(interval.high) - at(interval.low)).max(0.4),
         estimate: at(metric.ratio.estimate),
-        text: format!("{} ({})", ratio(metric.ratio.estimate), interval(&metric.ratio)),
+        text: format!("{} ({})", ratio(metric.ratio.estimate), super::wording::interval(&metric.ratio)),
     };
     drawn().map(bar).collect()
 }

@@ -1,7 +1,7 @@
 //! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
 
 use super::model::{Metric, Report};
-use crate::stats::Interval;
+use crate::stats::{Interval, Ratio};
 
 /// What the intervals don't hold.
 pub const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
@@ -40,8 +40,15 @@ fn digits(ratio: f64) -> usize {
     if (0.95..1.05).contains(&ratio) { 3 } else { 2 }
 }
 
-/// `0.83 to 0.88`.
-pub fn interval(interval: &Interval) -> String {
+/// `0.83 to 0.88`, or why there is none.
+pub fn interval(ratio: &Ratio) -> String {
+    match &ratio.interval {
+        Some(interval) => ends(interval),
+        None => ratio.no_interval.clone().unwrap_or_else(|| "no interval".into()),
+    }
+}
+
+fn ends(interval: &Interval) -> String {
     let digits = digits(interval.low).max(digits(interval.high));
     format!("{:.digits$} to {:.digits$}", interval.low, interval.high)
 }
@@ -53,11 +60,12 @@ pub fn millis(us: f64) -> String {
 
 /// What a metric says, in a few words.
 pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
-    if !metric.ratio.excludes_one() {
+    let Some(found) = &metric.ratio.interval else { return "no verdict".into() };
+    if !found.excludes_one() {
         return match metric.less_is_better {
             None => "both keep up".into(),
-            Some(_) if is_noise(&metric.ratio) => "too noisy to say".into(),
-            Some(_) => format!("no difference seen (±{})", percent(metric.ratio.half_width())),
+            Some(_) if is_noise(found) => "too noisy to say".into(),
+            Some(_) => format!("no difference seen (±{})", percent(found.half_width())),
         };
     }
     let direction = if metric.ratio.estimate < 1.0 { "lower" } else { "higher" };
@@ -66,17 +74,17 @@ pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
 
 /// What a metric says, as a sentence.
 pub fn verdict(metric: &Metric, labels: &[String]) -> String {
-    let Metric { label, unit, values, ratio: found, less_is_better, .. } = metric;
+    let Metric { label, unit, values, ratio, less_is_better, .. } = metric;
     let value = |index: usize| format!("{} {} {unit}", labels[index], number(values[index]));
     let both = format!("{} and {}", value(0), value(1));
+    let Some(found) = &ratio.interval else {
+        return format!("{label}: {both}: {}.", interval(ratio));
+    };
     if !found.excludes_one() {
         return match less_is_better {
             None => format!("{label}: {both}: both keep up with what is offered."),
             Some(_) if is_noise(found) => {
-                format!(
-                    "{label}: too noisy to say ({both}; the ratio may be anything from {}).",
-                    interval(found)
-                )
+                format!("{label}: too noisy to say ({both}; the ratio may be anything from {}).", ends(found))
             }
             Some(_) => format!(
                 "{label}: no difference seen ({both}); differences below about {} can’t be told from none.",
@@ -85,12 +93,12 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
         };
     }
     let change = |ratio: f64| (ratio - 1.0).abs() * 100.0;
-    let (near, far) = if found.estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
-    let direction = if found.estimate < 1.0 { "lower" } else { "higher" };
+    let (near, far) = if ratio.estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
+    let direction = if ratio.estimate < 1.0 { "lower" } else { "higher" };
     format!(
         "{label}: {}’s is {} {direction} than {}’s ({both}; 95 % interval {} to {} %).",
         labels[0],
-        percent((found.estimate - 1.0).abs()),
+        percent((ratio.estimate - 1.0).abs()),
         labels[1],
         number(change(near)),
         number(change(far)),
@@ -98,8 +106,8 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
 }
 
 /// An interval so wide that naming what would have shown would be a joke.
-fn is_noise(ratio: &Interval) -> bool {
-    ratio.half_width() > 0.5
+fn is_noise(interval: &Interval) -> bool {
+    interval.half_width() > 0.5
 }
 
 fn percent(share: f64) -> String {
@@ -135,7 +143,7 @@ mod tests {
             label: "p99 latency".into(),
             unit: "ms".into(),
             values: [estimate * 10.0, 10.0],
-            ratio: Interval { estimate, low, high },
+            ratio: Ratio { estimate, interval: Some(Interval { low, high }), no_interval: None },
             less_is_better,
         }
     }
@@ -174,5 +182,19 @@ mod tests {
         );
         assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &labels).contains("too noisy to say"));
         assert!(verdict(&metric(1.0, 0.99, 1.01, None), &labels).contains("both keep up"));
+    }
+
+    #[test]
+    fn without_an_interval_there_is_no_verdict() {
+        let labels = ["Rust".to_owned(), "Go".to_owned()];
+        for less_is_better in [Some(true), None] {
+            let mut few = metric(0.5, 0.4, 0.6, less_is_better);
+            let why = "too few pairs (3) for an interval";
+            few.ratio = Ratio { interval: None, no_interval: Some(why.into()), ..few.ratio };
+            assert_eq!(verdict_word(&few, &labels), "no verdict");
+            assert_eq!(interval(&few.ratio), why);
+            let sentence = format!("p99 latency: Rust 5.00 ms and Go 10.0 ms: {why}.");
+            assert_eq!(verdict(&few, &labels), sentence);
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use loadtests::compare::{Contender, Order, Playback, Played, judge, play};
-use loadtests::report::{ContenderReport, Environment, FORMAT, Report, Version};
+use loadtests::report::{ContenderReport, Environment, FORMAT, Report, Version, table};
 use loadtests::scenario::Scenario;
+use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::Trace;
 use loadtests::validity::name;
 use loadtests::workload::PlayerTarget;
@@ -62,8 +63,8 @@ fn playback(
 }
 
 /// The report of a comparison of a server that takes 2 ms with one that takes 6.
-pub fn report() -> Report {
-    let scenario = Scenario { pairs: 6, slice_ms: 250, ..scenario(r#"["make", "use"]"#, 100.0, 8, 64) };
+pub fn report(pairs: usize) -> Report {
+    let scenario = Scenario { pairs, slice_ms: 250, ..scenario(r#"["make", "use"]"#, 100.0, 8, 64) };
     let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
     let quick = |_| Manner::Late(Duration::from_millis(2));
     let slow = |_| Manner::Late(Duration::from_millis(6));
@@ -108,10 +109,10 @@ pub fn report() -> Report {
 
 #[test]
 fn a_slower_server_is_found_slower_and_everything_is_counted() {
-    let report = report();
+    let report = report(PAIRS_MIN);
     let scenario = &report.scenarios[0];
     let p50 = scenario.metrics.iter().find(|metric| metric.name == "p50").expect("a median");
-    assert!(p50.ratio.excludes_one() && p50.ratio.estimate < 0.8, "{p50:?}");
+    assert!(p50.ratio.differs() && p50.ratio.estimate < 0.8, "{p50:?}");
     for bound in &scenario.validity {
         // Whether the machine is quiet is not this test's business; whether everything came and went is.
         let about_replies =
@@ -121,7 +122,7 @@ fn a_slower_server_is_found_slower_and_everything_is_counted() {
     let offered =
         |contender: usize| scenario.slices[contender].iter().map(|slice| slice.offered).collect::<Vec<_>>();
     assert_eq!(offered(0), offered(1));
-    assert_eq!(scenario.slices[0].len(), 6);
+    assert_eq!(scenario.slices[0].len(), PAIRS_MIN);
     for pair in scenario.slices[0].iter().zip(&scenario.slices[1]) {
         assert_ne!(pair.0.first, pair.1.first);
     }
@@ -129,7 +130,7 @@ fn a_slower_server_is_found_slower_and_everything_is_counted() {
 
 #[test]
 fn report_json_reads_back_as_it_was_and_its_histograms_hold_every_reply() {
-    let report = report();
+    let report = report(4);
     let folder = tempfile::tempdir().expect("a folder");
     report.write(folder.path()).expect("written");
     let read = Report::read(&folder.path().join("report.json")).expect("read");
@@ -154,6 +155,29 @@ fn a_report_of_another_format_is_refused_by_its_number() {
         let said = Report::read(file.path()).expect_err("another format").to_string();
         assert!(said.contains(&format!("format {format}, and format {FORMAT} is read here")), "{said}");
     }
+}
+
+#[test]
+fn few_pairs_get_no_verdict_anywhere() {
+    let report = report(4);
+    let scenario = &report.scenarios[0];
+    let folder = tempfile::tempdir().expect("a folder");
+    report.write(folder.path()).expect("written");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("written");
+    let why = "too few pairs (4) for an interval";
+    let json: serde_json::Value = serde_json::from_str(&read("report.json")).expect("JSON");
+    for index in 0..scenario.metrics.len() {
+        let ratio = &json["scenarios"][0]["metrics"][index]["ratio"];
+        assert!(ratio["estimate"].is_number() && ratio["interval"].is_null(), "{ratio}");
+        assert_eq!(ratio["no_interval"], why);
+    }
+    for text in [table(&report), read("summary.md"), read("report.html")] {
+        assert!(text.contains(why) && text.contains("no verdict"), "{text}");
+        for verdict in ["% lower", "% higher", "no difference seen", "both keep up"] {
+            assert!(!text.contains(verdict), "{verdict}: {text}");
+        }
+    }
+    assert!(!read("report.html").contains("class=\"forest\""));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::compare::report;
 
 #[test]
 fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
-    let mut report = report();
+    let mut report = report(2);
     report.void = vec!["a <b>reason</b>".into()];
     let page = page(&report).expect("a page");
     for outside in ["src=\"http", "href=\"http", "url(http", "@import", "fetch("] {
@@ -26,7 +26,7 @@ fn the_page_draws_its_curves_in_a_browser() {
             "no browser: the page is tested in chromium or google-chrome (Debian: apt-get install chromium)",
         );
     let folder = tempfile::tempdir().expect("a folder");
-    report().write(folder.path()).expect("written");
+    report(4).write(folder.path()).expect("written");
     let dom = dom(browser, folder.path());
     // The script sets this when it has drawn: one percentile plot and three by slice.
     assert!(dom.contains("data-drawn=\"4\""), "the script didn't draw:\n{}", &dom[..dom.len().min(600)]);
