@@ -67,7 +67,7 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
         order_seed: played.order_seed,
         trace_sha256: played.trace.sha256.clone(),
         requests: played.trace.lines.len(),
-        metrics: metrics(&bootstrap),
+        metrics: metrics(&bootstrap, offered_rate(played, 0)),
         operations: (0..played.operations.len()).filter_map(by_operation).collect(),
         curves: (0..2).map(|contender| curve(pairs, contender)).collect(),
         validity: validity::judge(&evidence(played), &played.allowed),
@@ -86,8 +86,16 @@ fn as_sample(slice: &Slice, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
     }
 }
 
+/// Requests a second that came due on one contender; the other had the same.
+fn offered_rate(played: &Played<'_>, contender: usize) -> f64 {
+    let pairs = &played.playback.pairs;
+    let offered: u64 = pairs.iter().map(|pair| pair[contender].record.offered).sum();
+    let asked_ms = pairs.len() as u64 * played.scenario.slice_ms;
+    offered as f64 * 1e3 / asked_ms.max(1) as f64
+}
+
 /// The table's lines; a line that can't be said is left out.
-fn metrics(bootstrap: &Bootstrap) -> Vec<Metric> {
+fn metrics(bootstrap: &Bootstrap, offered_rate: f64) -> Vec<Metric> {
     let lines = [
         (Quantity::Percentile(50.0), "p50", "p50 latency", "ms", 1e3, Some(true)),
         (Quantity::Percentile(90.0), "p90", "p90 latency", "ms", 1e3, Some(true)),
@@ -106,6 +114,7 @@ fn metrics(bootstrap: &Bootstrap) -> Vec<Metric> {
             values: found.values.map(|value| rounded(value / scale)),
             ratio: found.ratio,
             less_is_better,
+            offered: (quantity == Quantity::Rate).then(|| rounded(offered_rate)),
         })
     };
     lines.into_iter().filter_map(line).collect()
@@ -211,7 +220,6 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
     let sum = |of: fn(&Record) -> u64| all().map(of).sum::<u64>();
     let offered = measured().map(|record| record.offered).sum();
     let seconds = |ns: u64| (ns as f64 / 1e9).max(f64::MIN_POSITIVE);
-    let asked_ns = playback.pairs.len() as u64 * played.scenario.slice_ms * 1_000_000;
     let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
     for (kind, count) in all().flat_map(|record| &record.kinds) {
         *unexpected.entry(kind.clone()).or_default() += count;
@@ -220,7 +228,7 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
     Counts {
         name: played.labels[contender].clone(),
         offered,
-        offered_rate: offered as f64 / seconds(asked_ns),
+        offered_rate: offered_rate(played, contender),
         achieved_rate: measured().map(|record| record.replies).sum::<u64>() as f64
             / seconds(measured().map(|record| record.length_ns).sum()),
         sent: sum(|record| record.sent),

@@ -112,6 +112,8 @@ pub struct Metric {
     pub ratio: Ratio,
     /// Whether less is better; unset: neither is.
     pub less_is_better: Option<bool>,
+    /// What was asked of both, in the same unit; unset where nothing was.
+    pub offered: Option<f64>,
 }
 
 /// One operation's latency from the due time, in µs: p50 and p99 of each contender, and their ratio at p50.

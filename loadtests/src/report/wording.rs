@@ -6,6 +6,9 @@ use crate::stats::{Interval, Ratio};
 /// What the intervals don't hold.
 pub const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
 
+/// A rate within this share of what is offered is the offered one: a service isn't faster for being asked more.
+const KEPT_UP: f64 = 0.01;
+
 /// Three significant digits, thousands apart.
 pub fn number(value: f64) -> String {
     if value == 0.0 {
@@ -58,15 +61,24 @@ pub fn millis(us: f64) -> String {
     number(us / 1e3)
 }
 
+/// What was offered, where both keep it.
+fn keeps_up(metric: &Metric) -> Option<f64> {
+    let offered = metric.offered?;
+    let near = |value: &f64| (value / offered - 1.0).abs() <= KEPT_UP;
+    metric.values.iter().all(near).then_some(offered)
+}
+
 /// What a metric says, in a few words.
 pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
     let Some(found) = &metric.ratio.interval else { return "no verdict".into() };
+    if keeps_up(metric).is_some() {
+        return "both keep up".into();
+    }
     if !found.excludes_one() {
-        return match metric.less_is_better {
-            None => "both keep up".into(),
-            Some(_) if is_noise(found) => "too noisy to say".into(),
-            Some(_) => format!("no difference seen (±{})", percent(found.half_width())),
-        };
+        if is_noise(found) {
+            return "too noisy to say".into();
+        }
+        return format!("no difference seen (±{})", percent(found.half_width()));
     }
     let direction = if metric.ratio.estimate < 1.0 { "lower" } else { "higher" };
     format!("{} {} {direction}", labels[0], percent((metric.ratio.estimate - 1.0).abs()))
@@ -74,23 +86,29 @@ pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
 
 /// What a metric says, as a sentence.
 pub fn verdict(metric: &Metric, labels: &[String]) -> String {
-    let Metric { label, unit, values, ratio, less_is_better, .. } = metric;
+    let Metric { label, unit, values, ratio, .. } = metric;
     let value = |index: usize| format!("{} {} {unit}", labels[index], number(values[index]));
     let both = format!("{} and {}", value(0), value(1));
     let Some(found) = &ratio.interval else {
         return format!("{label}: {both}: {}.", interval(ratio));
     };
+    if let Some(offered) = keeps_up(metric) {
+        return format!(
+            "{label}: both keep up with the {} {unit} that are offered ({both}).",
+            number(offered)
+        );
+    }
     if !found.excludes_one() {
-        return match less_is_better {
-            None => format!("{label}: {both}: both keep up with what is offered."),
-            Some(_) if is_noise(found) => {
-                format!("{label}: too noisy to say ({both}; the ratio may be anything from {}).", ends(found))
-            }
-            Some(_) => format!(
-                "{label}: no difference seen ({both}); differences below about {} can’t be told from none.",
-                percent(found.half_width())
-            ),
-        };
+        if is_noise(found) {
+            return format!(
+                "{label}: too noisy to say ({both}; the ratio may be anything from {}).",
+                ends(found)
+            );
+        }
+        return format!(
+            "{label}: no difference seen ({both}); differences below about {} can’t be told from none.",
+            percent(found.half_width())
+        );
     }
     let change = |ratio: f64| (ratio - 1.0).abs() * 100.0;
     let (near, far) = if ratio.estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
@@ -145,6 +163,7 @@ mod tests {
             values: [estimate * 10.0, 10.0],
             ratio: Ratio { estimate, interval: Some(Interval { low, high }), no_interval: None },
             less_is_better,
+            offered: None,
         }
     }
 
@@ -181,7 +200,31 @@ mod tests {
                 .contains("differences below about 5.0 % can’t be told from none")
         );
         assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &labels).contains("too noisy to say"));
-        assert!(verdict(&metric(1.0, 0.99, 1.01, None), &labels).contains("both keep up"));
+    }
+
+    #[test]
+    fn a_rate_that_both_keep_is_no_difference_and_one_that_is_lost_is() {
+        let labels = ["Rust".to_owned(), "Go".to_owned()];
+        let rate = |values: [f64; 2], low, high| {
+            let metric = metric(values[0] / values[1], low, high, None);
+            Metric { values, offered: Some(100.0), label: "Rate".into(), unit: "replies/s".into(), ..metric }
+        };
+        // Told from 1, and still both as fast as they were asked.
+        let kept = rate([99.9, 99.1], 1.001, 1.009);
+        assert_eq!(verdict_word(&kept, &labels), "both keep up");
+        assert_eq!(
+            verdict(&kept, &labels),
+            "Rate: both keep up with the 100 replies/s that are offered (Rust 99.9 replies/s and Go 99.1 replies/s)."
+        );
+        for lost in [rate([99.9, 98.9], 1.005, 1.02), rate([101.1, 100.0], 1.005, 1.02)] {
+            assert_eq!(
+                verdict_word(&lost, &labels),
+                format!("Rust {} higher", percent(lost.ratio.estimate - 1.0))
+            );
+            assert!(!verdict(&lost, &labels).contains("keep up"));
+        }
+        let unclear = rate([98.0, 98.5], 0.98, 1.01);
+        assert!(verdict_word(&unclear, &labels).starts_with("no difference seen"));
     }
 
     #[test]
