@@ -30,7 +30,7 @@ pub mod name {
     pub const OTHERS: &str = "others";
     /// The host didn't take the CPU away.
     pub const STOLEN: &str = "stolen";
-    /// What is compared was built for speed.
+    /// What is compared was built for speed, of the same source.
     pub const BUILD: &str = "build";
     /// The run went to its end.
     pub const COMPLETE: &str = "complete";
@@ -94,12 +94,25 @@ pub struct Evidence {
     pub others_cores: f64,
     /// Cores that the host gave to another guest.
     pub stolen_cores: f64,
-    /// Build profiles: the contenders', and this program's.
-    pub profiles: Vec<String>,
+    /// What the contenders say of themselves.
+    pub builds: Vec<Build>,
+    /// Build profile of this program.
+    pub generator_profile: String,
     /// Slices asked for and played, of both contenders together.
     pub slices: (usize, usize),
     /// A short run to see that everything works: requests may go unserved within a looser bound.
     pub trial: bool,
+}
+
+/// What a contender was built from, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Build {
+    /// Its name.
+    pub name: String,
+    /// `unknown` where the build wasn't told; `-dirty` at the end where there were changes beyond it.
+    pub commit: String,
+    /// `release` or another.
+    pub profile: String,
 }
 
 /// One contender's counts over a whole scenario.
@@ -179,9 +192,10 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
     ));
     bounds.push(bound(
         name::BUILD,
-        "services and generator are release builds".into(),
-        evidence.profiles.join(", "),
-        evidence.profiles.iter().all(|profile| profile == "release"),
+        "both services are built from the same known commit, and they and the generator are release builds"
+            .into(),
+        built(evidence),
+        fit(evidence),
     ));
     let (asked, played) = evidence.slices;
     let measured = format!("{played} of {asked} slices");
@@ -248,6 +262,23 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
     ]
 }
 
+fn built(evidence: &Evidence) -> String {
+    let build = |build: &Build| {
+        let dirty =
+            if build.commit.ends_with("-dirty") { ", with changes that aren’t committed" } else { "" };
+        format!("{} {} ({}{dirty})", build.name, build.commit, build.profile)
+    };
+    let builds = evidence.builds.iter().map(build).collect::<Vec<_>>().join("; ");
+    format!("{builds}; generator {}", evidence.generator_profile)
+}
+
+fn fit(evidence: &Evidence) -> bool {
+    let known = |build: &Build| !build.commit.is_empty() && build.commit != "unknown";
+    evidence.builds.iter().all(|build| known(build) && build.profile == "release")
+        && evidence.builds.windows(2).all(|two| two[0].commit == two[1].commit)
+        && evidence.generator_profile == "release"
+}
+
 fn answered(counts: &Counts) -> String {
     let never: Vec<_> =
         counts.answered.iter().filter(|(_, count)| *count == 0).map(|(name, _)| name.as_str()).collect();
@@ -273,6 +304,10 @@ fn counted(counts: &Counts) -> String {
 mod tests {
     use super::*;
 
+    fn build(name: &str, commit: &str) -> Build {
+        Build { name: name.into(), commit: commit.into(), profile: "release".into() }
+    }
+
     fn good() -> Evidence {
         let counts = |name: &str| Counts {
             name: name.into(),
@@ -293,7 +328,8 @@ mod tests {
             support_share: 0.5,
             others_cores: 0.02,
             stolen_cores: 0.0,
-            profiles: vec!["release".into(); 3],
+            builds: ["a", "b"].map(|name| build(name, "0a1b2c")).into(),
+            generator_profile: "release".into(),
             slices: (48, 48),
             trial: false,
         }
@@ -309,7 +345,7 @@ mod tests {
     #[test]
     fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         type Spoil = fn(&mut Evidence);
-        let cases: [(&str, Spoil); 16] = [
+        let cases: [(&str, Spoil); 20] = [
             (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
             (name::SKIPPED, |e| e.contenders[0].skipped = 2),
             (name::SHED, |e| e.contenders[0].shed = 2),
@@ -324,7 +360,11 @@ mod tests {
             (name::SUPPORT, |e| e.support_share = 0.91),
             (name::OTHERS, |e| e.others_cores = 0.11),
             (name::STOLEN, |e| e.stolen_cores = 0.06),
-            (name::BUILD, |e| e.profiles[2] = "debug".into()),
+            (name::BUILD, |e| e.generator_profile = "debug".into()),
+            (name::BUILD, |e| e.builds[0].profile = "debug".into()),
+            (name::BUILD, |e| e.builds[1].commit = "3d4e5f".into()),
+            (name::BUILD, |e| e.builds[1].commit = "0a1b2c-dirty".into()),
+            (name::BUILD, |e| e.builds.iter_mut().for_each(|build| build.commit = "unknown".into())),
             (name::COMPLETE, |e| e.slices = (48, 47)),
         ];
         for (name, spoil) in cases {
@@ -339,6 +379,15 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_build_with_changes_beyond_its_commit_is_allowed_and_shown() {
+        let builds = ["a", "b"].map(|name| build(name, "0a1b2c-dirty")).into();
+        let bounds = judge(&Evidence { builds, ..good() }, &[]);
+        let bound = bounds.iter().find(|bound| bound.name == name::BUILD).unwrap();
+        assert!(bound.held, "{bound:?}");
+        assert!(bound.measured.contains("b 0a1b2c-dirty (release, with changes that aren’t committed)"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::report::{ContenderReport, Environment, FORMAT, Report, ScenarioReport
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::rounded;
 use crate::trace::Trace;
-use crate::validity::{BY_NAME, Bound, OF_THE_MACHINE};
+use crate::validity::{BY_NAME, Bound, Build, OF_THE_MACHINE};
 use crate::workload::Workload;
 
 /// As sentences call the two.
@@ -270,9 +270,11 @@ impl Run {
         let rows = pairing.rows().await?;
         pairing.stop().await;
         self.progress.doing(&format!("{}: resampling", scenario.name));
-        let mut profiles: Vec<String> =
-            self.contenders.iter().map(|contender| contender.version.profile.clone()).collect();
-        profiles.push(environment::build().into());
+        let builds = self.contenders.iter().map(|contender| Build {
+            name: contender.label.clone(),
+            commit: contender.version.commit.clone(),
+            profile: contender.version.profile.clone(),
+        });
         judge(&Played {
             scenario: &scenario,
             order_seed: self.order_seed,
@@ -285,7 +287,7 @@ impl Run {
             resamples: self.resamples,
             allowed: self.allowed.clone(),
             trial: self.trial,
-            profiles,
+            builds: builds.collect(),
         })
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::play::{Generator, Playback, Slice};
 use crate::engine::Record;
+use crate::environment;
 use crate::histogram::{Recorder, Sparse, encode};
 use crate::report::{CurvePoint, GeneratorReport, Metric, OperationRow, RawSlice, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
 use crate::trace::Trace;
-use crate::validity::{self, Counts, Evidence};
+use crate::validity::{self, Build, Counts, Evidence};
 
 /// Percentiles of the curves.
 const CURVE: [f64; 18] = [
@@ -33,8 +34,8 @@ pub struct Played<'a> {
     pub playback: Playback,
     /// What was found on the other side, one list a contender, in the order of its effects.
     pub rows: Vec<Vec<u64>>,
-    /// Build profiles of the contenders, and of this program.
-    pub profiles: Vec<String>,
+    /// What the contenders say of themselves.
+    pub builds: Vec<Build>,
     /// Cores that generator and support share.
     pub support_cores: usize,
     /// Resamples of each bootstrap.
@@ -193,7 +194,8 @@ fn evidence(played: &Played<'_>) -> Evidence {
         support_share: support as f64 / wall / played.support_cores.max(1) as f64,
         others_cores: usage.others_ns() as f64 / wall,
         stolen_cores: usage.stolen_ns as f64 / wall,
-        profiles: played.profiles.clone(),
+        builds: played.builds.clone(),
+        generator_profile: environment::build().into(),
         slices: (played.scenario.pairs * 2, playback.slices_played),
         trial: played.trial,
     }

@@ -79,7 +79,7 @@ pub fn report(pairs: usize) -> Report {
         operations: vec!["make", "use"],
         playback,
         rows,
-        profiles: vec!["release".into()],
+        builds: vec![],
         support_cores: 1,
         resamples: 200,
         allowed: vec![],
@@ -189,7 +189,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
     let rows =
         playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
     let labels = LABELS.map(String::from);
-    let (operations, profiles, allowed) = (vec!["make", "use"], vec![], vec![]);
+    let (operations, builds, allowed) = (vec!["make", "use"], vec![], vec![]);
     let played = Played {
         scenario: &scenario,
         order_seed: 1,
@@ -198,7 +198,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         operations,
         playback,
         rows,
-        profiles,
+        builds,
         support_cores: 1,
         resamples: 50,
         allowed,
