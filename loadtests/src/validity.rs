@@ -88,7 +88,7 @@ pub struct Evidence {
     pub lag_p99_us: f64,
     /// Of one core, while slices played.
     pub generator_share: f64,
-    /// Of the cores that it, the database and the rest share.
+    /// Of the cores of what stands around.
     pub support_share: f64,
     /// Cores used by processes that aren't part of the run.
     pub others_cores: f64,
@@ -172,7 +172,7 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
     bounds.push(bound(
         name::SUPPORT,
         format!(
-            "generator, database and what stands around use at most {} of their cores",
+            "the cores of the database and what else stands around are in use for at most {} of the time",
             cores(SUPPORT_MAX)
         ),
         cores(evidence.support_share),

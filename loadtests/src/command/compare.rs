@@ -283,7 +283,7 @@ impl Run {
             operations: Payments.operations().iter().map(|operation| operation.name).collect(),
             playback,
             rows,
-            support_cores: self.layout.shared_cores(),
+            support_cores: self.layout.support_cores(),
             resamples: self.resamples,
             allowed: self.allowed.clone(),
             trial: self.trial,

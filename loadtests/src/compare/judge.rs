@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::play::{Generator, Playback, Slice};
+use super::play::{Generator, Playback, Slice, SupportCores};
 use crate::engine::Record;
 use crate::environment;
 use crate::histogram::{Recorder, Sparse, encode};
@@ -36,8 +36,8 @@ pub struct Played<'a> {
     pub rows: Vec<Vec<u64>>,
     /// What the contenders say of themselves.
     pub builds: Vec<Build>,
-    /// Cores that generator and support share.
-    pub support_cores: usize,
+    /// Where what stands around runs.
+    pub support_cores: SupportCores,
     /// Resamples of each bootstrap.
     pub resamples: usize,
     /// Bounds that don't void.
@@ -186,12 +186,11 @@ fn evidence(played: &Played<'_>) -> Evidence {
         .fold((0, 0), |(busy, time), slice| (busy + slice.generator.0, time + slice.generator.1));
     let usage = &playback.usage;
     let wall = usage.wall_ns.max(1) as f64;
-    let support: u64 = usage.generator_ns + usage.support_ns.iter().map(|(_, ns)| ns).sum::<u64>();
     Evidence {
         contenders: (0..2).map(|contender| counts(played, contender)).collect(),
         lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
         generator_share: busy as f64 / time.max(1) as f64,
-        support_share: support as f64 / wall / played.support_cores.max(1) as f64,
+        support_share: usage.support_share(played.support_cores),
         others_cores: usage.others_ns() as f64 / wall,
         stolen_cores: usage.stolen_ns as f64 / wall,
         builds: played.builds.clone(),

@@ -10,4 +10,4 @@ mod play;
 
 pub use judge::{Played, judge};
 pub use plan::{Plan, Window};
-pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, Usage, play};
+pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, SupportCores, Usage, play};

@@ -121,6 +121,17 @@ pub struct Usage {
     pub support_ns: Vec<(String, u64)>,
 }
 
+/// The cores of what stands around, and who else runs on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SupportCores {
+    /// How many.
+    pub count: usize,
+    /// The generator does.
+    pub with_generator: bool,
+    /// The contenders do.
+    pub with_contenders: bool,
+}
+
 /// What a play needs.
 pub struct Order<'a> {
     /// The scenario, for its limits.
@@ -308,6 +319,15 @@ impl Usage {
                 .map(|((name, after), (_, before))| (name, after.saturating_sub(*before)))
                 .collect(),
         }
+    }
+
+    /// The part of the support's cores that is in use, by everything of the run that is pinned to them.
+    pub fn support_share(&self, cores: SupportCores) -> f64 {
+        let support: u64 = self.support_ns.iter().map(|(_, ns)| ns).sum();
+        let generator = if cores.with_generator { self.generator_ns } else { 0 };
+        let contenders = if cores.with_contenders { self.contenders_ns } else { 0 };
+        let there_is = self.wall_ns.max(1) as f64 * cores.count.max(1) as f64;
+        (support + generator + contenders) as f64 / there_is
     }
 
     /// CPU of processes that aren't part of the run, in ns.

@@ -8,7 +8,7 @@ use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions}
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::{client, rows, setup};
-use crate::compare::{Contender, Support};
+use crate::compare::{Contender, Support, SupportCores};
 use crate::report::Version;
 use crate::workload::PlayerTarget;
 
@@ -43,12 +43,15 @@ impl Layout {
         }
     }
 
-    /// Cores that generator and support have between them.
-    pub fn shared_cores(&self) -> usize {
-        let mut cores: Vec<_> = self.generator.iter().chain(&self.support).collect();
-        cores.sort_unstable();
-        cores.dedup();
-        cores.len()
+    /// The cores of Postgres and the card network. A full one of them is a limit of its own, whatever the generator's
+    /// has left: so only who runs on them counts.
+    pub fn support_cores(&self) -> SupportCores {
+        let on_them = |cores: &[usize]| cores.iter().any(|core| self.support.contains(core));
+        SupportCores {
+            count: self.support.len(),
+            with_generator: on_them(&self.generator),
+            with_contenders: on_them(&self.service),
+        }
     }
 
     /// Cores of everything but the services.
@@ -228,6 +231,8 @@ impl Pairing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Usage;
+    use crate::validity::{Evidence, judge, name};
 
     #[test]
     fn the_service_never_shares_its_core_where_there_are_two() {
@@ -250,6 +255,36 @@ mod tests {
     fn one_core_is_said_to_be_one() {
         let layout = Layout::of(&[0]);
         assert!(layout.lines().iter().any(|(name, _)| name == "Warning"));
-        assert_eq!(layout.shared_cores(), 1);
+        let all = SupportCores { count: 1, with_generator: true, with_contenders: true };
+        assert_eq!(layout.support_cores(), all);
+    }
+
+    #[test]
+    fn full_support_cores_are_seen_with_any_number_of_cores() {
+        for cores in [2, 3, 5, 16] {
+            let layout = Layout::of(&Vec::from_iter(0..cores));
+            let held = |support_ns: u64| {
+                let usage = Usage {
+                    wall_ns: 1000,
+                    generator_ns: 50,
+                    contenders_ns: 900,
+                    support_ns: vec![("Postgres".into(), support_ns)],
+                    ..Usage::default()
+                };
+                let support_share = usage.support_share(layout.support_cores());
+                let bounds = judge(&Evidence { support_share, ..Evidence::default() }, &[]);
+                bounds.iter().any(|bound| bound.name == name::SUPPORT && bound.held)
+            };
+            let all = layout.support.len() as u64 * 1000;
+            assert!(held(all * 8 / 10), "{cores} cores, 80 % of the support's in use");
+            assert!(!held(all * 95 / 100), "{cores} cores, 95 % of the support's in use");
+        }
+    }
+
+    #[test]
+    fn the_generator_counts_where_it_shares_the_support_s_core() {
+        let usage = Usage { wall_ns: 1000, generator_ns: 300, contenders_ns: 900, ..Usage::default() };
+        let share = |cores: usize| usage.support_share(Layout::of(&Vec::from_iter(0..cores)).support_cores());
+        assert_eq!([1, 2, 3].map(share), [1.2, 0.3, 0.0]);
     }
 }

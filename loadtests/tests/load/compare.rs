@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use loadtests::compare::{Contender, Order, Playback, Played, judge, play};
+use loadtests::compare::{Contender, Order, Playback, Played, SupportCores, judge, play};
 use loadtests::report::{ContenderReport, Environment, FORMAT, Report, Version, table};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
@@ -16,6 +16,8 @@ use loadtests::{environment, histogram};
 use crate::support::{Manner, Toy, scenario, serve_aside};
 
 const LABELS: [&str; 2] = ["Quick", "Slow"];
+/// Nothing stands around.
+const SUPPORT_CORES: SupportCores = SupportCores { count: 1, with_generator: false, with_contenders: false };
 
 fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
     Contender {
@@ -80,7 +82,7 @@ pub fn report(pairs: usize) -> Report {
         playback,
         rows,
         builds: vec![],
-        support_cores: 1,
+        support_cores: SUPPORT_CORES,
         resamples: 200,
         allowed: vec![],
         trial: false,
@@ -199,7 +201,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         playback,
         rows,
         builds,
-        support_cores: 1,
+        support_cores: SUPPORT_CORES,
         resamples: 50,
         allowed,
         trial: false,
