@@ -155,11 +155,10 @@ fn curve(pairs: &[[Slice; 2]], contender: usize) -> Vec<CurvePoint> {
 
 fn generator(played: &Played<'_>) -> GeneratorReport {
     let playback = &played.playback;
-    let all = |of: fn(&Record) -> &Recorder| {
-        Sparse::merge(&merged(&playback.pairs, |slice| Sparse::of(of(&slice.record))))
-    };
-    let four = |sparse: &Sparse| {
-        [50.0, 99.0, 99.9, 100.0].map(|percentile| sparse.percentile(percentile).unwrap_or(0))
+    let four = |of: fn(&Record) -> &Recorder| {
+        merged(&playback.pairs, |slice| Sparse::of(of(&slice.record))).map(|sparse| {
+            [50.0, 99.0, 99.9, 100.0].map(|percentile| sparse.percentile(percentile).unwrap_or(0))
+        })
     };
     let slices = || playback.pairs.iter().flatten();
     let sent: u64 = slices().map(|slice| slice.record.sent).sum();
@@ -170,15 +169,14 @@ fn generator(played: &Played<'_>) -> GeneratorReport {
             sender_policy: playback.policies.1.clone(),
             cpu_us_a_request: rounded(cpu_ns as f64 / 1e3 / sent.max(1) as f64),
         },
-        lag_us: four(&all(|record| &record.lag)),
-        wake_lag_us: four(&all(|record| &record.wake_lag)),
+        lag_us: four(|record| &record.lag),
+        wake_lag_us: four(|record| &record.wake_lag),
         usage: playback.usage.clone(),
     }
 }
 
 fn evidence(played: &Played<'_>) -> Evidence {
     let playback = &played.playback;
-    let lag = Sparse::merge(&merged(&playback.pairs, |slice| Sparse::of(&slice.record.lag)));
     let (busy, time) = playback
         .pairs
         .iter()
@@ -188,7 +186,6 @@ fn evidence(played: &Played<'_>) -> Evidence {
     let wall = usage.wall_ns.max(1) as f64;
     Evidence {
         contenders: (0..2).map(|contender| counts(played, contender)).collect(),
-        lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
         generator_share: busy as f64 / time.max(1) as f64,
         support_share: usage.support_share(played.support_cores),
         others_cores: usage.others_ns() as f64 / wall,
@@ -225,6 +222,7 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
     for (kind, count) in all().flat_map(|record| &record.kinds) {
         *unexpected.entry(kind.clone()).or_default() += count;
     }
+    let lag = Sparse::merge(&measured().map(|record| Sparse::of(&record.lag)).collect::<Vec<_>>());
     let effects = playback.effects[contender].iter().zip(&played.rows[contender]);
     Counts {
         name: played.labels[contender].clone(),
@@ -239,6 +237,7 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
         dropped: sum(|record| record.dropped),
         answered: answered(played, contender),
         unexpected: unexpected.into_iter().collect(),
+        lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
         reopened: sum(|record| record.reopened),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
     }

@@ -147,10 +147,10 @@ pub struct CurvePoint {
 pub struct GeneratorReport {
     /// Policies and cost.
     pub generator: Generator,
-    /// Due to sent, in µs: p50, p99, p99.9, most.
-    pub lag_us: [u64; 4],
+    /// Due to sent in each contender's slices, in µs: p50, p99, p99.9, most.
+    pub lag_us: [[u64; 4]; 2],
     /// Due to the pacing thread's being awake, in µs: the same.
-    pub wake_lag_us: [u64; 4],
+    pub wake_lag_us: [[u64; 4]; 2],
     /// CPU while the slices played.
     pub usage: Usage,
 }

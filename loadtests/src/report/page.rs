@@ -178,8 +178,11 @@ fn forest(scenario: &ScenarioReport) -> Vec<Bar> {
 
 fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)> {
     let generator = &scenario.generator;
-    let us = |[p50, p99, p999, most]: [u64; 4]| {
-        format!("p50 {p50} µs, p99 {p99} µs, p99.9 {p999} µs, most {most} µs")
+    let us = |what: &'static str, lags: [[u64; 4]; 2]| {
+        lags.into_iter().zip(labels(report)).map(move |([p50, p99, p999, most], label)| {
+            let text = format!("p50 {p50} µs, p99 {p99} µs, p99.9 {p999} µs, most {most} µs");
+            (format!("{what}, {label}’s slices"), text)
+        })
     };
     let usage = &generator.usage;
     let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
@@ -189,9 +192,9 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
             .fold((0, 0), |(cpu, time), slice| (cpu + slice.idle_cpu_ns, time + slice.length_ns));
         format!("{:.2} % of its core", cpu as f64 / time.max(1) as f64 * 100.0)
     };
-    let mut lines = vec![
-        ("From due to sent".to_owned(), us(generator.lag_us)),
-        ("From due to the pacing thread awake".to_owned(), us(generator.wake_lag_us)),
+    let mut lines: Vec<_> = us("From due to sent", generator.lag_us).collect();
+    lines.extend(us("From due to the pacing thread awake", generator.wake_lag_us));
+    lines.extend([
         ("Pacing thread".to_owned(), generator.generator.pacer_policy.clone()),
         ("Sending thread".to_owned(), generator.generator.sender_policy.clone()),
         (
@@ -199,7 +202,7 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
             format!("{} µs", number(generator.generator.cpu_us_a_request)),
         ),
         ("Generator, CPU".to_owned(), share(usage.generator_ns)),
-    ];
+    ]);
     lines.extend(usage.support_ns.iter().map(|(name, ns)| (format!("{name}, CPU"), share(*ns))));
     lines.push(("Everybody else, CPU".to_owned(), share(usage.others_ns())));
     // In a contender's slices the other is the idle one.
