@@ -32,6 +32,10 @@ pub struct Sample {
     pub cpu_ns: u64,
     /// Length of the slice until its last reply.
     pub length_ns: u64,
+    /// CPU of the contender's process while the other's slice of the pair played.
+    pub idle_cpu_ns: u64,
+    /// Length of that slice.
+    pub idle_ns: u64,
     /// Resident memory at its end.
     pub rss_bytes: u64,
 }
@@ -63,8 +67,8 @@ impl Interval {
 /// The first contender's value by the second's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Ratio {
-    /// From all pairs.
-    pub estimate: f64,
+    /// From all pairs; unset where one of the two is nothing.
+    pub estimate: Option<f64>,
     /// Unset where it can't be told; then nothing can be said about a difference.
     pub interval: Option<Interval>,
     /// Why there is no interval.
@@ -89,6 +93,8 @@ pub enum Quantity {
     Rate,
     /// CPU of the process a reply, in µs.
     CpuPerReply,
+    /// CPU of the process while the other played, in ns a second.
+    IdleCpu,
     /// Mean resident memory at the end of the slices, in bytes.
     Rss,
 }
@@ -135,21 +141,20 @@ impl Bootstrap {
         Self { pairs, values, buckets, resamples }
     }
 
-    /// One quantity of both; nothing where it can't be said (too few samples, or nothing to divide by).
+    /// One quantity of both; nothing where it can't be said (too few samples, or nothing measured).
     pub fn compare(&self, quantity: Quantity) -> Option<Compared> {
         if self.pairs.is_empty() || !self.enough(quantity) {
             return None;
         }
         let once = vec![1; self.pairs.len()];
         let values = [self.value(quantity, &once, 0)?, self.value(quantity, &once, 1)?];
-        let estimate = values[0] / values[1];
-        let interval = self.interval(quantity);
+        let estimate = values.iter().all(|value| *value > 0.0).then(|| rounded(values[0] / values[1]));
+        let interval = estimate.and_then(|_| self.interval(quantity));
         let no_interval = interval.is_none().then(|| match self.pairs.len() {
             few @ ..PAIRS_MIN => format!("too few pairs ({few}) for an interval"),
-            _ => "too few resamples for an interval".to_owned(),
+            _ => "no ratio with nothing".to_owned(),
         });
-        let ratio = Ratio { estimate: rounded(estimate), interval, no_interval };
-        estimate.is_finite().then_some(Compared { values, ratio })
+        Some(Compared { values, ratio: Ratio { estimate, interval, no_interval } })
     }
 
     fn interval(&self, quantity: Quantity) -> Option<Interval> {
@@ -194,9 +199,12 @@ impl Bootstrap {
             Quantity::Mean => self.mean(weights, contender),
             Quantity::Rate => sum(|sample| sample.replies) / (sum(|sample| sample.length_ns) / 1e9),
             Quantity::CpuPerReply => sum(|sample| sample.cpu_ns) / 1e3 / sum(|sample| sample.replies),
+            Quantity::IdleCpu => sum(|sample| sample.idle_cpu_ns) / (sum(|sample| sample.idle_ns) / 1e9),
             Quantity::Rss => sum(|sample| sample.rss_bytes) / weights.iter().sum::<u64>() as f64,
         };
-        (value.is_finite() && value > 0.0).then_some(value)
+        // A process may well use nothing while it is idle; of the rest, nothing is no answer.
+        let least = if quantity == Quantity::IdleCpu { 0.0 } else { f64::MIN_POSITIVE };
+        (value.is_finite() && value >= least).then_some(value)
     }
 
     fn merged(&self, weights: &[u64], contender: usize) -> Vec<u64> {
@@ -265,6 +273,8 @@ mod tests {
                     replies: requests,
                     cpu_ns,
                     length_ns: 1_000_000_000,
+                    idle_cpu_ns: 4_000,
+                    idle_ns: 2_000_000_000,
                     rss_bytes: mean as u64,
                 }
             })
@@ -282,6 +292,7 @@ mod tests {
             let Ratio { estimate, interval, .. } = bootstrap.compare(quantity).unwrap().ratio;
             let found = interval.unwrap();
             assert!(found.low < 0.7 && 0.7 < found.high && found.excludes_one(), "{quantity:?}: {found:?}");
+            let estimate = estimate.unwrap();
             assert!(found.low <= estimate && estimate <= found.high, "{quantity:?}: {found:?}");
         }
     }
@@ -337,6 +348,17 @@ mod tests {
             let enough = of(10).compare(quantity).unwrap().ratio;
             assert!(enough.interval.is_some() && enough.no_interval.is_none(), "{quantity:?}");
         }
+    }
+
+    #[test]
+    fn a_contender_that_uses_nothing_while_idle_is_told_without_a_ratio() {
+        let mut pairs = synthetic(1, [700.0, 1000.0], 12, 20);
+        let both = Bootstrap::new(pairs.clone(), 50, 1).compare(Quantity::IdleCpu).unwrap();
+        assert_eq!((both.values, both.ratio.estimate), ([2000.0, 2000.0], Some(1.0)));
+        pairs.iter_mut().for_each(|pair| pair[1].idle_cpu_ns = 0);
+        let one = Bootstrap::new(pairs, 50, 1).compare(Quantity::IdleCpu).unwrap();
+        assert_eq!((one.values, one.ratio.estimate, one.ratio.interval), ([2000.0, 0.0], None, None));
+        assert_eq!(one.ratio.no_interval.as_deref(), Some("no ratio with nothing"));
     }
 
     #[test]

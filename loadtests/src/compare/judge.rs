@@ -50,7 +50,8 @@ pub struct Played<'a> {
 pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     let pairs = &played.playback.pairs;
     let sample = |latency: &dyn Fn(&Record) -> Sparse| -> Vec<Pair> {
-        pairs.iter().map(|pair| [as_sample(&pair[0], latency), as_sample(&pair[1], latency)]).collect()
+        let both = |pair: &[Slice; 2]| [0, 1].map(|contender| as_sample(pair, contender, latency));
+        pairs.iter().map(both).collect()
     };
     let bootstrap = Bootstrap::new(sample(&Record::all_latency), played.resamples, played.scenario.seed);
     let by_operation = |index: usize| {
@@ -77,12 +78,16 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     })
 }
 
-fn as_sample(slice: &Slice, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
+fn as_sample(pair: &[Slice; 2], contender: usize, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
+    // While the other's slice plays, this one has nothing to do.
+    let (slice, others) = (&pair[contender], &pair[1 - contender]);
     Sample {
         latency: latency(&slice.record),
         replies: slice.record.replies,
         cpu_ns: slice.cpu_ns,
         length_ns: slice.record.length_ns,
+        idle_cpu_ns: others.idle_cpu_ns,
+        idle_ns: others.record.length_ns,
         rss_bytes: slice.rss_bytes,
     }
 }
@@ -104,6 +109,7 @@ fn metrics(bootstrap: &Bootstrap, offered_rate: f64) -> Vec<Metric> {
         (Quantity::Percentile(99.9), "p99.9", "p99.9 latency", "ms", 1e3, Some(true)),
         (Quantity::Rate, "rate", "Rate", "replies/s", 1.0, None),
         (Quantity::CpuPerReply, "cpu", "CPU a request", "µs", 1.0, Some(true)),
+        (Quantity::IdleCpu, "idle_cpu", "CPU while idle", "ms a second", 1e6, Some(true)),
         (Quantity::Rss, "rss", "Memory (RSS)", "MiB", 1_048_576.0, Some(true)),
     ];
     let line = |(quantity, name, label, unit, scale, less_is_better): (_, &str, &str, &str, f64, _)| {

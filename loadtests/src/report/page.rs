@@ -7,7 +7,9 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use super::model::{RawSlice, Report, ScenarioReport};
-use super::wording::{ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+use super::wording::{
+    IDLE, ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word,
+};
 use crate::stats::{Interval, Ratio};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
@@ -30,6 +32,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
         one_start => ONE_START,
+        idle => IDLE,
         seconds => number(report.seconds),
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),
@@ -97,7 +100,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
             metric.label.clone(),
             format!("{} {}", number(metric.values[0]), metric.unit),
             format!("{} {}", number(metric.values[1]), metric.unit),
-            ratio(metric.ratio.estimate),
+            ratio(&metric.ratio),
             interval(&metric.ratio),
             verdict_word(metric, &labels),
         ],
@@ -116,7 +119,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
                 counts,
                 millis(row.p50_us[0]),
                 millis(row.p50_us[1]),
-                ratio(row.ratio.estimate),
+                ratio(&row.ratio),
                 interval(&row.ratio),
                 p99(0),
                 p99(1),
@@ -150,7 +153,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
 /// Colours a row by whom it favours; nobody where the interval holds 1, or there is none.
 fn class(ratio: &Ratio, less_is_better: Option<bool>) -> &'static str {
     match (ratio.differs(), less_is_better) {
-        (true, Some(less)) if (ratio.estimate < 1.0) == less => "first",
+        (true, Some(less)) if ratio.estimate.is_some_and(|estimate| estimate < 1.0) == less => "first",
         (true, Some(_)) => "second",
         _ => "",
     }
@@ -159,19 +162,20 @@ fn class(ratio: &Ratio, less_is_better: Option<bool>) -> &'static str {
 fn forest(scenario: &ScenarioReport) -> Vec<Bar> {
     let drawn = || {
         let better = scenario.metrics.iter().filter(|metric| metric.less_is_better.is_some());
-        better.filter_map(|metric| Some((metric, metric.ratio.interval?)))
+        better.filter_map(|metric| Some((metric, metric.ratio.estimate?, metric.ratio.interval?)))
     };
-    let reach =
-        |(_, interval): (&super::Metric, Interval)| interval.low.ln().abs().max(interval.high.ln().abs());
+    let reach = |(_, _, interval): (&super::Metric, f64, Interval)| {
+        interval.low.ln().abs().max(interval.high.ln().abs())
+    };
     let most = drawn().map(reach).fold(0.1, f64::max) * 1.1;
     let at = |ratio: f64| 50.0 + 50.0 * ratio.ln() / most;
-    let bar = |(metric, interval): (&super::Metric, Interval)| Bar {
+    let bar = |(metric, estimate, interval): (&super::Metric, f64, Interval)| Bar {
         label: metric.label.clone(),
         class: class(&metric.ratio, metric.less_is_better),
         low: at(interval.low),
         width: (at(interval.high) - at(interval.low)).max(0.4),
-        estimate: at(metric.ratio.estimate),
-        text: format!("{} ({})", ratio(metric.ratio.estimate), super::wording::interval(&metric.ratio)),
+        estimate: at(estimate),
+        text: format!("{} ({})", ratio(&metric.ratio), super::wording::interval(&metric.ratio)),
     };
     drawn().map(bar).collect()
 }
@@ -186,12 +190,6 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
     };
     let usage = &generator.usage;
     let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
-    let idle = |slices: &[RawSlice]| {
-        let (cpu, time) = slices
-            .iter()
-            .fold((0, 0), |(cpu, time), slice| (cpu + slice.idle_cpu_ns, time + slice.length_ns));
-        format!("{:.2} % of its core", cpu as f64 / time.max(1) as f64 * 100.0)
-    };
     let mut lines: Vec<_> = us("From due to sent", generator.lag_us).collect();
     lines.extend(us("From due to the pacing thread awake", generator.wake_lag_us));
     lines.extend([
@@ -205,11 +203,6 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
     ]);
     lines.extend(usage.support_ns.iter().map(|(name, ns)| (format!("{name}, CPU"), share(*ns))));
     lines.push(("Everybody else, CPU".to_owned(), share(usage.others_ns())));
-    // In a contender's slices the other is the idle one.
-    for (index, slices) in scenario.slices.iter().enumerate() {
-        let name = &report.contenders[1 - index].label;
-        lines.push((format!("{name} while the other plays, CPU"), idle(slices)));
-    }
     lines
 }
 

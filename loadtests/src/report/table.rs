@@ -4,7 +4,9 @@ use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::model::{Report, ScenarioReport};
-use super::wording::{ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word};
+use super::wording::{
+    IDLE, ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word,
+};
 
 /// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
 const MEMORY: &str =
@@ -16,7 +18,7 @@ pub fn table(report: &Report) -> String {
     for scenario in &report.scenarios {
         text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
     }
-    text + &format!("\n{ONE_START}\n")
+    text + &format!("\n{IDLE}\n{ONE_START}\n")
 }
 
 /// summary.md.
@@ -28,7 +30,7 @@ pub fn summary(report: &Report) -> String {
         let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
         text += &format!("\n## {name}\n\n{description}\n\n");
         scenario.metrics.iter().for_each(|metric| text += &format!("- {}\n", verdict(metric, &labels)));
-        text += &format!("\n{}\n\n{MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN));
+        text += &format!("\n{}\n\n{IDLE} {MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN));
         text += &format!(
             "\n{}\n\nTrace: {} requests, sha256 `{}`.\n\n",
             operations(report, scenario),
@@ -77,7 +79,7 @@ fn metrics(report: &Report, scenario: &ScenarioReport, style: TableStyle) -> Tab
             number(metric.values[0]),
             number(metric.values[1]),
             metric.unit.clone(),
-            ratio(metric.ratio.estimate),
+            ratio(&metric.ratio),
             interval(&metric.ratio),
             verdict_word(metric, &labels),
         ]);
@@ -105,7 +107,7 @@ fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
             row.operation.clone(),
             millis(row.p50_us[0]),
             millis(row.p50_us[1]),
-            ratio(row.ratio.estimate),
+            ratio(&row.ratio),
             interval(&row.ratio),
             p99(0),
             p99(1),

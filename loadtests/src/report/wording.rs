@@ -9,6 +9,9 @@ pub const ONE_START: &str = "Behind these intervals stand one start of each serv
 /// A rate within this share of what is offered is the offered one: a service isn't faster for being asked more.
 const KEPT_UP: f64 = 0.01;
 
+/// What one of the table's rows is.
+pub const IDLE: &str = "CPU while idle is what a service used in the other’s slices, when it had nothing to answer: timers, background work, collecting garbage. It is on the same core and may disturb the other.";
+
 /// Three significant digits, thousands apart.
 pub fn number(value: f64) -> String {
     if value == 0.0 {
@@ -34,9 +37,9 @@ pub fn number(value: f64) -> String {
     rest.map_or(grouped.clone(), |rest| format!("{grouped}.{rest}"))
 }
 
-/// A ratio to two digits after the point, or three where it is close to 1.
-pub fn ratio(value: f64) -> String {
-    format!("{value:.*}", digits(value))
+/// A ratio to two digits after the point, or three where it is close to 1; a dash where there is none.
+pub fn ratio(ratio: &Ratio) -> String {
+    ratio.estimate.map_or("–".into(), |value| format!("{value:.*}", digits(value)))
 }
 
 fn digits(ratio: f64) -> usize {
@@ -70,7 +73,9 @@ fn keeps_up(metric: &Metric) -> Option<f64> {
 
 /// What a metric says, in a few words.
 pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
-    let Some(found) = &metric.ratio.interval else { return "no verdict".into() };
+    let (Some(found), Some(estimate)) = (&metric.ratio.interval, metric.ratio.estimate) else {
+        return "no verdict".into();
+    };
     if keeps_up(metric).is_some() {
         return "both keep up".into();
     }
@@ -80,8 +85,8 @@ pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
         }
         return format!("no difference seen (±{})", percent(found.half_width()));
     }
-    let direction = if metric.ratio.estimate < 1.0 { "lower" } else { "higher" };
-    format!("{} {} {direction}", labels[0], percent((metric.ratio.estimate - 1.0).abs()))
+    let direction = if estimate < 1.0 { "lower" } else { "higher" };
+    format!("{} {} {direction}", labels[0], percent((estimate - 1.0).abs()))
 }
 
 /// What a metric says, as a sentence.
@@ -89,7 +94,7 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
     let Metric { label, unit, values, ratio, .. } = metric;
     let value = |index: usize| format!("{} {} {unit}", labels[index], number(values[index]));
     let both = format!("{} and {}", value(0), value(1));
-    let Some(found) = &ratio.interval else {
+    let (Some(found), Some(estimate)) = (&ratio.interval, ratio.estimate) else {
         return format!("{label}: {both}: {}.", interval(ratio));
     };
     if let Some(offered) = keeps_up(metric) {
@@ -111,12 +116,12 @@ pub fn verdict(metric: &Metric, labels: &[String]) -> String {
         );
     }
     let change = |ratio: f64| (ratio - 1.0).abs() * 100.0;
-    let (near, far) = if ratio.estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
-    let direction = if ratio.estimate < 1.0 { "lower" } else { "higher" };
+    let (near, far) = if estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
+    let direction = if estimate < 1.0 { "lower" } else { "higher" };
     format!(
         "{label}: {}’s is {} {direction} than {}’s ({both}; 95 % interval {} to {} %).",
         labels[0],
-        percent((ratio.estimate - 1.0).abs()),
+        percent((estimate - 1.0).abs()),
         labels[1],
         number(change(near)),
         number(change(far)),
@@ -161,7 +166,11 @@ mod tests {
             label: "p99 latency".into(),
             unit: "ms".into(),
             values: [estimate * 10.0, 10.0],
-            ratio: Ratio { estimate, interval: Some(Interval { low, high }), no_interval: None },
+            ratio: Ratio {
+                estimate: Some(estimate),
+                interval: Some(Interval { low, high }),
+                no_interval: None,
+            },
             less_is_better,
             offered: None,
         }
@@ -219,7 +228,7 @@ mod tests {
         for lost in [rate([99.9, 98.9], 1.005, 1.02), rate([101.1, 100.0], 1.005, 1.02)] {
             assert_eq!(
                 verdict_word(&lost, &labels),
-                format!("Rust {} higher", percent(lost.ratio.estimate - 1.0))
+                format!("Rust {} higher", percent(lost.values[0] / lost.values[1] - 1.0))
             );
             assert!(!verdict(&lost, &labels).contains("keep up"));
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use loadtests::compare::{Contender, Order, Playback, Played, SupportCores, judge, play};
-use loadtests::report::{ContenderReport, Environment, FORMAT, Report, Version, table};
+use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::Trace;
@@ -114,7 +114,15 @@ fn a_slower_server_is_found_slower_and_everything_is_counted() {
     let report = report(PAIRS_MIN);
     let scenario = &report.scenarios[0];
     let p50 = scenario.metrics.iter().find(|metric| metric.name == "p50").expect("a median");
-    assert!(p50.ratio.differs() && p50.ratio.estimate < 0.8, "{p50:?}");
+    assert!(p50.ratio.differs() && p50.ratio.estimate < Some(0.8), "{p50:?}");
+    let idle = scenario.metrics.iter().find(|metric| metric.name == "idle_cpu").expect("CPU while idle");
+    for (contender, value) in idle.values.into_iter().enumerate() {
+        let others = &scenario.slices[1 - contender];
+        let sum = |of: fn(&RawSlice) -> u64| others.iter().map(of).sum::<u64>() as f64;
+        let wanted = sum(|slice| slice.idle_cpu_ns) / sum(|slice| slice.length_ns) * 1e3;
+        assert!((value / wanted - 1.0).abs() < 1e-6, "{idle:?}, wanted {wanted}");
+    }
+    assert!(table(&report).contains("CPU while idle is what"));
     for bound in &scenario.validity {
         // Whether the machine is quiet is not this test's business; whether everything came and went is.
         let about_replies =
