@@ -1,11 +1,20 @@
 //! The page in a real browser.
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::Command;
 
 use loadtests::report::page;
 
 use crate::compare::report;
+
+/// A browser that takes so long hangs; two seconds are usual.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
@@ -34,12 +43,49 @@ fn the_page_draws_its_curves_in_a_browser() {
     assert!(dom.contains("p50 latency"));
 }
 
+#[test]
+fn a_browser_that_hangs_is_ended_and_named() {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = Command::new("sh");
+    command.args(["-c", "( sleep 30; echo outlived >&0 ); :"]).stdin(writer);
+    let said = output(&mut command, Duration::from_secs(1)).expect_err("it hangs");
+    assert!(said.starts_with("`sh` (process ") && said.ends_with("didn't end within 1 s"), "{said}");
+    // Those that it started hold the pipe's other end until they have ended too.
+    drop(command);
+    let mut left = String::new();
+    reader.read_to_string(&mut left).expect("read");
+    assert_eq!(left, "");
+}
+
 fn runs(name: &str) -> bool {
-    Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
+    output(Command::new(name).arg("--version"), LIMIT).is_ok()
+}
+
+/// What a program says; past the limit it is ended, with the processes that it started.
+fn output(command: &mut Command, limit: Duration) -> Result<String, String> {
+    let name = command.as_std().get_program().to_string_lossy().into_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        // A group of its own, named by its first process: what it starts may outlive it and hold the pipes.
+        let spawned = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = spawned.map_err(|error| format!("`{name}`: {error}"))?;
+        let pid = child.id().expect("it was just started");
+        let Ok(output) = tokio::time::timeout(limit, child.wait_with_output()).await else {
+            killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("its group can be ended");
+            return Err(format!("`{name}` (process {pid}) didn't end within {} s", limit.as_secs()));
+        };
+        let output = output.map_err(|error| format!("`{name}`: {error}"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            return Err(format!("`{name}`: {}: {}", output.status, text(&output.stderr)));
+        }
+        Ok(text(&output.stdout))
+    })
 }
 
 fn dom(browser: &str, folder: &Path) -> String {
-    let output = Command::new(browser)
+    let mut command = Command::new(browser);
+    command
         .args([
             "--headless",
             "--no-sandbox",
@@ -51,8 +97,6 @@ fn dom(browser: &str, folder: &Path) -> String {
             "--dump-dom",
         ])
         .arg(format!("--user-data-dir={}", folder.join("profile").display()))
-        .arg(format!("file://{}", folder.join("report.html").display()))
-        .output()
-        .expect("the browser runs");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+        .arg(format!("file://{}", folder.join("report.html").display()));
+    output(&mut command, LIMIT).unwrap_or_else(|error| panic!("the browser doesn't show the page: {error}"))
 }
