@@ -24,7 +24,7 @@ pub struct OverrideArgs {
     /// Length of a slice in milliseconds
     #[arg(long, value_name = "MS")]
     slice: Option<u64>,
-    /// Seed of the trace and of the order within pairs [default: the file's, and another order for each run]
+    /// Seed of the trace and of the order in warm-up and pairs [default: the file's, and another order for each run]
     #[arg(long)]
     seed: Option<u64>,
     /// Length of the warm-up in seconds

@@ -17,12 +17,14 @@ pub struct Window {
 pub struct Plan {
     /// Played on both, not measured.
     pub warm_up: Window,
+    /// Which contender gets the warm-up first.
+    pub warm_up_first: usize,
     /// The slices, and which contender gets each first.
     pub pairs: Vec<(Window, usize)>,
 }
 
 impl Plan {
-    /// Of a scenario; who goes first is drawn from `order_seed`.
+    /// Of a scenario; who goes first, in the warm-up too, is drawn from `order_seed`.
     pub fn of(scenario: &Scenario, order_seed: u64) -> Self {
         let firsts = firsts(scenario.pairs, &mut Draw::new(order_seed, "order"));
         let (begin, length_us) = (scenario.warm_up_us(), scenario.slice_ms * 1000);
@@ -31,6 +33,7 @@ impl Plan {
         };
         Self {
             warm_up: Window { from_us: 0, length_us: begin },
+            warm_up_first: usize::from(Draw::new(order_seed, "warm-up").coin()),
             pairs: firsts.into_iter().enumerate().map(pair).collect(),
         }
     }
@@ -65,6 +68,15 @@ mod tests {
             end += window.length_us;
         }
         assert_eq!(end, scenario.total_us());
+    }
+
+    #[test]
+    fn who_warms_up_first_is_drawn_from_the_seed() {
+        let scenario = Scenario::load("checkout", &Overrides::default()).unwrap();
+        let drawn = |seed| Plan::of(&scenario, seed).warm_up_first;
+        let second: usize = (0..200).map(drawn).sum();
+        assert!((70..130).contains(&second), "the second was first in {second} of 200");
+        assert!((0..200).all(|seed| drawn(seed) == drawn(seed)));
     }
 
     #[test]

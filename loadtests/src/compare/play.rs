@@ -202,11 +202,7 @@ struct Player<'a> {
 impl Player<'_> {
     async fn all(&mut self, policies: (String, String)) -> anyhow::Result<Playback> {
         let plan = Plan::of(self.order.scenario, self.order.order_seed);
-        let mut warm_up = Vec::new();
-        for index in 0..self.targets.len() {
-            warm_up.push(self.stretch(index, plan.warm_up).await?);
-            self.say(Event::Warm(self.targets[index].name.clone()));
-        }
+        let warm_up = self.warm_up(&plan).await?;
         let processes =
             [Process::of(self.order.contenders[0].pid)?, Process::of(self.order.contenders[1].pid)?];
         let before = self.usage(&processes)?;
@@ -223,6 +219,20 @@ impl Player<'_> {
         let usage = self.usage(&processes)?.since(&before);
         let effects = self.targets.iter().map(Target::effects).collect();
         Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policies, usage })
+    }
+
+    /// One record a contender, in their order; played in the drawn one.
+    async fn warm_up(&mut self, plan: &Plan) -> anyhow::Result<Vec<Record>> {
+        let first = plan.warm_up_first;
+        let mut records = Vec::new();
+        for index in [first, 1 - first] {
+            records.push(self.stretch(index, plan.warm_up).await?);
+            self.say(Event::Warm(self.targets[index].name.clone()));
+        }
+        if first == 1 {
+            records.swap(0, 1);
+        }
+        Ok(records)
     }
 
     /// Half a pair, where the run was stopped meanwhile, is no pair.

@@ -77,7 +77,7 @@ pub struct Version {
 pub struct ScenarioReport {
     /// All of its settings.
     pub scenario: Scenario,
-    /// What the order within the pairs was drawn from.
+    /// What the order in the warm-up and within the pairs was drawn from.
     pub order_seed: u64,
     /// The same for both.
     pub trace_sha256: String,

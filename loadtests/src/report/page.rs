@@ -218,7 +218,7 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
     vec![
         ("Trace".into(), format!("{} requests, sha256 {}", scenario.requests, scenario.trace_sha256)),
         (
-            "Seed of the trace, of the order within pairs".into(),
+            "Seed of the trace, of the order in warm-up and pairs".into(),
             format!("{}, {}", all.seed, scenario.order_seed),
         ),
         ("Arrivals".into(), format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use loadtests::compare::{Contender, Order, Playback, Played, SupportCores, judge, play};
+use loadtests::compare::{Contender, Event, Order, Plan, Playback, Played, SupportCores, judge, play};
 use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
@@ -36,6 +36,17 @@ fn playback(
     manners: [fn(u64) -> Manner; 2],
     stop_after: Option<usize>,
 ) -> Playback {
+    played(scenario, trace, manners, stop_after, 1).0
+}
+
+/// The same, and what happened before the first slice.
+fn played(
+    scenario: &Scenario,
+    trace: &Arc<Trace>,
+    manners: [fn(u64) -> Manner; 2],
+    stop_after: Option<usize>,
+    order_seed: u64,
+) -> (Playback, Vec<String>) {
     let contenders = [contender("quick", manners[0]), contender("slow", manners[1])];
     let cores = environment::cores().expect("cores");
     let (scenario, trace) = (scenario.clone(), Arc::clone(trace));
@@ -50,18 +61,21 @@ fn playback(
             contenders: &contenders,
             support: &[],
             cores: &cores,
-            order_seed: 1,
+            order_seed,
         };
         play(&order, &for_thread, &events).expect("played")
     });
-    let mut slices = 0;
+    let (mut slices, mut before) = (0, Vec::new());
     while let Some(event) = happened.blocking_recv() {
-        slices += usize::from(matches!(event, loadtests::compare::Event::Slice { .. }));
+        match event {
+            Event::Slice { .. } => slices += 1,
+            Event::Warm(name) => before.push(name),
+        }
         if stop_after == Some(slices) {
             stop.store(true, Ordering::Relaxed);
         }
     }
-    thread.join().expect("the thread")
+    (thread.join().expect("the thread"), before)
 }
 
 /// The report of a comparison of a server that takes 2 ms with one that takes 6.
@@ -188,6 +202,23 @@ fn few_pairs_get_no_verdict_anywhere() {
         }
     }
     assert!(!read("report.html").contains("class=\"forest\""));
+}
+
+#[test]
+fn the_warm_up_is_played_in_the_drawn_order() {
+    let scenario = Scenario { pairs: 1, slice_ms: 100, ..scenario(r#"["make"]"#, 100.0, 4, 64) };
+    let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
+    let refuse = |_| Manner::Status(503);
+    for first in [0, 1] {
+        let drawn = |seed: &u64| Plan::of(&scenario, *seed).warm_up_first == first;
+        let seed = (0..100).find(drawn).expect("a seed that draws it");
+        let (playback, before) = played(&scenario, &trace, [|_| Manner::Reply, refuse], None, seed);
+        let names = ["quick", "slow"];
+        assert_eq!(before, [names[first], names[1 - first]]);
+        // Whoever was first, the records are in the contenders' order.
+        let unexpected = [0, 1].map(|index| !playback.warm_up[index].kinds.is_empty());
+        assert_eq!(unexpected, [false, true]);
+    }
 }
 
 #[test]
