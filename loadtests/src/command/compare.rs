@@ -180,7 +180,7 @@ impl CompareArgs {
             }
         }
         run.progress.doing("stopping");
-        let settings = bench.settings();
+        let settings = bench.settings().await?;
         let stopping = bench.stop().await;
         run.progress.end();
         stopping?;
@@ -321,7 +321,7 @@ impl Run {
         let (scenario_copy, trace, contenders) =
             (scenario.clone(), Arc::clone(trace), pairing.contenders.clone());
         let (support, cores, stop_play) = (bench.support(), self.layout.generator.clone(), Arc::clone(&stop));
-        let order_seed = self.order_seed;
+        let (order_seed, settle) = (self.order_seed, pairing.settle());
         let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
             let order = Order {
                 scenario: &scenario_copy,
@@ -331,6 +331,7 @@ impl Run {
                 support: &support,
                 cores: &cores,
                 order_seed,
+                settle: &settle,
             };
             // Nobody waits any more: then the result is of no use.
             let _ = done.send(play(&order, &stop_play, &events));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use tokio::runtime;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::LocalSet;
@@ -148,6 +149,8 @@ pub struct Order<'a> {
     pub cores: &'a [usize],
     /// Who has which slice first is drawn from it.
     pub order_seed: u64,
+    /// Done once, when both are warm and before the first slice.
+    pub settle: &'a dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>>,
 }
 
 /// Plays the scenario's plan; raising `stop` ends it early with what there is. Blocks: meant for a thread of its own,
@@ -203,6 +206,7 @@ impl Player<'_> {
     async fn all(&mut self, policies: (String, String)) -> anyhow::Result<Playback> {
         let plan = Plan::of(self.order.scenario, self.order.order_seed);
         let warm_up = self.warm_up(&plan).await?;
+        (self.order.settle)().await?;
         let processes =
             [Process::of(self.order.contenders[0].pid)?, Process::of(self.order.contenders[1].pid)?];
         let before = self.usage(&processes)?;

@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use http::Method;
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
 use stack::postgres::{Durability, Options, Postgres};
 
-use super::{client, rows, setup};
+use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::report::Version;
 use crate::workload::PlayerTarget;
@@ -113,6 +115,7 @@ impl Bench {
         let mut options = Options::temporary(Durability::Safe)?;
         options.cpus = layout.support.clone();
         let postgres = Postgres::start_saying(options, say).await?;
+        upkeep::no_autovacuum(&postgres.url("postgres")).await?;
         let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
         options.cpus = layout.support.clone();
         options.env = vec![("ACQUIRER_LATENCY".into(), ACQUIRER_LATENCY.into())];
@@ -177,7 +180,7 @@ impl Bench {
     }
 
     /// Every setting that isn't the services' default.
-    pub fn settings(&self) -> Vec<(String, String)> {
+    pub async fn settings(&self) -> anyhow::Result<Vec<(String, String)>> {
         let line = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut settings = vec![
             line(
@@ -188,12 +191,17 @@ impl Bench {
                 "Databases",
                 "one Postgres, one database each, fresh for each scenario; every commit is on disk",
             ),
+            line("Autovacuum", &upkeep::autovacuum(&self.postgres.url("postgres")).await?),
+            line(
+                "Vacuum and analyze",
+                "once on both databases, by their owner, after the warm-up and before the first slice",
+            ),
             line("Card network latency", ACQUIRER_LATENCY),
             line("Velocity limit", "off"),
             line("Merchants", &super::MERCHANTS.to_string()),
         ];
         settings.extend(self.env.iter().cloned());
-        settings
+        Ok(settings)
     }
 
     /// Stops what it started.
@@ -209,6 +217,15 @@ impl Pairing {
     pub fn obituary(&self) -> Option<String> {
         let dead = self.instances.iter().find(|instance| !instance.alive())?;
         Some(dead.log_tail())
+    }
+
+    /// What is done between warm-up and slices: both databases are vacuumed and analysed.
+    pub fn settle(&self) -> impl Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
+        let urls = self.owner_urls.clone();
+        move || {
+            let urls = urls.clone();
+            async move { upkeep::vacuum(&urls).await }.boxed_local()
+        }
     }
 
     /// Rows in each one's database, in the order of the player's effects.

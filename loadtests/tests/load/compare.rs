@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use loadtests::compare::{Contender, Event, Order, Plan, Playback, Played, SupportCores, judge, play};
 use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
 use loadtests::scenario::Scenario;
@@ -39,7 +40,7 @@ fn playback(
     played(scenario, trace, manners, stop_after, 1).0
 }
 
-/// The same, and what happened before the first slice.
+/// The same, and what happened, in order.
 fn played(
     scenario: &Scenario,
     trace: &Arc<Trace>,
@@ -53,6 +54,11 @@ fn played(
     let stop = Arc::new(AtomicBool::new(false));
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     let for_thread = Arc::clone(&stop);
+    let settling = events.clone();
+    let settle = move || {
+        let settling = settling.clone();
+        async move { Ok(settling.send(Event::Warm("both".into()))?) }.boxed_local()
+    };
     let thread = std::thread::spawn(move || {
         let order = Order {
             scenario: &scenario,
@@ -62,13 +68,17 @@ fn played(
             support: &[],
             cores: &cores,
             order_seed,
+            settle: &settle,
         };
         play(&order, &for_thread, &events).expect("played")
     });
     let (mut slices, mut before) = (0, Vec::new());
     while let Some(event) = happened.blocking_recv() {
         match event {
-            Event::Slice { .. } => slices += 1,
+            Event::Slice { .. } => {
+                slices += 1;
+                before.push("slice".into());
+            }
             Event::Warm(name) => before.push(name),
         }
         if stop_after == Some(slices) {
@@ -214,7 +224,7 @@ fn the_warm_up_is_played_in_the_drawn_order() {
         let seed = (0..100).find(drawn).expect("a seed that draws it");
         let (playback, before) = played(&scenario, &trace, [|_| Manner::Reply, refuse], None, seed);
         let names = ["quick", "slow"];
-        assert_eq!(before, [names[first], names[1 - first]]);
+        assert_eq!(before, [names[first], names[1 - first], "both", "slice", "slice"]);
         // Whoever was first, the records are in the contenders' order.
         let unexpected = [0, 1].map(|index| !playback.warm_up[index].kinds.is_empty());
         assert_eq!(unexpected, [false, true]);

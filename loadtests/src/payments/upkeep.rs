@@ -1,0 +1,82 @@
+//! Keeps Postgres' own housekeeping out of the slices: none by itself, and once on both databases before the first.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use sqlx::{Connection, PgConnection};
+use tokio::time::{interval, timeout};
+
+/// A server takes up a new setting in milliseconds.
+const TAKE_UP: Duration = Duration::from_secs(10);
+
+/// Switches autovacuum off on a whole server: it would run in one contender's slices and not in the other's.
+pub async fn no_autovacuum(server_url: &str) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(server_url).await.context("connecting as the owner")?;
+    for statement in ["alter system set autovacuum = off", "select pg_reload_conf()"] {
+        sqlx::raw_sql(statement).execute(&mut connection).await.context(statement)?;
+    }
+    connection.close().await?;
+    let taken_up = async {
+        let mut looks = interval(Duration::from_millis(10));
+        while autovacuum(server_url).await? != "off" {
+            looks.tick().await;
+        }
+        anyhow::Ok(())
+    };
+    match timeout(TAKE_UP, taken_up).await {
+        Ok(taken_up) => taken_up,
+        Err(_) => bail!("Postgres keeps autovacuum on {} s after it was switched off", TAKE_UP.as_secs()),
+    }
+}
+
+/// `on` or `off`, as the server has it for new connections.
+pub async fn autovacuum(server_url: &str) -> anyhow::Result<String> {
+    let mut connection = PgConnection::connect(server_url).await.context("connecting as the owner")?;
+    let setting = sqlx::query_scalar("show autovacuum").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(setting)
+}
+
+/// Vacuums and analyses each database as its owner, one after the other.
+pub async fn vacuum(owner_urls: &[String]) -> anyhow::Result<()> {
+    for url in owner_urls {
+        let mut connection = PgConnection::connect(url).await.context("connecting as the owner")?;
+        sqlx::raw_sql("vacuum (analyze)").execute(&mut connection).await.context("vacuum (analyze)")?;
+        connection.close().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stack::postgres::{Durability, Options, Postgres, create_database};
+
+    #[tokio::test]
+    async fn autovacuum_is_off_and_every_database_is_analysed() {
+        // A server of its own: the setting is the whole server's.
+        let server = Postgres::start(Options::temporary(Durability::None).unwrap()).await.unwrap();
+        assert_eq!(autovacuum(&server.url("postgres")).await.unwrap(), "on");
+        no_autovacuum(&server.url("postgres")).await.unwrap();
+        assert_eq!(autovacuum(&server.url("postgres")).await.unwrap(), "off");
+        let urls = ["one", "two"].map(|name| server.url(name));
+        for (name, url) in ["one", "two"].into_iter().zip(&urls) {
+            create_database(&server.url("postgres"), name).await.unwrap();
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let table = "create table numbers as select generate_series(1, 7) as number";
+            sqlx::raw_sql(table).execute(&mut connection).await.unwrap();
+        }
+        vacuum(&urls).await.unwrap();
+        for url in &urls {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            // -1 until the first vacuum or analyze.
+            let known = "select reltuples::bigint from pg_class where relname = 'numbers'";
+            let rows: i64 = sqlx::query_scalar(known).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(rows, 7, "{url}");
+            let width = "select count(*) from pg_stats where tablename = 'numbers'";
+            let columns: i64 = sqlx::query_scalar(width).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(columns, 1, "{url}");
+        }
+        server.stop().await.unwrap();
+    }
+}
