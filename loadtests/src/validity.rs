@@ -20,6 +20,8 @@ pub mod name {
     pub const UNEXPECTED: &str = "unexpected";
     /// Requests = replies = rows.
     pub const COUNTS: &str = "counts";
+    /// What must always hold of the rows does.
+    pub const INVARIANTS: &str = "invariants";
     /// Connections stayed open.
     pub const CONNECTIONS: &str = "connections";
     /// The generator had CPU to spare.
@@ -138,12 +140,27 @@ pub struct Counts {
     pub answered: Vec<(String, u64)>,
     /// Unexpected replies and failures by kind, warm-up included.
     pub unexpected: Vec<(String, u64)>,
+    /// What must always hold of the rows on the other side; none at all proves nothing.
+    pub invariants: Vec<Invariant>,
     /// 99th percentile of the time from due to sent in its slices, in µs.
     pub lag_p99_us: f64,
     /// Connections that had to be opened again.
     pub reopened: u64,
     /// What was counted from replies, and the same as found on the other side: name, replies, rows.
     pub effects: Vec<(String, u64, u64)>,
+}
+
+/// Something that must hold of all rows on a contender's side, as found there.
+#[derive(Debug, Clone, Default)]
+pub struct Invariant {
+    /// What must hold.
+    pub name: String,
+    /// Rows looked at.
+    pub looked_at: i64,
+    /// Rows that break it.
+    pub violations: i64,
+    /// One of them.
+    pub example: Option<String>,
 }
 
 /// Judges the evidence; bounds named in `allowed` are reported but don't void.
@@ -248,6 +265,12 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             }),
         ),
         bound(
+            name::INVARIANTS,
+            "what must always hold of the rows holds in the whole database, after the load".into(),
+            say(&|counts| broken(&counts.invariants)),
+            every(&|counts| whole(&counts.invariants)),
+        ),
+        bound(
             name::CONNECTIONS,
             "no connection has to be opened again".into(),
             say(&|counts| counts.reopened.to_string()),
@@ -290,6 +313,25 @@ fn unexpected(counts: &Counts) -> String {
     if kinds.is_empty() { "none".into() } else { kinds.join(", ") }
 }
 
+fn whole(invariants: &[Invariant]) -> bool {
+    !invariants.is_empty() && invariants.iter().all(|invariant| invariant.violations == 0)
+}
+
+fn broken(invariants: &[Invariant]) -> String {
+    let broken = |invariant: &Invariant| {
+        let example = invariant.example.as_ref().map(|example| format!(", such as {example}"));
+        format!(
+            "“{}” broken by {} of {} rows{}",
+            invariant.name,
+            invariant.violations,
+            invariant.looked_at,
+            example.unwrap_or_default()
+        )
+    };
+    let found: Vec<_> = invariants.iter().filter(|invariant| invariant.violations != 0).map(broken).collect();
+    if found.is_empty() { format!("all {} hold", invariants.len()) } else { found.join(", ") }
+}
+
 fn counted(counts: &Counts) -> String {
     let effects: Vec<_> = counts
         .effects
@@ -303,6 +345,11 @@ fn counted(counts: &Counts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn invariant(violations: i64) -> Invariant {
+        let example = (violations > 0).then(|| "thing_7".to_owned());
+        Invariant { name: "I1 things add up".into(), looked_at: 40, violations, example }
+    }
 
     fn build(name: &str, commit: &str) -> Build {
         Build { name: name.into(), commit: commit.into(), profile: "release".into() }
@@ -318,6 +365,7 @@ mod tests {
             replies: 1200,
             skipped: 1,
             lag_p99_us: 150.0,
+            invariants: vec![invariant(0)],
             answered: vec![("make".into(), 900), ("use".into(), 1)],
             effects: vec![("things".into(), 400, 400)],
             ..Counts::default()
@@ -338,14 +386,14 @@ mod tests {
     #[test]
     fn a_good_run_keeps_every_bound() {
         let bounds = judge(&good(), &[]);
-        assert_eq!(bounds.len(), 15);
+        assert_eq!(bounds.len(), 16);
         assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
     }
 
     #[test]
     fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         type Spoil = fn(&mut Evidence);
-        let cases: [(&str, Spoil); 20] = [
+        let cases: [(&str, Spoil); 22] = [
             (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
             (name::SKIPPED, |e| e.contenders[0].skipped = 2),
             (name::SHED, |e| e.contenders[0].shed = 2),
@@ -354,6 +402,8 @@ mod tests {
             (name::UNEXPECTED, |e| e.contenders[0].unexpected = vec![("pay 503".into(), 1)]),
             (name::COUNTS, |e| e.contenders[1].replies -= 1),
             (name::COUNTS, |e| e.contenders[0].effects[0].2 = 399),
+            (name::INVARIANTS, |e| e.contenders[1].invariants[0].violations = 1),
+            (name::INVARIANTS, |e| e.contenders[0].invariants.clear()),
             (name::CONNECTIONS, |e| e.contenders[0].reopened = 1),
             (name::LAG, |e| e.contenders[1].lag_p99_us = 1001.0),
             (name::GENERATOR, |e| e.generator_share = 0.51),
@@ -379,6 +429,17 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_broken_invariant_is_named_with_whose_it_is_how_often_and_an_example() {
+        let mut evidence = good();
+        evidence.contenders[1].invariants = vec![invariant(3), invariant(0)];
+        let bounds = judge(&evidence, &[]);
+        let bound = bounds.iter().find(|bound| bound.name == name::INVARIANTS).unwrap();
+        assert!(bound.voids());
+        let wanted = "a all 1 hold; b “I1 things add up” broken by 3 of 40 rows, such as thing_7";
+        assert_eq!(bound.measured, wanted);
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct CompareArgs {
     #[arg(long)]
     smoke: bool,
     /// Bounds that may be missed without voiding the run: rate, lag, skipped, shed, dropped, generator, support, others,
-    /// stolen, build, connections. Not answered, unexpected, counts, complete: those are about right and wrong
+    /// stolen, build, connections. Not answered, unexpected, counts, invariants, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
     allow_void: Vec<String>,
 }
@@ -268,6 +268,7 @@ impl Run {
             None => error,
         })?;
         let rows = pairing.rows().await?;
+        let invariants = pairing.invariants().await?;
         pairing.stop().await;
         self.progress.doing(&format!("{}: resampling", scenario.name));
         let builds = self.contenders.iter().map(|contender| Build {
@@ -283,6 +284,7 @@ impl Run {
             operations: Payments.operations().iter().map(|operation| operation.name).collect(),
             playback,
             rows,
+            invariants,
             support_cores: self.layout.support_cores(),
             resamples: self.resamples,
             allowed: self.allowed.clone(),

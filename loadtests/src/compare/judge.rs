@@ -10,7 +10,7 @@ use crate::report::{CurvePoint, GeneratorReport, Metric, OperationRow, RawSlice,
 use crate::scenario::Scenario;
 use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
 use crate::trace::Trace;
-use crate::validity::{self, Build, Counts, Evidence};
+use crate::validity::{self, Build, Counts, Evidence, Invariant};
 
 /// Percentiles of the curves.
 const CURVE: [f64; 18] = [
@@ -34,6 +34,8 @@ pub struct Played<'a> {
     pub playback: Playback,
     /// What was found on the other side, one list a contender, in the order of its effects.
     pub rows: Vec<Vec<u64>>,
+    /// What must hold of all that was found there, one list a contender.
+    pub invariants: Vec<Vec<Invariant>>,
     /// What the contenders say of themselves.
     pub builds: Vec<Build>,
     /// Where what stands around runs.
@@ -243,6 +245,7 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
         dropped: sum(|record| record.dropped),
         answered: answered(played, contender),
         unexpected: unexpected.into_iter().collect(),
+        invariants: played.invariants[contender].clone(),
         lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
         reopened: sum(|record| record.reopened),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),

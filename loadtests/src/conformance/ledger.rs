@@ -8,6 +8,7 @@ use comfy_table::Table;
 use sqlx::{Connection, PgConnection, Row};
 
 use super::world::World;
+use crate::validity::Invariant;
 
 /// Check the invariants of whole databases: journals, balances, totals, events
 ///
@@ -39,25 +40,15 @@ impl VerifyLedger {
     }
 }
 
-/// One invariant of one database.
-#[derive(Debug)]
-pub struct Invariant {
-    /// What must hold.
-    pub name: String,
-    /// Rows looked at.
-    pub looked_at: i64,
-    /// Rows that break it.
-    pub violations: i64,
-    /// One of them.
-    pub example: Option<String>,
-}
-
-/// Asks Postgres; not as the service's role, which can't read everything.
+/// Asks Postgres; not as the service's role, which can't read everything. An empty answer is an error, not a proof.
 pub async fn invariants(url: &str) -> anyhow::Result<Vec<Invariant>> {
     let mut connection = PgConnection::connect(url).await.context("connecting as the owner")?;
     let query = sqlx::query(include_str!("../../../db/queries/check_invariants.sql"));
     let rows = query.fetch_all(&mut connection).await.context("check_invariants")?;
     connection.close().await.ok();
+    if rows.is_empty() {
+        bail!("check_invariants said nothing");
+    }
     rows.iter()
         .map(|row| {
             Ok(Invariant {
@@ -70,18 +61,14 @@ pub async fn invariants(url: &str) -> anyhow::Result<Vec<Invariant>> {
         .collect()
 }
 
-/// Prints a table a database; true where all hold. An empty answer is an error, not a proof.
+/// Prints a table a database; true where all hold.
 pub async fn verify(databases: &[(String, String)]) -> anyhow::Result<bool> {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_BORDERS_ONLY);
     table.set_header(["database", "invariant", "rows", "violations", "example"]);
     let mut holds = true;
     for (name, url) in databases {
-        let found = invariants(url).await.with_context(|| format!("database {name}"))?;
-        if found.is_empty() {
-            bail!("check_invariants said nothing about database {name}");
-        }
-        for invariant in found {
+        for invariant in invariants(url).await.with_context(|| format!("database {name}"))? {
             holds &= invariant.violations == 0;
             let example = invariant.example.unwrap_or_default();
             let (looked, broken) = (invariant.looked_at.to_string(), invariant.violations.to_string());

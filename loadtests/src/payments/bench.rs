@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use http::Method;
@@ -11,7 +12,9 @@ use stack::postgres::{Durability, Options, Postgres};
 
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
+use crate::conformance::ledger::invariants;
 use crate::report::Version;
+use crate::validity::Invariant;
 use crate::workload::PlayerTarget;
 
 /// What the card network takes for an answer. A real one takes 20 to 200 ms; this is enough to be waited for, and short
@@ -235,6 +238,15 @@ impl Pairing {
             rows.push(rows::count(url).await?);
         }
         Ok(rows)
+    }
+
+    /// What must always hold in each one's database, as its owner finds it.
+    pub async fn invariants(&self) -> anyhow::Result<Vec<Vec<Invariant>>> {
+        let mut all = Vec::new();
+        for (url, contender) in self.owner_urls.iter().zip(&self.contenders) {
+            all.push(invariants(url).await.with_context(|| format!("{}’s database", contender.name))?);
+        }
+        Ok(all)
     }
 
     /// Stops both services.

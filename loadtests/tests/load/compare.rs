@@ -10,7 +10,7 @@ use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, 
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::Trace;
-use loadtests::validity::name;
+use loadtests::validity::{Invariant, name};
 use loadtests::workload::PlayerTarget;
 use loadtests::{environment, histogram};
 
@@ -19,6 +19,12 @@ use crate::support::{Manner, Toy, scenario, serve_aside};
 const LABELS: [&str; 2] = ["Quick", "Slow"];
 /// Nothing stands around.
 const SUPPORT_CORES: SupportCores = SupportCores { count: 1, with_generator: false, with_contenders: false };
+
+/// One a contender, and both hold.
+fn invariants() -> Vec<Vec<Invariant>> {
+    let holds = Invariant { name: "what was made stays made".into(), looked_at: 1, ..Invariant::default() };
+    vec![vec![holds.clone()], vec![holds]]
+}
 
 fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
     Contender {
@@ -105,6 +111,7 @@ pub fn report(pairs: usize) -> Report {
         operations: vec!["make", "use"],
         playback,
         rows,
+        invariants: invariants(),
         builds: vec![],
         support_cores: SUPPORT_CORES,
         resamples: 200,
@@ -249,6 +256,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         operations,
         playback,
         rows,
+        invariants: invariants(),
         builds,
         support_cores: SUPPORT_CORES,
         resamples: 50,
