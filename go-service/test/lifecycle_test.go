@@ -3,9 +3,6 @@ package test
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -99,57 +96,6 @@ func TestWhatADrainCutsOffIsTakenOverAtOnce(t *testing.T) {
 	other.recover(1)
 	if state := query[string](other, "select state from payments"); state != "captured" {
 		t.Errorf("the payment is %s", state)
-	}
-}
-
-func TestPostgresMayComeLater(t *testing.T) {
-	t.Parallel()
-	database := testdb.Migrated(t)
-	target, err := url.Parse(database.Service)
-	if err != nil {
-		t.Fatal(err)
-	}
-	door, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := door.Addr().String()
-	_ = door.Close()
-	through := *target
-	through.Host = addr
-	s := launch(t, settings{database: testdb.Database{Owner: database.Owner, Service: through.String()}})
-	if ready := s.get("http://" + s.app.AdminAddr + "/readyz"); ready.status != 503 || ready.body != `{"status":"unready","reasons":["schema_unseen"]}` {
-		t.Errorf("got %d %s", ready.status, ready.body)
-	}
-	s.must(200, s.send("GET", "/livez", ""))
-	s.refused(503, "OVERLOADED", s.admin("POST", "/v1/merchants", `{"name":"m"}`))
-	health, err := healthv1.NewHealthClient(s.grpc).Check(t.Context(), &healthv1.HealthCheckRequest{})
-	if err != nil || health.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
-		t.Errorf("got %v, %v", health, err)
-	}
-	if door, err = net.Listen("tcp", addr); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = door.Close() })
-	go forward(door, target.Host)
-	s.awaitReady()
-	s.must(201, s.admin("POST", "/v1/merchants", `{"name":"m"}`))
-}
-
-// forward joins each connection to one of the target.
-func forward(door net.Listener, target string) {
-	for {
-		here, err := door.Accept()
-		if err != nil {
-			return
-		}
-		there, err := net.Dial("tcp", target)
-		if err != nil {
-			_ = here.Close()
-			continue
-		}
-		go func() { _, _ = io.Copy(there, here); _ = there.Close() }()
-		go func() { _, _ = io.Copy(here, there); _ = here.Close() }()
 	}
 }
 

@@ -28,6 +28,7 @@ func TestAnUnknownOutcomeIsSettledByTheRecovery(t *testing.T) {
 		body := paymentBody(token, "automatic", "r")
 		s.refused(504, "OUTCOME_UNKNOWN", s.post("k", "/v1/payments", body, "Request-Timeout-Ms", card.timeout))
 		s.refused(409, "IDEMPOTENCY_IN_PROGRESS", s.post("k", "/v1/payments", body))
+		s.awaitReleased(1)
 		s.advance(lease + time.Second)
 		s.recover(1)
 		s.recover(0)
@@ -46,6 +47,7 @@ func TestAnOperationOfAnUnknownKindIsLeftToOthers(t *testing.T) {
 	for _, key := range []string{"a", "b"} {
 		s.refused(504, "OUTCOME_UNKNOWN", s.post(key, "/v1/payments", paymentBody(token, "automatic", key)))
 	}
+	s.awaitReleased(2)
 	s.execute("alter table operations drop constraint operations_kind_check")
 	s.execute("update operations set kind = 'void' where payment_id = (select id from payments where merchant_reference = 'a')")
 	s.advance(lease + time.Second)
@@ -65,6 +67,7 @@ func TestAnOutcomeThatTheClientDidntWaitForIsSettledAsDeclined(t *testing.T) {
 	s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: h.sale}).listen(t)}})
 	body := paymentBody(s.token(goodCard), "automatic", "r")
 	s.refused(504, "OUTCOME_UNKNOWN", s.post("k", "/v1/payments", body, "Request-Timeout-Ms", "100"))
+	s.awaitReleased(1)
 	s.advance(lease + time.Second)
 	s.recover(1)
 	s.must(201, s.post("k", "/v1/payments", body))

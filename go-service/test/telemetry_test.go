@@ -123,6 +123,7 @@ func TestTheSpansOfEachOperation(t *testing.T) {
 	s.refused(404, "ROUTE_NOT_FOUND", s.post("k", "/v1/nothing", "", "traceparent", traceparent(4)))
 	unknown := s.must(201, s.post("t2", "/v1/payment_tokens", cardBody("4000000000003063"))).member("id")
 	s.refused(504, "OUTCOME_UNKNOWN", s.post("u", "/v1/payments", paymentBody(unknown, "automatic", "u"), "traceparent", traceparent(5)))
+	s.awaitReleased(1)
 	s.advance(lease + time.Second)
 	s.recover(1)
 	if err := s.stop(); err != nil { // exports what is left
