@@ -47,11 +47,16 @@ pub fn conclude(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Res
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         tokio::select! {
-            done = work => done,
-            _ = interrupt.recv() => bail!("interrupted"),
-            _ = terminate.recv() => bail!("interrupted"),
+            done = work => done.map(Some),
+            _ = interrupt.recv() => Ok(None),
+            _ = terminate.recv() => Ok(None),
         }
     })?;
+    let Some(well) = well else {
+        // There may be none yet.
+        std::fs::remove_dir_all(world::logs_folder()?).ok();
+        bail!("interrupted");
+    };
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

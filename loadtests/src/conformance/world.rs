@@ -45,7 +45,7 @@ pub struct Ground {
 impl Ground {
     /// A card network and credentials.
     pub async fn start(acquirer_env: &[(&str, &str)]) -> anyhow::Result<(Self, Instance)> {
-        let logs = stack::folders::stack_folder()?.join(format!("conformance-{}", std::process::id()));
+        let logs = logs_folder()?;
         std::fs::create_dir_all(&logs).with_context(|| format!("making {}", logs.display()))?;
         let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
         options.env = acquirer_env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -79,6 +79,11 @@ impl Ground {
         options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Instance::twin(options).await?)
     }
+}
+
+/// Where this process' logs are.
+pub fn logs_folder() -> anyhow::Result<PathBuf> {
+    Ok(stack::folders::stack_folder()?.join(format!("conformance-{}", std::process::id())))
 }
 
 /// Removes the logs where all went well, else says where they are; hands on which.

@@ -27,7 +27,11 @@ struct End {
 /// Runs the program, and sends it `signal` at the first line of its standard error that `is_time` picks.
 fn interrupted(arguments: &[&str], signal: &str, is_time: fn(&str) -> bool) -> End {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    let piped = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    interrupted_command(command.args(arguments), signal, is_time)
+}
+
+fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str) -> bool) -> End {
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut run: Child = piped.spawn().expect("it runs");
     let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
     let mut stderr = String::new();
@@ -158,11 +162,16 @@ fn a_comparison_interrupted_before_its_first_slice_leaves_nothing_at_all() {
 #[test]
 fn interrupted_races_leave_nothing_behind() {
     let is_time = |line: &str| line.starts_with("races: ");
-    let end = interrupted(&["races", "--rounds", "100000"], "-INT", is_time);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["races", "--rounds", "100000"]).env("TWINPAY_STACK", folder.path());
+    let end = interrupted_command(&mut command, "-INT", is_time);
     assert_eq!(end.code, Some(2), "{}", end.stderr);
     assert!(end.stderr.ends_with("loadtest: interrupted\n"), "{}", end.stderr);
     assert!(end.children.len() >= 3, "two services and a card network: {:?}", end.children);
     end.assert_nothing_stays();
+    let stays: Vec<_> = fs::read_dir(folder.path()).expect("the folder").flatten().collect();
+    assert!(stays.is_empty(), "{stays:?}");
 }
 
 #[test]
