@@ -36,7 +36,7 @@ enum Command {
 const EXIT_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let variable = |name: &str| std::env::var(name).ok();
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let result = match Arguments::parse().command.unwrap_or(Command::Serve) {
         Command::Config => {
             print!("{Table}");
