@@ -1,5 +1,5 @@
 // Package telemetry owns logs, traces and metrics and all their names. It never blocks or fails a request: what can't be exported is
-// dropped and counted by the SDK. Spans are set by hand and by these functions alone, so that both twins show the same trees.
+// dropped and counted. Spans are set by hand and by these functions alone, so that both twins show the same trees.
 package telemetry
 
 import (
@@ -75,6 +75,7 @@ type Telemetry struct {
 	poolInUse metric.Int64ObservableGauge
 	tracer    trace.Tracer
 	exporting bool
+	drops     drops
 	registry  *prometheus.Registry
 	stop      []func(context.Context) error
 }
@@ -99,8 +100,8 @@ func New(ctx context.Context, otlpEndpoint string, level slog.Leveler, logs io.W
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
-	// The batcher drops what doesn't fit into its queue; it never makes a request wait.
-	traces := sdktrace.NewTracerProvider(sdktrace.WithBatcher(spans), sdktrace.WithResource(named))
+	// What doesn't fit into the queue is dropped; it never makes a request wait.
+	traces := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(t.drops.batches(spans)), sdktrace.WithResource(named))
 	t.tracer, t.exporting, t.stop = traces.Tracer(scope), true, append(t.stop, traces.Shutdown)
 	return t, nil
 }
@@ -144,6 +145,15 @@ func (t *Telemetry) makeInstruments(m metric.Meter) error {
 		return err
 	}
 	t.Rejected, err = m.Int64Counter("twinpay.admission.rejected", metric.WithDescription("Requests that were shed, by what was full."))
+	if err != nil {
+		return err
+	}
+	_, err = m.Int64ObservableCounter("twinpay.telemetry.dropped_spans",
+		metric.WithDescription("Spans that were dropped: the queue was full, or the export failed."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(t.drops.dropped.Load())
+			return nil
+		}))
 	return err
 }
 

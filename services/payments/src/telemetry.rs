@@ -1,8 +1,11 @@
 //! Logs, traces, metrics, and what one request carries down; the names of all spans stand in [`spans`], of all metrics in
 //! [`Metrics`]. Telemetry never blocks or fails a request: a full queue drops.
 
+mod drops;
+
 use std::{io::Write as _, sync::Arc};
 
+use self::drops::Drops;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, MeterProvider as _, UpDownCounter},
@@ -25,6 +28,8 @@ use tracing_subscriber::{
 
 /// The instrumentation scope of spans and metrics.
 const SCOPE: &str = "payments";
+/// A process has one way out for its spans.
+static DROPS: Drops = Drops::new();
 /// The resource's `service.name`.
 const SERVICE: &str = "payments-rust";
 
@@ -268,6 +273,11 @@ impl Metrics {
         let meter = provider.meter(SCOPE);
         let seconds =
             |name| meter.f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build();
+        let _instrument = meter
+            .u64_observable_counter("twinpay.telemetry.dropped_spans")
+            .with_description("Spans that were dropped: the queue was full, or the export failed.")
+            .with_callback(|counter| counter.observe(DROPS.dropped(), &[]))
+            .build();
         Ok(Arc::new(Self {
             registry,
             http_duration: seconds("http.server.request.duration"),
@@ -308,7 +318,8 @@ pub fn install(
         Some(endpoint) => {
             let exporter =
                 opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-            Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build())
+            let batches = DROPS.batches(exporter);
+            Some(SdkTracerProvider::builder().with_span_processor(batches).with_resource(resource()).build())
         }
     };
     let export = provider.as_ref().map(|provider| {

@@ -194,6 +194,7 @@ async fn metrics_have_the_contracts_names() {
         "twinpay_db_pool_wait_seconds_bucket",
         "twinpay_db_pool_in_use",
         "twinpay_operations_pending",
+        "twinpay_telemetry_dropped_spans_total 0",
     ] {
         assert!(text.contains(name), "{name} isn't in\n{text}");
     }
