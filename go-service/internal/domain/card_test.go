@@ -62,7 +62,9 @@ func TestACardIsGoodUntilItsMonthHasEndedInUTC(t *testing.T) {
 }
 
 func TestASecretShowsNothingOfItself(t *testing.T) {
+	// Not digits: the log's time and a pointer's address have those too.
 	c := card("4242424242424242", 12, 2030)
+	c.Number, c.CVC = NewSecret([]byte("hunter two pans!")), NewSecret([]byte("sly"))
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("card", "number", c.Number, "card", c)
 	marshalled, err := json.Marshal(map[string]any{"card": c, "pointer": &c.Number})
@@ -73,7 +75,7 @@ func TestASecretShowsNothingOfItself(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%p"} {
 		shown += fmt.Sprintf(verb+verb+verb, c, &c, c.Number)
 	}
-	for _, leak := range []string{"4242", "34323432", "52 50 52", "0x34", "123", "313233"} {
+	for _, leak := range []string{"hunter", "68756e74", "104 117", "0x68, 0x75", "sly", "736c79"} {
 		if strings.Contains(shown, leak) {
 			t.Errorf("%q is in %s", leak, shown)
 		}
