@@ -4,6 +4,8 @@ go 1.26.0
 
 replace twinpay.dev/db => ../db
 
+replace twinpay.dev/proto => ../proto
+
 require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
@@ -51,4 +53,5 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b
 	twinpay.dev/db v0.0.0
+	twinpay.dev/proto v0.0.0
 )

@@ -6,6 +6,7 @@ import (
 
 	"twinpay.dev/payments/internal/reply"
 	"twinpay.dev/payments/internal/usecase"
+	"twinpay.dev/proto"
 )
 
 // request is a request that has passed all checks before its body is decoded.
@@ -94,4 +95,9 @@ func (d *Door) getPayment(ctx context.Context, r *request) (response, error) {
 // live says that the process runs, and asks nobody.
 func (d *Door) live(context.Context, *request) (response, error) {
 	return response{status: http.StatusOK, body: []byte(`{"status":"live"}`)}, nil
+}
+
+// openAPI says what this API is, with the same bytes as the other service.
+func (d *Door) openAPI(context.Context, *request) (response, error) {
+	return response{status: http.StatusOK, body: proto.OpenAPI}, nil
 }

@@ -10,6 +10,7 @@ import (
 func (d *Door) routes() []*route {
 	return []*route{
 		{http.MethodGet, "/livez", public, usecase.KeyIgnored, d.live},
+		{http.MethodGet, "/openapi.json", public, usecase.KeyIgnored, d.openAPI},
 
 		{http.MethodPost, "/v1/merchants", admin, usecase.KeyOptional, d.createMerchant},
 		{http.MethodPost, "/v1/merchants/{merchant_id}/api_keys", admin, usecase.KeyIgnored, d.createAPIKey},

@@ -87,7 +87,16 @@ pub async fn get_payment(State(payments): State<Shared>, request: Request) -> Re
 
 /// GET /livez: no dependency is asked.
 pub async fn live() -> Response {
-    let mut response = Response::new(r#"{"status":"live"}"#.into());
+    public(r#"{"status":"live"}"#)
+}
+
+/// GET /openapi.json: what this API is, the same bytes from both services.
+pub async fn openapi() -> Response {
+    public(include_str!("../../../../proto/openapi.json"))
+}
+
+fn public(body: &'static str) -> Response {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

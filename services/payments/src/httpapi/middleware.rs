@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use super::{
     error::{Failed, refused},
-    router::{LIVEZ, NAMED},
+    router::{BARE, NAMED},
 };
 use crate::{
     domain::{
@@ -59,7 +59,7 @@ struct Seen {
 pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, next: Next) -> Response {
     let arrived = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path());
-    let bare = path == LIVEZ;
+    let bare = BARE.contains(&path);
     let no_store = path.starts_with("/v1/");
     let good = is_plain(path);
     let route = request.extensions().get::<MatchedPath>().filter(|_| good).map(MatchedPath::as_str);

@@ -21,8 +21,11 @@ const PAYMENT_TOKENS: &str = "/v1/payment_tokens";
 const PAYMENTS: &str = "/v1/payments";
 const PAYMENT: &str = "/v1/payments/{id}";
 const CAPTURE: &str = "/v1/payments/{id}/capture";
-/// The bare handler: no span, no metric.
-pub const LIVEZ: &str = "/livez";
+const LIVEZ: &str = "/livez";
+const OPENAPI: &str = "/openapi.json";
+
+/// The bare handlers: no span, no metric.
+pub const BARE: [&str; 2] = [LIVEZ, OPENAPI];
 
 /// The routes that spans and metrics name.
 pub const NAMED: [&str; 6] = [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE];
@@ -40,6 +43,7 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(CAPTURE, post(handlers::capture_payment))
         // anybody
         .route(LIVEZ, get(handlers::live))
+        .route(OPENAPI, get(handlers::openapi))
         .fallback(handlers::route_not_found)
         .layer(from_fn_with_state(metrics, middleware::observe))
         .with_state(payments)

@@ -1,0 +1,3 @@
+module twinpay.dev/proto
+
+go 1.26
