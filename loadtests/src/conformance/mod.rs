@@ -8,6 +8,7 @@ pub mod case;
 pub mod check;
 pub mod contract;
 pub mod crowd;
+pub mod document;
 pub mod kill;
 pub mod ledger;
 pub mod message;

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::case::{Case, Door, Many, Other, Step, Values};
 use super::check::check;
 use super::contract::{Caller, Contract, Key, Operation};
+use super::document;
 use super::message;
 use super::reply::{Reply, from_grpc, from_http};
 use super::route::{Route, Site, Target};
@@ -173,6 +174,9 @@ impl Bench {
                 prepared.output.as_ref(),
                 prepared.versioned,
             ));
+        }
+        if site.door.is_http() && !library {
+            faults.extend(document::faults(&prepared.outgoing, &reply));
         }
         if !step.settle && begin.elapsed() > LONGEST {
             faults.push(format!("took {} ms, and nothing in the case waits", begin.elapsed().as_millis()));
