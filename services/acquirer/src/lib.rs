@@ -6,6 +6,8 @@
 //! | 3063 | approved, but the reply to the first ask is lost: its stream is reset, not the connection |
 //! | 3055 | approved, but the first ask hangs until the caller's deadline |
 //! | 3071 | approved, and the capture is refused |
+//! | 3089 | approved, and the void is refused |
+//! | 3097 | approved, and the refund is refused |
 //! | any other | approved |
 //!
 //! 3063 and 3055 bite only authorisations and sales. The ending travels inside the network token, so the network keeps

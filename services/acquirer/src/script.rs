@@ -12,6 +12,10 @@ pub enum Rpc {
     Sale,
     /// Takes what was reserved.
     Capture,
+    /// Releases what wasn't taken.
+    Void,
+    /// Gives back what was taken.
+    Refund,
 }
 
 impl Rpc {
@@ -21,6 +25,8 @@ impl Rpc {
             Rpc::Authorize => "Authorize",
             Rpc::Sale => "Sale",
             Rpc::Capture => "Capture",
+            Rpc::Void => "Void",
+            Rpc::Refund => "Refund",
         }
     }
 }
@@ -73,8 +79,9 @@ impl Script {
     pub fn decide(self, rpc: Rpc) -> Decision {
         match rpc {
             Rpc::Authorize | Rpc::Sale => self.decline_reason().map_or_else(approved, declined),
-            Rpc::Capture if &self.0 == b"3071" => outcome(Outcome::Refused),
-            Rpc::Capture => approved(),
+            Rpc::Capture => self.unless(b"3071"),
+            Rpc::Void => self.unless(b"3089"),
+            Rpc::Refund => self.unless(b"3097"),
         }
     }
 
@@ -83,8 +90,13 @@ impl Script {
         match (rpc, &self.0) {
             (Rpc::Authorize | Rpc::Sale, b"3063") => Delivery::Lost,
             (Rpc::Authorize | Rpc::Sale, b"3055") => Delivery::Hangs,
-            (Rpc::Authorize | Rpc::Sale | Rpc::Capture, _) => Delivery::Arrives,
+            (Rpc::Authorize | Rpc::Sale | Rpc::Capture | Rpc::Void | Rpc::Refund, _) => Delivery::Arrives,
         }
+    }
+
+    /// Refused for the card with this ending.
+    fn unless(self, ending: &[u8; 4]) -> Decision {
+        if &self.0 == ending { outcome(Outcome::Refused) } else { approved() }
     }
 
     fn decline_reason(self) -> Option<DeclineReason> {
@@ -133,6 +145,8 @@ mod tests {
             ("3063", Ok(()), Delivery::Lost),
             ("3055", Ok(()), Delivery::Hangs),
             ("3071", Ok(()), Delivery::Arrives),
+            ("3089", Ok(()), Delivery::Arrives),
+            ("3097", Ok(()), Delivery::Arrives),
         ];
         for (ending, decision, delivery) in table {
             for rpc in [Rpc::Authorize, Rpc::Sale] {
@@ -143,9 +157,11 @@ mod tests {
                 );
                 assert_eq!(script(ending).delivery(rpc), delivery, "{ending}");
             }
-            let capture = if ending == "3071" { outcome(Outcome::Refused) } else { approved() };
-            assert_eq!(script(ending).decide(Rpc::Capture), capture, "{ending}");
-            assert_eq!(script(ending).delivery(Rpc::Capture), Delivery::Arrives, "{ending}");
+            for (rpc, refused) in [(Rpc::Capture, "3071"), (Rpc::Void, "3089"), (Rpc::Refund, "3097")] {
+                let wanted = if ending == refused { outcome(Outcome::Refused) } else { approved() };
+                assert_eq!(script(ending).decide(rpc), wanted, "{rpc:?} {ending}");
+                assert_eq!(script(ending).delivery(rpc), Delivery::Arrives, "{rpc:?} {ending}");
+            }
         }
     }
 

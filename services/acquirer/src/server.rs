@@ -157,11 +157,13 @@ impl<H: HealthService> Door<H> {
 
 /// The name of a call, without the slash in front.
 fn rpc(path: &str) -> Option<&'static str> {
-    const RPCS: [&str; 5] = [
+    const RPCS: [&str; 7] = [
         "acquirer.v1.AcquirerService/ProvisionToken",
         "acquirer.v1.AcquirerService/Authorize",
         "acquirer.v1.AcquirerService/Sale",
         "acquirer.v1.AcquirerService/Capture",
+        "acquirer.v1.AcquirerService/Void",
+        "acquirer.v1.AcquirerService/Refund",
         "acquirer.v1.AcquirerService/GetOperation",
     ];
     let name = path.strip_prefix('/')?;

@@ -1,10 +1,10 @@
-//! The five calls: check, draw, ask what was or is decided, let the latency pass, answer.
+//! The calls: check, draw, ask what was or is decided, let the latency pass, answer.
 
 use payments_proto::acquirer::v1::acquirer_service_server::AcquirerService;
 use payments_proto::acquirer::v1::{
     AuthorizeRequest, AuthorizeResponse, CaptureRequest, CaptureResponse, GetOperationRequest,
-    GetOperationResponse, ProvisionTokenRequest, ProvisionTokenResponse, Result as Decision, SaleRequest,
-    SaleResponse,
+    GetOperationResponse, ProvisionTokenRequest, ProvisionTokenResponse, RefundRequest, RefundResponse,
+    Result as Decision, SaleRequest, SaleResponse, VoidRequest, VoidResponse,
 };
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -130,6 +130,18 @@ impl AcquirerService for Network {
         let (metadata, _, m) = request.into_parts();
         let money = Money::check(&m.operation_id, &m.network_token, m.amount, &m.currency)?;
         self.decide(Rpc::Capture, &metadata, money, |result| CaptureResponse { result: Some(result) }).await
+    }
+
+    async fn void(&self, request: Request<VoidRequest>) -> Result<Response<VoidResponse>, Status> {
+        let (metadata, _, m) = request.into_parts();
+        let money = Money::check(&m.operation_id, &m.network_token, m.amount, &m.currency)?;
+        self.decide(Rpc::Void, &metadata, money, |result| VoidResponse { result: Some(result) }).await
+    }
+
+    async fn refund(&self, request: Request<RefundRequest>) -> Result<Response<RefundResponse>, Status> {
+        let (metadata, _, m) = request.into_parts();
+        let money = Money::check(&m.operation_id, &m.network_token, m.amount, &m.currency)?;
+        self.decide(Rpc::Refund, &metadata, money, |result| RefundResponse { result: Some(result) }).await
     }
 
     async fn get_operation(

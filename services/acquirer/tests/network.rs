@@ -8,7 +8,7 @@ use acquirer::{Config, serve};
 use payments_proto::acquirer::v1::acquirer_service_client::AcquirerServiceClient;
 use payments_proto::acquirer::v1::{
     AuthorizeRequest, CaptureRequest, DeclineReason, GetOperationRequest, Outcome, ProvisionTokenRequest,
-    Result as Decision, SaleRequest,
+    RefundRequest, Result as Decision, SaleRequest, VoidRequest,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -77,6 +77,19 @@ fn capture(id: &str, token: &str) -> CaptureRequest {
     }
 }
 
+fn void(id: &str, token: &str) -> VoidRequest {
+    VoidRequest { operation_id: id.into(), network_token: token.into(), amount: 500, currency: "USD".into() }
+}
+
+fn refund(id: &str, token: &str) -> RefundRequest {
+    RefundRequest {
+        operation_id: id.into(),
+        network_token: token.into(),
+        amount: 500,
+        currency: "USD".into(),
+    }
+}
+
 fn within<T>(limit: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(limit);
@@ -96,26 +109,33 @@ async fn each_card_is_answered_as_the_script_says() {
     let (mut client, _stop) = network(config()).await;
     let declined = |reason| decision(Outcome::Declined, reason);
     let refused = decision(Outcome::Refused, DeclineReason::Unspecified);
-    for (ending, authorization, captured) in [
-        ("4242", approved(), approved()),
-        ("0002", declined(DeclineReason::DoNotHonor), approved()),
-        ("9995", declined(DeclineReason::InsufficientFunds), approved()),
-        ("0069", declined(DeclineReason::ExpiredCard), approved()),
-        ("0127", declined(DeclineReason::IncorrectCvc), approved()),
-        ("9987", declined(DeclineReason::LostOrStolen), approved()),
-        ("0119", declined(DeclineReason::ProcessingError), approved()),
-        ("3071", approved(), refused),
-        ("3089", approved(), approved()),
-        ("3097", approved(), approved()),
-        ("1234", approved(), approved()),
+    for (ending, authorization, refuses) in [
+        ("4242", approved(), ""),
+        ("0002", declined(DeclineReason::DoNotHonor), ""),
+        ("9995", declined(DeclineReason::InsufficientFunds), ""),
+        ("0069", declined(DeclineReason::ExpiredCard), ""),
+        ("0127", declined(DeclineReason::IncorrectCvc), ""),
+        ("9987", declined(DeclineReason::LostOrStolen), ""),
+        ("0119", declined(DeclineReason::ProcessingError), ""),
+        ("3071", approved(), "Capture"),
+        ("3089", approved(), "Void"),
+        ("3097", approved(), "Refund"),
+        ("1234", approved(), ""),
     ] {
         let token = token(&mut client, ending).await;
         let reply = client.authorize(authorize(&format!("a-{ending}"), &token)).await.expect("answers");
         assert_eq!(reply.into_inner().result, authorization, "authorise {ending}");
         let reply = client.sale(sale(&format!("s-{ending}"), &token)).await.expect("answers");
         assert_eq!(reply.into_inner().result, authorization, "sale {ending}");
-        let reply = client.capture(capture(&format!("c-{ending}"), &token)).await.expect("answers");
-        assert_eq!(reply.into_inner().result, captured, "capture {ending}");
+        let [c, v, r] = ["c", "v", "r"].map(|verb| format!("{verb}-{ending}"));
+        let captured = client.capture(capture(&c, &token)).await.expect("answers").into_inner().result;
+        let voided = client.void(void(&v, &token)).await.expect("answers").into_inner().result;
+        let refunded = client.refund(refund(&r, &token)).await.expect("answers").into_inner().result;
+        for (rpc, id, result) in [("Capture", c, captured), ("Void", v, voided), ("Refund", r, refunded)] {
+            assert_eq!(result, if rpc == refuses { refused } else { approved() }, "{rpc} {ending}");
+            let found = client.get_operation(GetOperationRequest { operation_id: id }).await.expect("found");
+            assert_eq!((found.get_ref().rpc.as_str(), found.get_ref().result), (rpc, result));
+        }
     }
 }
 

@@ -31,7 +31,7 @@ const (
 	Outcome_OUTCOME_APPROVED    Outcome = 1
 	// An authorisation or sale that the card's issuer didn't grant.
 	Outcome_OUTCOME_DECLINED Outcome = 2
-	// A capture that the network didn't accept.
+	// A capture, void or refund that the network didn't accept.
 	Outcome_OUTCOME_REFUSED Outcome = 3
 )
 
@@ -600,6 +600,231 @@ func (x *CaptureResponse) GetResult() *Result {
 	return nil
 }
 
+type VoidRequest struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	OperationId  string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	NetworkToken string                 `protobuf:"bytes,2,opt,name=network_token,json=networkToken,proto3" json:"network_token,omitempty"`
+	// All that is left to capture.
+	Amount        int64  `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	Currency      string `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidRequest) Reset() {
+	*x = VoidRequest{}
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidRequest) ProtoMessage() {}
+
+func (x *VoidRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidRequest.ProtoReflect.Descriptor instead.
+func (*VoidRequest) Descriptor() ([]byte, []int) {
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *VoidRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *VoidRequest) GetNetworkToken() string {
+	if x != nil {
+		return x.NetworkToken
+	}
+	return ""
+}
+
+func (x *VoidRequest) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *VoidRequest) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+type VoidResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidResponse) Reset() {
+	*x = VoidResponse{}
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidResponse) ProtoMessage() {}
+
+func (x *VoidResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidResponse.ProtoReflect.Descriptor instead.
+func (*VoidResponse) Descriptor() ([]byte, []int) {
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *VoidResponse) GetResult() *Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+type RefundRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
+	NetworkToken  string                 `protobuf:"bytes,2,opt,name=network_token,json=networkToken,proto3" json:"network_token,omitempty"`
+	Amount        int64                  `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	Currency      string                 `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundRequest) Reset() {
+	*x = RefundRequest{}
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRequest) ProtoMessage() {}
+
+func (x *RefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
+func (*RefundRequest) Descriptor() ([]byte, []int) {
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RefundRequest) GetOperationId() string {
+	if x != nil {
+		return x.OperationId
+	}
+	return ""
+}
+
+func (x *RefundRequest) GetNetworkToken() string {
+	if x != nil {
+		return x.NetworkToken
+	}
+	return ""
+}
+
+func (x *RefundRequest) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *RefundRequest) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+type RefundResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefundResponse) Reset() {
+	*x = RefundResponse{}
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundResponse) ProtoMessage() {}
+
+func (x *RefundResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundResponse.ProtoReflect.Descriptor instead.
+func (*RefundResponse) Descriptor() ([]byte, []int) {
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RefundResponse) GetResult() *Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
 type GetOperationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OperationId   string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
@@ -609,7 +834,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[8]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +846,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[8]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +859,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{8}
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetOperationRequest) GetOperationId() string {
@@ -646,7 +871,7 @@ func (x *GetOperationRequest) GetOperationId() string {
 
 type GetOperationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The rpc that made it: "Authorize", "Sale", "Capture".
+	// The rpc that made it: "Authorize", "Sale", "Capture", "Void", "Refund".
 	Rpc           string  `protobuf:"bytes,1,opt,name=rpc,proto3" json:"rpc,omitempty"`
 	Amount        int64   `protobuf:"varint,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	Currency      string  `protobuf:"bytes,3,opt,name=currency,proto3" json:"currency,omitempty"`
@@ -657,7 +882,7 @@ type GetOperationResponse struct {
 
 func (x *GetOperationResponse) Reset() {
 	*x = GetOperationResponse{}
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[9]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +894,7 @@ func (x *GetOperationResponse) String() string {
 func (*GetOperationResponse) ProtoMessage() {}
 
 func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[9]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +907,7 @@ func (x *GetOperationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationResponse.ProtoReflect.Descriptor instead.
 func (*GetOperationResponse) Descriptor() ([]byte, []int) {
-	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{9}
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetOperationResponse) GetRpc() string {
@@ -725,7 +950,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[10]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +962,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_acquirer_v1_acquirer_proto_msgTypes[10]
+	mi := &file_acquirer_v1_acquirer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +975,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{10}
+	return file_acquirer_v1_acquirer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Result) GetOutcome() Outcome {
@@ -801,6 +1026,20 @@ const file_acquirer_v1_acquirer_proto_rawDesc = "" +
 	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12\x1a\n" +
 	"\bcurrency\x18\x04 \x01(\tR\bcurrency\">\n" +
 	"\x0fCaptureResponse\x12+\n" +
+	"\x06result\x18\x01 \x01(\v2\x13.acquirer.v1.ResultR\x06result\"\x89\x01\n" +
+	"\vVoidRequest\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
+	"\rnetwork_token\x18\x02 \x01(\tR\fnetworkToken\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\";\n" +
+	"\fVoidResponse\x12+\n" +
+	"\x06result\x18\x01 \x01(\v2\x13.acquirer.v1.ResultR\x06result\"\x8b\x01\n" +
+	"\rRefundRequest\x12!\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12#\n" +
+	"\rnetwork_token\x18\x02 \x01(\tR\fnetworkToken\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\"=\n" +
+	"\x0eRefundResponse\x12+\n" +
 	"\x06result\x18\x01 \x01(\v2\x13.acquirer.v1.ResultR\x06result\"8\n" +
 	"\x13GetOperationRequest\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x89\x01\n" +
@@ -824,12 +1063,14 @@ const file_acquirer_v1_acquirer_proto_rawDesc = "" +
 	"\x1bDECLINE_REASON_EXPIRED_CARD\x10\x03\x12 \n" +
 	"\x1cDECLINE_REASON_INCORRECT_CVC\x10\x04\x12!\n" +
 	"\x1dDECLINE_REASON_LOST_OR_STOLEN\x10\x05\x12#\n" +
-	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x062\x90\x03\n" +
+	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x062\x90\x04\n" +
 	"\x0fAcquirerService\x12Y\n" +
 	"\x0eProvisionToken\x12\".acquirer.v1.ProvisionTokenRequest\x1a#.acquirer.v1.ProvisionTokenResponse\x12J\n" +
 	"\tAuthorize\x12\x1d.acquirer.v1.AuthorizeRequest\x1a\x1e.acquirer.v1.AuthorizeResponse\x12;\n" +
 	"\x04Sale\x12\x18.acquirer.v1.SaleRequest\x1a\x19.acquirer.v1.SaleResponse\x12D\n" +
-	"\aCapture\x12\x1b.acquirer.v1.CaptureRequest\x1a\x1c.acquirer.v1.CaptureResponse\x12S\n" +
+	"\aCapture\x12\x1b.acquirer.v1.CaptureRequest\x1a\x1c.acquirer.v1.CaptureResponse\x12;\n" +
+	"\x04Void\x12\x18.acquirer.v1.VoidRequest\x1a\x19.acquirer.v1.VoidResponse\x12A\n" +
+	"\x06Refund\x12\x1a.acquirer.v1.RefundRequest\x1a\x1b.acquirer.v1.RefundResponse\x12S\n" +
 	"\fGetOperation\x12 .acquirer.v1.GetOperationRequest\x1a!.acquirer.v1.GetOperationResponseB:Z8twinpay.dev/payments/internal/gen/acquirer/v1;acquirerv1b\x06proto3"
 
 var (
@@ -845,7 +1086,7 @@ func file_acquirer_v1_acquirer_proto_rawDescGZIP() []byte {
 }
 
 var file_acquirer_v1_acquirer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_acquirer_v1_acquirer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_acquirer_v1_acquirer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_acquirer_v1_acquirer_proto_goTypes = []any{
 	(Outcome)(0),                   // 0: acquirer.v1.Outcome
 	(DeclineReason)(0),             // 1: acquirer.v1.DeclineReason
@@ -857,32 +1098,42 @@ var file_acquirer_v1_acquirer_proto_goTypes = []any{
 	(*SaleResponse)(nil),           // 7: acquirer.v1.SaleResponse
 	(*CaptureRequest)(nil),         // 8: acquirer.v1.CaptureRequest
 	(*CaptureResponse)(nil),        // 9: acquirer.v1.CaptureResponse
-	(*GetOperationRequest)(nil),    // 10: acquirer.v1.GetOperationRequest
-	(*GetOperationResponse)(nil),   // 11: acquirer.v1.GetOperationResponse
-	(*Result)(nil),                 // 12: acquirer.v1.Result
+	(*VoidRequest)(nil),            // 10: acquirer.v1.VoidRequest
+	(*VoidResponse)(nil),           // 11: acquirer.v1.VoidResponse
+	(*RefundRequest)(nil),          // 12: acquirer.v1.RefundRequest
+	(*RefundResponse)(nil),         // 13: acquirer.v1.RefundResponse
+	(*GetOperationRequest)(nil),    // 14: acquirer.v1.GetOperationRequest
+	(*GetOperationResponse)(nil),   // 15: acquirer.v1.GetOperationResponse
+	(*Result)(nil),                 // 16: acquirer.v1.Result
 }
 var file_acquirer_v1_acquirer_proto_depIdxs = []int32{
-	12, // 0: acquirer.v1.AuthorizeResponse.result:type_name -> acquirer.v1.Result
-	12, // 1: acquirer.v1.SaleResponse.result:type_name -> acquirer.v1.Result
-	12, // 2: acquirer.v1.CaptureResponse.result:type_name -> acquirer.v1.Result
-	12, // 3: acquirer.v1.GetOperationResponse.result:type_name -> acquirer.v1.Result
-	0,  // 4: acquirer.v1.Result.outcome:type_name -> acquirer.v1.Outcome
-	1,  // 5: acquirer.v1.Result.decline_reason:type_name -> acquirer.v1.DeclineReason
-	2,  // 6: acquirer.v1.AcquirerService.ProvisionToken:input_type -> acquirer.v1.ProvisionTokenRequest
-	4,  // 7: acquirer.v1.AcquirerService.Authorize:input_type -> acquirer.v1.AuthorizeRequest
-	6,  // 8: acquirer.v1.AcquirerService.Sale:input_type -> acquirer.v1.SaleRequest
-	8,  // 9: acquirer.v1.AcquirerService.Capture:input_type -> acquirer.v1.CaptureRequest
-	10, // 10: acquirer.v1.AcquirerService.GetOperation:input_type -> acquirer.v1.GetOperationRequest
-	3,  // 11: acquirer.v1.AcquirerService.ProvisionToken:output_type -> acquirer.v1.ProvisionTokenResponse
-	5,  // 12: acquirer.v1.AcquirerService.Authorize:output_type -> acquirer.v1.AuthorizeResponse
-	7,  // 13: acquirer.v1.AcquirerService.Sale:output_type -> acquirer.v1.SaleResponse
-	9,  // 14: acquirer.v1.AcquirerService.Capture:output_type -> acquirer.v1.CaptureResponse
-	11, // 15: acquirer.v1.AcquirerService.GetOperation:output_type -> acquirer.v1.GetOperationResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	16, // 0: acquirer.v1.AuthorizeResponse.result:type_name -> acquirer.v1.Result
+	16, // 1: acquirer.v1.SaleResponse.result:type_name -> acquirer.v1.Result
+	16, // 2: acquirer.v1.CaptureResponse.result:type_name -> acquirer.v1.Result
+	16, // 3: acquirer.v1.VoidResponse.result:type_name -> acquirer.v1.Result
+	16, // 4: acquirer.v1.RefundResponse.result:type_name -> acquirer.v1.Result
+	16, // 5: acquirer.v1.GetOperationResponse.result:type_name -> acquirer.v1.Result
+	0,  // 6: acquirer.v1.Result.outcome:type_name -> acquirer.v1.Outcome
+	1,  // 7: acquirer.v1.Result.decline_reason:type_name -> acquirer.v1.DeclineReason
+	2,  // 8: acquirer.v1.AcquirerService.ProvisionToken:input_type -> acquirer.v1.ProvisionTokenRequest
+	4,  // 9: acquirer.v1.AcquirerService.Authorize:input_type -> acquirer.v1.AuthorizeRequest
+	6,  // 10: acquirer.v1.AcquirerService.Sale:input_type -> acquirer.v1.SaleRequest
+	8,  // 11: acquirer.v1.AcquirerService.Capture:input_type -> acquirer.v1.CaptureRequest
+	10, // 12: acquirer.v1.AcquirerService.Void:input_type -> acquirer.v1.VoidRequest
+	12, // 13: acquirer.v1.AcquirerService.Refund:input_type -> acquirer.v1.RefundRequest
+	14, // 14: acquirer.v1.AcquirerService.GetOperation:input_type -> acquirer.v1.GetOperationRequest
+	3,  // 15: acquirer.v1.AcquirerService.ProvisionToken:output_type -> acquirer.v1.ProvisionTokenResponse
+	5,  // 16: acquirer.v1.AcquirerService.Authorize:output_type -> acquirer.v1.AuthorizeResponse
+	7,  // 17: acquirer.v1.AcquirerService.Sale:output_type -> acquirer.v1.SaleResponse
+	9,  // 18: acquirer.v1.AcquirerService.Capture:output_type -> acquirer.v1.CaptureResponse
+	11, // 19: acquirer.v1.AcquirerService.Void:output_type -> acquirer.v1.VoidResponse
+	13, // 20: acquirer.v1.AcquirerService.Refund:output_type -> acquirer.v1.RefundResponse
+	15, // 21: acquirer.v1.AcquirerService.GetOperation:output_type -> acquirer.v1.GetOperationResponse
+	15, // [15:22] is the sub-list for method output_type
+	8,  // [8:15] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_acquirer_v1_acquirer_proto_init() }
@@ -896,7 +1147,7 @@ func file_acquirer_v1_acquirer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_acquirer_v1_acquirer_proto_rawDesc), len(file_acquirer_v1_acquirer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

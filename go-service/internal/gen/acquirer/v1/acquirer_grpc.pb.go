@@ -26,6 +26,8 @@ const (
 	AcquirerService_Authorize_FullMethodName      = "/acquirer.v1.AcquirerService/Authorize"
 	AcquirerService_Sale_FullMethodName           = "/acquirer.v1.AcquirerService/Sale"
 	AcquirerService_Capture_FullMethodName        = "/acquirer.v1.AcquirerService/Capture"
+	AcquirerService_Void_FullMethodName           = "/acquirer.v1.AcquirerService/Void"
+	AcquirerService_Refund_FullMethodName         = "/acquirer.v1.AcquirerService/Refund"
 	AcquirerService_GetOperation_FullMethodName   = "/acquirer.v1.AcquirerService/GetOperation"
 )
 
@@ -45,6 +47,10 @@ type AcquirerServiceClient interface {
 	Sale(ctx context.Context, in *SaleRequest, opts ...grpc.CallOption) (*SaleResponse, error)
 	// Moves a part or all of what was authorised. The caller keeps the sums; the network doesn't check them.
 	Capture(ctx context.Context, in *CaptureRequest, opts ...grpc.CallOption) (*CaptureResponse, error)
+	// Releases what was authorised and not captured.
+	Void(ctx context.Context, in *VoidRequest, opts ...grpc.CallOption) (*VoidResponse, error)
+	// Gives back a part or all of what was captured.
+	Refund(ctx context.Context, in *RefundRequest, opts ...grpc.CallOption) (*RefundResponse, error)
 	// What an operation came to. NOT_FOUND where the network never saw it.
 	GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error)
 }
@@ -97,6 +103,26 @@ func (c *acquirerServiceClient) Capture(ctx context.Context, in *CaptureRequest,
 	return out, nil
 }
 
+func (c *acquirerServiceClient) Void(ctx context.Context, in *VoidRequest, opts ...grpc.CallOption) (*VoidResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VoidResponse)
+	err := c.cc.Invoke(ctx, AcquirerService_Void_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *acquirerServiceClient) Refund(ctx context.Context, in *RefundRequest, opts ...grpc.CallOption) (*RefundResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefundResponse)
+	err := c.cc.Invoke(ctx, AcquirerService_Refund_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *acquirerServiceClient) GetOperation(ctx context.Context, in *GetOperationRequest, opts ...grpc.CallOption) (*GetOperationResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetOperationResponse)
@@ -123,6 +149,10 @@ type AcquirerServiceServer interface {
 	Sale(context.Context, *SaleRequest) (*SaleResponse, error)
 	// Moves a part or all of what was authorised. The caller keeps the sums; the network doesn't check them.
 	Capture(context.Context, *CaptureRequest) (*CaptureResponse, error)
+	// Releases what was authorised and not captured.
+	Void(context.Context, *VoidRequest) (*VoidResponse, error)
+	// Gives back a part or all of what was captured.
+	Refund(context.Context, *RefundRequest) (*RefundResponse, error)
 	// What an operation came to. NOT_FOUND where the network never saw it.
 	GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error)
 	mustEmbedUnimplementedAcquirerServiceServer()
@@ -146,6 +176,12 @@ func (UnimplementedAcquirerServiceServer) Sale(context.Context, *SaleRequest) (*
 }
 func (UnimplementedAcquirerServiceServer) Capture(context.Context, *CaptureRequest) (*CaptureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Capture not implemented")
+}
+func (UnimplementedAcquirerServiceServer) Void(context.Context, *VoidRequest) (*VoidResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Void not implemented")
+}
+func (UnimplementedAcquirerServiceServer) Refund(context.Context, *RefundRequest) (*RefundResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Refund not implemented")
 }
 func (UnimplementedAcquirerServiceServer) GetOperation(context.Context, *GetOperationRequest) (*GetOperationResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetOperation not implemented")
@@ -243,6 +279,42 @@ func _AcquirerService_Capture_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AcquirerService_Void_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VoidRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AcquirerServiceServer).Void(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AcquirerService_Void_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AcquirerServiceServer).Void(ctx, req.(*VoidRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AcquirerService_Refund_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AcquirerServiceServer).Refund(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AcquirerService_Refund_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AcquirerServiceServer).Refund(ctx, req.(*RefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AcquirerService_GetOperation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetOperationRequest)
 	if err := dec(in); err != nil {
@@ -283,6 +355,14 @@ var AcquirerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Capture",
 			Handler:    _AcquirerService_Capture_Handler,
+		},
+		{
+			MethodName: "Void",
+			Handler:    _AcquirerService_Void_Handler,
+		},
+		{
+			MethodName: "Refund",
+			Handler:    _AcquirerService_Refund_Handler,
 		},
 		{
 			MethodName: "GetOperation",
