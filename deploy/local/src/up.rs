@@ -184,7 +184,10 @@ impl Start {
         }
         let log = self.log("acquirer");
         let port = self.ports.acquirer;
-        let env = settings::passed_on("ACQUIRER_");
+        // Beside the databases, which remember the same operations.
+        let operations = folders::data_folder()?.join("acquirer.operations");
+        let mut env = vec![("ACQUIRER_LOG".to_string(), operations.display().to_string())];
+        env.extend(settings::passed_on("ACQUIRER_"));
         let options =
             AcquirerOptions { port: port.port, env, life: Life::Detached, ..AcquirerOptions::new(&log) };
         let begun = begin("acquirer");

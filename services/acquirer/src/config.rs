@@ -1,6 +1,7 @@
 //! The only reader of the environment. What is wrong with a variable is said before a port is bound.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::latency::Latency;
 
@@ -15,6 +16,8 @@ pub struct Config {
     pub seed: u64,
     /// `ACQUIRER_ERROR_RATE`: the share of operations whose first ask is answered UNAVAILABLE before anything is decided.
     pub error_rate: f64,
+    /// `ACQUIRER_LOG`: the file that keeps the operations over a restart; unset or empty: they are only in memory.
+    pub log: Option<PathBuf>,
 }
 
 impl Config {
@@ -31,6 +34,7 @@ impl Config {
         let latency = text("ACQUIRER_LATENCY", "fixed:2ms");
         let seed = text("ACQUIRER_SEED", "1");
         let error_rate = text("ACQUIRER_ERROR_RATE", "0");
+        let log = text("ACQUIRER_LOG", "");
         Ok(Config {
             addr: addr
                 .parse()
@@ -50,6 +54,7 @@ impl Config {
                 .ok()
                 .filter(|rate| (0.0..=1.0).contains(rate))
                 .ok_or_else(|| wrong("ACQUIRER_ERROR_RATE", &error_rate, "a number from 0 to 1"))?,
+            log: (!log.is_empty()).then(|| log.into()),
         })
     }
 }
@@ -69,7 +74,9 @@ mod tests {
         let config = with("", "").expect("defaults");
         assert_eq!(config.addr.to_string(), "127.0.0.1:9090");
         assert_eq!(config.latency, Latency::Fixed(Duration::from_millis(2)));
-        assert_eq!((config.seed, config.error_rate), (1, 0.0));
+        assert_eq!((config.seed, config.error_rate, config.log), (1, 0.0, None));
+        assert_eq!(with("ACQUIRER_LOG", "").expect("empty").log, None);
+        assert_eq!(with("ACQUIRER_LOG", "/a b").expect("a path").log, Some("/a b".into()));
     }
 
     #[test]

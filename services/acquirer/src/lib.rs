@@ -15,6 +15,7 @@
 
 pub mod config;
 mod deadline;
+pub mod journal;
 pub mod latency;
 pub mod log;
 pub mod operations;
@@ -26,3 +27,4 @@ pub mod telemetry;
 
 pub use config::Config;
 pub use server::serve;
+pub use service::Network;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use acquirer::telemetry::Telemetry;
-use acquirer::{Config, log};
+use acquirer::{Config, Network, log};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,8 +33,10 @@ async fn run(config: Config, telemetry: Telemetry) -> Result<(), String> {
     let handler = |kind| signal(kind).map_err(|error| format!("signals can't be handled: {error}"));
     let (mut terminate, mut interrupt) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    let cannot = |error| format!("ACQUIRER_ADDR is {}: it can't be listened on: {error}", config.addr);
-    let listener = TcpListener::bind(config.addr).await.map_err(cannot)?;
+    let addr = config.addr;
+    let network = Network::open(config)?;
+    let cannot = |error| format!("ACQUIRER_ADDR is {}: it can't be listened on: {error}", addr);
+    let listener = TcpListener::bind(addr).await.map_err(cannot)?;
     let addr = listener.local_addr().map_err(|error| format!("the bound address can't be read: {error}"))?;
     log::line("info", "listening", json!({ "grpc_addr": addr.to_string() }));
 
@@ -47,7 +49,7 @@ async fn run(config: Config, telemetry: Telemetry) -> Result<(), String> {
             std::process::exit(1);
         });
     };
-    acquirer::serve(listener, config.clone(), telemetry.clone(), stop).await;
+    acquirer::serve(listener, network, telemetry.clone(), stop).await;
     // The exporter's connection lives on this thread, so the wait for it must not.
     tokio::task::spawn_blocking(move || telemetry.shutdown()).await.ok();
     log::line("info", "stopped", json!({}));

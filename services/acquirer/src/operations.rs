@@ -83,13 +83,14 @@ impl Operations {
         Operations { shards, hasher: RandomState::new(), limit }
     }
 
-    /// Asks for an operation: of concurrent first asks one decides. `fails` is whether the first one meets an error.
+    /// Asks for an operation: of concurrent first asks one decides. `fails` is whether the first one meets an error, as it
+    /// does where `decide` gives nothing.
     pub fn ask(
         &self,
         id: &str,
         request: impl std::hash::Hash,
         fails: bool,
-        decide: impl FnOnce() -> Outcome,
+        decide: impl FnOnce() -> Option<Outcome>,
     ) -> Answer {
         let fingerprint = self.hasher.hash_one(request);
         let mut shard = self.shard(id);
@@ -99,7 +100,7 @@ impl Operations {
             }
             Some(Entry::Done { .. }) => Answer::Conflict,
             Some(entry @ Entry::Failed) => {
-                let outcome = decide();
+                let Some(outcome) = decide() else { return Answer::Fails };
                 *entry = Entry::Done { fingerprint, outcome };
                 Answer::First(outcome)
             }
@@ -108,10 +109,20 @@ impl Operations {
                 Answer::Fails
             }
             None => {
-                let outcome = decide();
+                let Some(outcome) = decide() else { return Answer::Fails };
                 shard.insert(id, Entry::Done { fingerprint, outcome }, self.limit);
                 Answer::First(outcome)
             }
+        }
+    }
+
+    /// Remembers what an earlier process decided; a later record of an operation counts.
+    pub fn restore(&self, id: &str, request: impl std::hash::Hash, outcome: Outcome) {
+        let entry = Entry::Done { fingerprint: self.hasher.hash_one(request), outcome };
+        let mut shard = self.shard(id);
+        match shard.entries.get_mut(id) {
+            Some(earlier) => *earlier = entry,
+            None => shard.insert(id, entry, self.limit),
         }
     }
 
@@ -154,7 +165,7 @@ mod tests {
         let operations = Operations::default();
         assert_eq!(operations.find("a"), None);
         assert_eq!(
-            operations.ask("a", 1, false, || Outcome::Provisioned),
+            operations.ask("a", 1, false, || Some(Outcome::Provisioned)),
             Answer::First(Outcome::Provisioned)
         );
         assert_eq!(
@@ -171,7 +182,7 @@ mod tests {
         assert_eq!(operations.ask("a", 1, true, || panic!("decided")), Answer::Fails);
         assert_eq!(operations.find("a"), None);
         assert_eq!(
-            operations.ask("a", 2, true, || Outcome::Provisioned),
+            operations.ask("a", 2, true, || Some(Outcome::Provisioned)),
             Answer::First(Outcome::Provisioned)
         );
     }
@@ -180,7 +191,7 @@ mod tests {
     fn memory_is_bounded_and_the_oldest_go_first() {
         let operations = Operations::with_limit(4);
         for i in 0..10_000 {
-            operations.ask(&i.to_string(), i, false, || Outcome::Provisioned);
+            operations.ask(&i.to_string(), i, false, || Some(Outcome::Provisioned));
         }
         let remembered: usize =
             operations.shards.iter().map(|shard| shard.lock().expect("free").entries.len()).sum();
@@ -198,7 +209,7 @@ mod tests {
             let firsts: usize = std::thread::scope(|scope| {
                 let ask = || {
                     gate.wait();
-                    matches!(operations.ask(&id, 1, false, || Outcome::Provisioned), Answer::First(_))
+                    matches!(operations.ask(&id, 1, false, || Some(Outcome::Provisioned)), Answer::First(_))
                         as usize
                 };
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();

@@ -19,6 +19,12 @@ pub enum Rpc {
 }
 
 impl Rpc {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Rpc> {
+        let all = [Rpc::Authorize, Rpc::Sale, Rpc::Capture, Rpc::Void, Rpc::Refund];
+        all.into_iter().find(|rpc| rpc.name() == name)
+    }
+
     /// As `GetOperation` names it.
     pub fn name(self) -> &'static str {
         match self {

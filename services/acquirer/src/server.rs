@@ -19,7 +19,6 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
-use crate::config::Config;
 use crate::log;
 use crate::service::{Network, ReplyLost};
 use crate::telemetry::Telemetry;
@@ -44,13 +43,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves on `listener` until `stop` comes, then finishes the calls in flight.
 pub async fn serve(
     listener: TcpListener,
-    config: Config,
+    network: Network,
     telemetry: Telemetry,
     stop: impl Future<Output = ()>,
 ) {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AcquirerServiceServer<Network>>().await;
-    let network = AcquirerServiceServer::new(Network::new(config)).max_decoding_message_size(MESSAGE_BYTES);
+    let network = AcquirerServiceServer::new(network).max_decoding_message_size(MESSAGE_BYTES);
     let door = Door { network, health: health_service, telemetry };
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));

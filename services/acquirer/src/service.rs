@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::config::Config;
 use crate::deadline::Deadline;
+use crate::journal::{Journal, Record};
 use crate::latency::{Draw, draw};
 use crate::operations::{Answer, Operations, Outcome};
 use crate::requests::{self, Money};
@@ -25,12 +26,16 @@ pub struct ReplyLost;
 pub struct Network {
     config: Config,
     operations: Operations,
+    journal: Option<Journal>,
 }
 
 impl Network {
-    /// One that has seen nothing yet.
-    pub fn new(config: Config) -> Network {
-        Network { config, operations: Operations::default() }
+    /// One that remembers what its log holds. The error is one line that names the log.
+    pub fn open(config: Config) -> Result<Network, String> {
+        let operations = Operations::default();
+        let restore = |record: Record<'_>| operations.restore(record.id, request(&record), outcome(&record));
+        let journal = config.log.as_deref().map(|path| Journal::open(path, restore)).transpose()?;
+        Ok(Network { config, operations, journal })
     }
 
     fn draw(&self, metadata: &MetadataMap, operation_id: &str, rpc: &str) -> Draw {
@@ -51,7 +56,8 @@ impl Network {
         let script = requests::card(message)?;
         let draw = self.draw(metadata, id, "ProvisionToken");
         let card = (&message.card_number, message.exp_month, message.exp_year, &message.cvc);
-        let answer = self.operations.ask(id, ("ProvisionToken", card), draw.fails, || Outcome::Provisioned);
+        let answer =
+            self.operations.ask(id, ("ProvisionToken", card), draw.fails, || Some(Outcome::Provisioned));
         Ok((script, draw, answer))
     }
 
@@ -65,10 +71,12 @@ impl Network {
     ) -> Result<Response<T>, Status> {
         let deadline = Deadline::of(metadata);
         let draw = self.draw(metadata, money.operation_id, rpc.name());
-        let request = (rpc.name(), money.network_token, money.amount, money.currency);
-        let decision = money.script.decide(rpc);
-        let decide = || Outcome::Decided { rpc, amount: money.amount, currency: money.currency, decision };
-        let answer = self.operations.ask(money.operation_id, request, draw.fails, decide);
+        let Money { operation_id: id, network_token, script, amount, currency } = money;
+        let decision = script.decide(rpc);
+        let record = Record { id, rpc, network_token, amount, currency, decision };
+        let logged = || self.journal.as_ref().is_none_or(|journal| journal.append(&record));
+        let decide = || logged().then(|| outcome(&record));
+        let answer = self.operations.ask(id, request(&record), draw.fails, decide);
 
         let delivery = match answer {
             Answer::First(_) => money.script.delivery(rpc),
@@ -168,13 +176,23 @@ impl AcquirerService for Network {
     }
 }
 
+/// What makes two requests the same.
+fn request<'a>(record: &Record<'a>) -> (&'static str, &'a str, i64, [u8; 3]) {
+    (record.rpc.name(), record.network_token, record.amount, record.currency)
+}
+
+fn outcome(record: &Record<'_>) -> Outcome {
+    let Record { rpc, amount, currency, decision, .. } = *record;
+    Outcome::Decided { rpc, amount, currency, decision }
+}
+
 fn conflict() -> Status {
     Status::already_exists("operation_id was used with another request")
 }
 
 async fn fail(deadline: Deadline, draw: Draw) -> Status {
     match deadline.pass(draw.latency).await {
-        Ok(()) => Status::unavailable("an error of the configured rate; nothing was decided"),
+        Ok(()) => Status::unavailable("nothing was decided"),
         Err(exceeded) => exceeded,
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use acquirer::latency::Latency;
 use acquirer::telemetry::Telemetry;
-use acquirer::{Config, serve};
+use acquirer::{Config, Network, serve};
 use payments_proto::acquirer::v1::acquirer_service_client::AcquirerServiceClient;
 use payments_proto::acquirer::v1::{
     AuthorizeRequest, CaptureRequest, DeclineReason, GetOperationRequest, Outcome, ProvisionTokenRequest,
@@ -19,7 +19,7 @@ type Client = AcquirerServiceClient<Channel>;
 
 fn config() -> Config {
     let addr = "127.0.0.1:0".parse().expect("an address");
-    Config { addr, latency: Latency::Fixed(Duration::ZERO), seed: 1, error_rate: 0.0 }
+    Config { addr, latency: Latency::Fixed(Duration::ZERO), seed: 1, error_rate: 0.0, log: None }
 }
 
 /// A network of this test's own. It ends with the sender.
@@ -27,7 +27,8 @@ async fn network(config: Config) -> (Client, oneshot::Sender<()>) {
     let listener = TcpListener::bind(config.addr).await.expect("a port");
     let addr = listener.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel();
-    tokio::spawn(serve(listener, config, Telemetry::default(), async move {
+    let network = Network::open(config).expect("no log to open");
+    tokio::spawn(serve(listener, network, Telemetry::default(), async move {
         stopped.await.ok();
     }));
     let client = AcquirerServiceClient::connect(format!("http://{addr}")).await.expect("connects");
@@ -318,7 +319,8 @@ async fn health_is_served_and_unknown_calls_are_unimplemented() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let addr = listener.local_addr().expect("bound");
-    tokio::spawn(serve(listener, config(), Telemetry::default(), std::future::pending()));
+    let network = Network::open(config()).expect("no log to open");
+    tokio::spawn(serve(listener, network, Telemetry::default(), std::future::pending()));
     let channel =
         Channel::from_shared(format!("http://{addr}")).expect("a URL").connect().await.expect("connects");
     let mut health = HealthClient::new(channel);

@@ -13,7 +13,14 @@ fn a_shells_settings_of_one_runtime_stay_out_and_where_traces_go_gets_in() {
     bench.set("RUST_LOG", "trace");
     bench.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     assert!(bench.run(&["up"]).status.success());
-    let [_, _, rust, go] = bench.pids();
+    let [_, acquirer, rust, go] = bench.pids();
+    let data = stack::folders::data_folder_of(bench.folder.path()).expect("a folder");
+    let bytes = fs::read(format!("/proc/{acquirer}/environ")).expect("runs");
+    let wanted = format!("ACQUIRER_LOG={}/acquirer.operations\0", data.display());
+    assert!(
+        String::from_utf8_lossy(&bytes).contains(&wanted),
+        "the card network's log is with the databases"
+    );
     for pid in [rust, go] {
         let bytes = fs::read(format!("/proc/{pid}/environ")).expect("runs");
         let environment = String::from_utf8_lossy(&bytes).into_owned();
