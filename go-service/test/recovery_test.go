@@ -55,7 +55,7 @@ func TestAnOperationOfAnUnknownKindIsLeftToOthers(t *testing.T) {
 	if state := query[string](s, "select state from payments where merchant_reference = 'a'"); state != "processing" {
 		t.Errorf("the payment is %s", state)
 	}
-	if logs := s.logs.String(); !contains(logs, "operation of an unknown kind left pending") {
+	if logs := s.logs.String(); !contains(logs, "an operation that this program can't read stays pending") {
 		t.Errorf("logs: %s", logs)
 	}
 	s.must(201, s.post("b", "/v1/payments", paymentBody(token, "automatic", "b")))

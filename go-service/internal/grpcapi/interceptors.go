@@ -165,7 +165,7 @@ func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, fa
 			level = slog.LevelWarn // shed, as it should be
 		}
 		d.telemetry.Log.LogAttrs(ctx, level, "request failed", slog.String("rpc", m.name), slog.String("status", name),
-			slog.String("reason", string(failure.Reason)), slog.Any("error", err))
+			slog.String("reason", string(failure.Reason)), telemetry.Cause(err))
 	}
 	if d.telemetry.Log.Enabled(ctx, slog.LevelDebug) {
 		d.telemetry.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("rpc", m.name), slog.String("status", name),

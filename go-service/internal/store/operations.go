@@ -146,7 +146,7 @@ func (d *DB) LeasePendingOperations(ctx context.Context, now, leasedUntil time.T
 	operations := make([]Operation, 0, len(rows))
 	for _, row := range rows {
 		if !row.Kind.Known() {
-			d.telemetry.Log.ErrorContext(ctx, "operation of an unknown kind left pending",
+			d.telemetry.Log.ErrorContext(ctx, "an operation that this program can't read stays pending",
 				"operation", domain.FormatID(domain.PrefixOperation, row.OperationID), "kind", string(row.Kind))
 			continue
 		}

@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +25,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"twinpay.dev/payments/internal/domain"
 )
 
 // serviceName and scope name this process in all that it exports.
@@ -87,7 +90,10 @@ func New(ctx context.Context, otlpEndpoint string, level slog.Leveler, logs io.W
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	named := resource.NewSchemaless(attribute.String("service.name", serviceName))
+	named, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithFromEnv(), resource.WithAttributes(attribute.String("service.name", serviceName)))
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(named))
 	t.stop = append(t.stop, meters.Shutdown)
 	if err := t.makeInstruments(meters.Meter(scope)); err != nil {
@@ -249,6 +255,23 @@ func (carrier) Keys() []string { return []string{TraceparentHeader} }
 // newLogger writes JSON lines with the field names that both twins have.
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(traceHandler{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: rename})})
+}
+
+// Route is a log line's route; left out where there is none.
+func Route(route string) slog.Attr {
+	if route == "" {
+		return slog.Attr{}
+	}
+	return slog.String("route", route)
+}
+
+// Cause is a log line's error; left out where the reason says it all.
+func Cause(err error) slog.Attr {
+	var failure *domain.Error
+	if err == nil || errors.As(err, &failure) && (failure.Cause == nil || failure.Reason == domain.ReasonDeadlineExceeded) {
+		return slog.Attr{}
+	}
+	return slog.Any("error", err)
 }
 
 func rename(groups []string, a slog.Attr) slog.Attr {

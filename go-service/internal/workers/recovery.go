@@ -32,7 +32,7 @@ func (r *Recovery) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		settled, err := r.Step(context.WithoutCancel(ctx))
 		if err != nil {
-			r.Payments.Telemetry.Log.WarnContext(ctx, "recovery can't lease operations", "error", err)
+			r.Payments.Telemetry.Log.WarnContext(ctx, "the recovery can't lease operations", "error", err)
 		}
 		if settled > 0 {
 			continue
@@ -80,7 +80,8 @@ func (r *Recovery) settle(ctx context.Context, o *store.Operation) bool {
 		return err == nil
 	}
 	telemetry.Fail(span, string(domain.ReasonOutcomeUnknown))
-	p.Telemetry.Log.LogAttrs(ctx, slog.LevelWarn, "operation still pending",
-		slog.String("operation", domain.FormatID(domain.PrefixOperation, o.ID)), slog.Any("error", err))
+	p.Telemetry.Log.LogAttrs(ctx, slog.LevelWarn, "an operation stays pending",
+		slog.String("operation", domain.FormatID(domain.PrefixOperation, o.ID)), slog.String("payment", domain.FormatID(domain.PrefixPayment, o.Payment.ID)),
+		slog.Any("error", err))
 	return false
 }

@@ -145,6 +145,10 @@ async fn ask<Q, A>(
     let (span, trace) = spans::acquirer(call, method);
     let request = request(message, call.deadline, trace);
     let result = match timeout_at(call.deadline, send(request)).await {
+        // tonic's own timer has the same deadline, and calls that CANCELLED.
+        Ok(Err(status)) if status.code() == Code::Cancelled && call.is_over() => {
+            Err(Status::deadline_exceeded(status.message()))
+        }
         Ok(result) => result.map(Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("no answer before the deadline")),
     };

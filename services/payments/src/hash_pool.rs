@@ -110,7 +110,7 @@ impl HashPool {
 
     fn shed(&self, why: &'static str) -> Error {
         self.metrics.rejected.add(1, &[KeyValue::new("reason", why)]);
-        Error::Overloaded(None)
+        Error::Overloaded(Some("the hash pool is full".into()))
     }
 }
 

@@ -271,24 +271,30 @@ impl Metrics {
             .build()?;
         let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource()).build();
         let meter = provider.meter(SCOPE);
-        let seconds =
-            |name| meter.f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build();
         let _instrument = meter
             .u64_observable_counter("twinpay.telemetry.dropped_spans")
             .with_description("Spans that were dropped: the queue was full, or the export failed.")
             .with_callback(|counter| counter.observe(DROPS.dropped(), &[]))
             .build();
+        let seconds = |name, about| {
+            let histogram = meter.f64_histogram(name).with_description(about).with_unit("s");
+            histogram.with_boundaries(BUCKETS.to_vec()).build()
+        };
+        let level = |name, about| meter.i64_up_down_counter(name).with_description(about).build();
+        let statements = "Duration of statements, without the wait for a connection.";
+        let pending = "Operations that this process has claimed or leased and not yet settled.";
+        let rejected = meter.u64_counter("twinpay.admission.rejected");
         Ok(Arc::new(Self {
             registry,
-            http_duration: seconds("http.server.request.duration"),
-            rpc_duration: seconds("rpc.server.call.duration"),
-            db_duration: seconds("db.client.operation.duration"),
-            db_wait: seconds("twinpay.db_pool.wait"),
-            hash_wait: seconds("twinpay.hash_pool.wait.duration"),
-            hash_run: seconds("twinpay.hash_pool.run.duration"),
-            hash_queue: meter.i64_up_down_counter("twinpay.hash_pool.queue").build(),
-            rejected: meter.u64_counter("twinpay.admission.rejected").build(),
-            pending: meter.i64_up_down_counter("twinpay.operations.pending").build(),
+            http_duration: seconds("http.server.request.duration", "Duration of HTTP requests."),
+            rpc_duration: seconds("rpc.server.call.duration", "Duration of gRPC calls."),
+            db_duration: seconds("db.client.operation.duration", statements),
+            db_wait: seconds("twinpay.db_pool.wait", "How long statements waited for a connection."),
+            hash_wait: seconds("twinpay.hash_pool.wait.duration", "How long hashes waited for a permit."),
+            hash_run: seconds("twinpay.hash_pool.run.duration", "How long hashes ran."),
+            hash_queue: level("twinpay.hash_pool.queue", "Hashes that wait for a permit."),
+            rejected: rejected.with_description("Requests that were shed, by what was full.").build(),
+            pending: level("twinpay.operations.pending", pending),
             provider,
         }))
     }
@@ -299,6 +305,7 @@ impl Metrics {
             .provider
             .meter(SCOPE)
             .u64_observable_gauge("twinpay.db_pool.in_use")
+            .with_description("Connections that are taken out of the pool.")
             .with_callback(move |gauge| gauge.observe(in_use(), &[KeyValue::new("pool", pool)]))
             .build();
     }
