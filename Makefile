@@ -78,6 +78,7 @@ test-on-postgres:
 	cargo test --locked --workspace
 	cd go-service && go test -race ./...
 	target/debug/loadtest conformance
+	target/debug/loadtest golden
 	target/debug/loadtest races --rounds 20
 	target/debug/loadtest kill --rounds 2
 	target/debug/loadtest compare --smoke --scenario checkout --out target/smoke-report

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtests::command::compare::CompareArgs;
+use loadtests::command::golden::Golden;
 use loadtests::command::trace::TraceArgs;
 use loadtests::conformance::{Conformance, conclude, kill::Kill, ledger::VerifyLedger, races::Races};
 
@@ -29,6 +30,7 @@ enum Command {
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
     Races(Races),
+    Golden(Golden),
     Kill(Kill),
 }
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),
+        Command::Golden(args) => conclude(args.run()),
         Command::Kill(args) => conclude(args.run()),
     };
     outcome.unwrap_or_else(|error| {

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod folder;
+pub mod golden;
 pub mod trace;
 
 use anyhow::bail;

@@ -193,6 +193,8 @@ pub enum Stage {
     NoAcquirer,
     /// One hash at a time, none may wait, and each takes long.
     SlowHash,
+    /// The same, and each takes more than a second: the next request meets it for sure.
+    LongHash,
 }
 
 /// A case.
@@ -263,7 +265,12 @@ struct Fixtures {
 
 /// Reads every case of a folder, fixtures worked in, in the order of files and lines.
 pub fn load(folder: &Path) -> anyhow::Result<Vec<Case>> {
-    let fixtures: Fixtures = parse(&folder.join("fixtures.toml"))?;
+    load_with(folder, &folder.join("fixtures.toml"))
+}
+
+/// The same with the fixtures of another file.
+pub fn load_with(folder: &Path, fixtures: &Path) -> anyhow::Result<Vec<Case>> {
+    let fixtures: Fixtures = parse(fixtures)?;
     let entries = fs::read_dir(folder).with_context(|| format!("{} can't be read", folder.display()))?;
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
     paths.sort();

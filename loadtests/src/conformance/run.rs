@@ -197,7 +197,8 @@ async fn one(bench: &Bench, case: &Case, plan: &Plan<'_>) -> Outcome {
     outcome
 }
 
-fn doors(case: &Case) -> Vec<Door> {
+/// The doors of a case, HTTP/2 beside HTTP/1.1 where it wants both.
+pub fn doors(case: &Case) -> Vec<Door> {
     let all = case.doors.clone().unwrap_or_else(|| vec![Door::Http, Door::Grpc]);
     let also = (case.http2 && all.contains(&Door::Http)).then_some(Door::Http2);
     all.into_iter().chain(also).collect()

@@ -174,21 +174,21 @@ impl World {
 }
 
 /// A stage's name, and its settings for a twin.
-fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &'static str)>) {
+pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &'static str)>) {
     match stage {
         // Port 1 needs root to listen on, and nobody does.
         Stage::NoAcquirer => ("no-acquirer", vec![("TWINPAY_ACQUIRER_URL", "http://127.0.0.1:1")]),
-        Stage::SlowHash => {
-            // A fifth of a second where it is optimised. The Rust twin is built as we are, and Go has no debug build.
-            let unoptimised = cfg!(debug_assertions) && twin == Twin::Rust;
-            let iterations = if unoptimised { "150000" } else { "1500000" };
-            let one_at_a_time = [("TWINPAY_HASH_PERMITS", "1"), ("TWINPAY_HASH_QUEUE", "0")];
-            (
-                "slow-hash",
-                [("TWINPAY_HASH_ITERATIONS", iterations)].into_iter().chain(one_at_a_time).collect(),
-            )
-        }
+        // A fifth of a second where it is optimised.
+        Stage::SlowHash => ("slow-hash", hashes(twin, ["150000", "1500000"])),
+        // A second and more.
+        Stage::LongHash => ("long-hash", hashes(twin, ["400000", "10000000"])),
     }
+}
+
+/// One hash at a time, none may wait. The Rust twin is built as we are, and Go has no debug build.
+fn hashes(twin: Twin, [plain, optimised]: [&'static str; 2]) -> Vec<(&'static str, &'static str)> {
+    let iterations = if cfg!(debug_assertions) && twin == Twin::Rust { plain } else { optimised };
+    vec![("TWINPAY_HASH_ITERATIONS", iterations), ("TWINPAY_HASH_PERMITS", "1"), ("TWINPAY_HASH_QUEUE", "0")]
 }
 
 async fn separate(ground: &Ground, twin: Twin) -> anyhow::Result<(Instance, String)> {
