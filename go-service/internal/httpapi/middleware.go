@@ -161,8 +161,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		answer = problem(err)
 	}
-	if r.ContentLength != 0 {
+	if r.ContentLength != 0 && r.Body != http.NoBody {
 		// Before it answers, the server reads what we left of the body by itself: what is there already, not what may never come.
+		// Not where nothing is left: the server then watches for the client's going, and would take our deadline for that.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // if it fails, so will the read
 	}
 	write(w, answer)
@@ -303,6 +304,7 @@ func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]by
 		err = control.SetReadDeadline(time.Time{})
 	}
 	if err == nil {
+		r.Body = http.NoBody // read whole
 		return buffer[:read], nil
 	}
 	clear(buffer)
