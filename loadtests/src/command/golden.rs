@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use stack::instance::Twin;
 
+use crate::conformance::canary;
 use crate::conformance::case;
 use crate::conformance::contract::Contract;
 use crate::conformance::session::Bench;
@@ -80,7 +81,14 @@ impl Golden {
         let rust = Run { played: rust_played, metrics: rust_metrics, logs: rust_logs };
         let go = Run { played: go_played, metrics: go_metrics, logs: go_logs };
         let (rust, go) = (rust.tell(Twin::Rust, &spans), go.tell(Twin::Go, &spans));
-        let well = self.conclude(&rust, &go)?;
+        let mut well = self.conclude(&rust, &go)?;
+        let sent: String = spans.iter().map(|received| format!("{received:?}\n")).collect();
+        std::fs::write(ground.logs.join("spans.txt"), sent)?;
+        let admin = &ground.credentials.admin_token;
+        let (leaks, _) =
+            canary::search(&canary::numbers(&cases), admin, &[], Some(ground.logs.as_path())).await?;
+        leaks.iter().for_each(|leak| println!("FAILED {leak}"));
+        well &= leaks.is_empty();
         let count: usize = rust.values().map(Vec::len).sum();
         println!(
             "golden: {count} sections of {} files in {:.1} s",
@@ -91,25 +99,24 @@ impl Golden {
     }
 
     fn conclude(&self, rust: &Told, go: &Told) -> anyhow::Result<bool> {
-        let apart = file::differences("- rust, + go", rust, go);
-        if self.bless && apart.is_empty() {
-            file::write(&self.folder, rust)?;
-            println!("written to {}", self.folder.display());
-            return Ok(true);
-        }
-        let mut found = apart;
-        if !self.bless {
+        let found = if self.bless {
+            file::differences("- rust, + go", rust, go)
+        } else {
             let golden = file::load(&self.folder)?;
             if rust == go {
-                found.extend(file::differences("- golden, + both", &golden, rust));
+                file::differences("- golden, + rust and go", &golden, rust)
             } else {
-                found.extend(file::differences("- golden, + rust", &golden, rust));
+                let mut found = file::differences("- golden, + rust", &golden, rust);
                 found.extend(file::differences("- golden, + go", &golden, go));
+                found
             }
-        }
+        };
         found.iter().for_each(|difference| println!("FAILED {difference}"));
         if !found.is_empty() {
             println!("{} differences; where the new state is meant: loadtest golden --bless", found.len());
+        } else if self.bless {
+            file::write(&self.folder, rust)?;
+            println!("written to {}", self.folder.display());
         }
         Ok(found.is_empty())
     }

@@ -9,8 +9,8 @@ use similar::{ChangeTag, TextDiff};
 
 /// What begins a heading.
 const MARK: &str = "## ";
-/// Lines around a difference that are shown with it.
-const AROUND: usize = 2;
+/// Lines around a difference that are shown with it: most trees are shown whole.
+const AROUND: usize = 8;
 
 /// Bodies by their headings, in order.
 pub type Sections = Vec<(String, String)>;

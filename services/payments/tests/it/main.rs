@@ -10,5 +10,4 @@ mod migrations;
 mod process;
 mod recovery;
 mod road;
-mod traces;
 mod world;
