@@ -99,10 +99,11 @@ pub async fn network(latency: Duration) -> SocketAddr {
         latency: acquirer::latency::Latency::Fixed(latency),
         seed: 1,
         error_rate: 0.0,
+        log: None,
     };
     tokio::spawn(acquirer::serve(
         listener,
-        config,
+        acquirer::Network::open(config).unwrap(),
         acquirer::telemetry::Telemetry::default(),
         std::future::pending(),
     ));
