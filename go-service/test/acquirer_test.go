@@ -3,9 +3,13 @@ package test
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	acquirerv1 "twinpay.dev/payments/internal/gen/acquirer/v1"
 )
@@ -72,4 +76,29 @@ func (h *held) sale(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleR
 	default:
 	}
 	return approved(), nil
+}
+
+// ask is a sale that waits for the test.
+type ask struct {
+	ctx         context.Context // ends when the service gives it up
+	traceparent string
+	approve     chan bool // false: it is lost
+}
+
+// asks are the sales that a network is asked for, each of which waits for the test.
+type asks chan ask
+
+func (a asks) sale(ctx context.Context, _ *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error) {
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	asked := ask{ctx, strings.Join(incoming.Get("traceparent"), ","), make(chan bool, 1)}
+	a <- asked
+	select {
+	case ok := <-asked.approve:
+		if !ok {
+			return nil, status.Error(codes.Unavailable, "lost")
+		}
+		return approved(), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

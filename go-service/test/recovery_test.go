@@ -229,6 +229,127 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// unsettled are sales whose answer was lost, none of them due; their references count from 0.
+func unsettled(t *testing.T, count int, otlp string) (*service, asks) {
+	t.Helper()
+	asked := make(asks, count)
+	s := start(t, settings{otlp: otlp, env: map[string]string{"ACQUIRER_URL": (&network{sale: asked.sale}).listen(t), "LEASE_MS": "60000"}})
+	token := s.token(goodCard)
+	for i := range count {
+		paid := make(chan reply, 1)
+		go func() {
+			paid <- s.post(fmt.Sprint(i), "/v1/payments", paymentBody(token, "automatic", fmt.Sprint(i)), "traceparent", traceparent(9))
+		}()
+		(<-asked).approve <- false
+		s.refused(504, "OUTCOME_UNKNOWN", <-paid)
+	}
+	for query[int64](s, "select count(*) from operations where leased_until > created_at + interval '30 seconds'") > 0 {
+	}
+	s.execute("update operations set leased_until = now() + interval '1 hour'")
+	return s, asked
+}
+
+// due makes those due whose reference is like this.
+func (s *service) due(reference string) {
+	s.t.Helper()
+	s.execute("update operations set leased_until = now() where payment_id in (select id from payments where merchant_reference like $1)", reference)
+}
+
+func (s *service) pending() int64 {
+	s.t.Helper()
+	return query[int64](s, "select count(*) from operations where state = 'pending'")
+}
+
+// runRecovery runs the recovery until it is told to stop; the channel is closed when it has.
+func (s *service) runRecovery() (stop func(), stopped <-chan struct{}) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.app.Recovery.Run(ctx)
+	}()
+	return cancel, ended
+}
+
+func TestAnAskThatHangsDelaysNoOtherOperationAndIsFinishedAfterTheStop(t *testing.T) {
+	t.Parallel()
+	s, asked := unsettled(t, 2, "")
+	stop, stopped := s.runRecovery()
+	s.due("0")
+	hanging := <-asked
+	s.due("1")
+	(<-asked).approve <- true
+	for s.pending() == 2 {
+	}
+	if err := hanging.ctx.Err(); err != nil {
+		t.Errorf("the second had to wait for the first: %v", err)
+	}
+	stop()
+	if got := s.pending(); got != 1 {
+		t.Errorf("%d operations are pending, want the first", got)
+	}
+	select {
+	case <-stopped:
+		t.Error("it left the first behind")
+	default:
+	}
+	hanging.approve <- true
+	<-stopped
+	if got := s.pending(); got != 0 {
+		t.Errorf("%d operations are pending", got)
+	}
+	s.counts(2, 6, 6)
+}
+
+func TestNoMoreIsLeasedThanThereArePlaces(t *testing.T) {
+	t.Parallel()
+	s, asked := unsettled(t, 52, "")
+	leased := func(want int64) {
+		t.Helper()
+		if got := query[int64](s, "select count(*) from operations where lease_token > 0"); got != want {
+			t.Errorf("%d operations were leased, want %d", got, want)
+		}
+	}
+	stop, stopped := s.runRecovery()
+	s.due("%")
+	var held []ask
+	for range 50 {
+		held = append(held, <-asked)
+	}
+	leased(50)
+	held[0].approve <- true
+	held = append(held[1:], <-asked)
+	leased(51)
+	for _, a := range held {
+		a.approve <- true
+	}
+	(<-asked).approve <- true
+	stop()
+	<-stopped
+	if got := s.pending(); got != 0 {
+		t.Errorf("%d operations are pending", got)
+	}
+}
+
+func TestTheRecoveryAsksUnderATraceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	spans := &collector{}
+	for _, otlp := range []string{"", spans.listen(t)} {
+		s, asked := unsettled(t, 1, otlp)
+		s.due("0")
+		traceparent := make(chan string, 1)
+		go func() {
+			a := <-asked
+			traceparent <- a.traceparent
+			a.approve <- true
+		}()
+		s.recover(1)
+		if got := <-traceparent; len(got) != len("00--"+"-00")+32+16 || contains(got, traceID(9)) {
+			t.Errorf("exporting to %q: asked under %q", otlp, got)
+		}
+	}
+}
+
 func TestAFullHashPoolIsOverload(t *testing.T) {
 	t.Parallel()
 	s := start(t, settings{env: map[string]string{"HASH_ITERATIONS": "200000", "HASH_PERMITS": "1", "HASH_QUEUE": "0", "HASH_WAIT_MS": "0"}})

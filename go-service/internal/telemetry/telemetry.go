@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -209,18 +210,27 @@ func (t *Telemetry) Start(ctx context.Context, name string, options ...trace.Spa
 	return t.tracer.Start(ctx, name, options...)
 }
 
-// StartLinked starts a root span that is linked to the trace of a stored traceparent. Where nothing is exported, it goes on with that trace:
-// the card network's script follows the trace's id.
+// StartLinked starts a root span that is linked to the trace of a stored traceparent. The trace is its own also where nothing is exported: a
+// card network that decides by the trace's id would decide the same at each ask.
 func (t *Telemetry) StartLinked(ctx context.Context, traceparent, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
+	if !t.exporting {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, unsampled())
+		return ctx, trace.SpanFromContext(ctx)
+	}
 	stored := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier(traceparent)))
 	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithAttributes(attributes...)}
 	if stored.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: stored}))
 	}
-	if t.exporting {
-		return t.tracer.Start(ctx, name, options...)
-	}
-	return t.StartServer(ctx, traceparent, name)
+	return t.tracer.Start(ctx, name, options...)
+}
+
+// unsampled is a new trace that nobody samples.
+func unsampled() trace.SpanContext {
+	var c trace.SpanContextConfig
+	_, _ = rand.Read(c.TraceID[:]) // never fails
+	_, _ = rand.Read(c.SpanID[:])
+	return trace.NewSpanContext(c)
 }
 
 // Fail marks a span as failed. The type is a reason or the name of a status, never an error's text.

@@ -1,3 +1,3 @@
-// Package workers holds what the service does without being asked. Each worker is a Step that says how much it did, run in a loop until
-// shutdown; tests call Step themselves. A worker waits for work in Run alone, never in Step.
+// Package workers holds what the service does without being asked. Each worker is a Run until shutdown, and a Step that does what is due and
+// says how much, which tests call themselves. A worker waits for what comes due in Run alone, never in Step.
 package workers

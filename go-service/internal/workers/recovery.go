@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	recoveryBatch    = 50
-	recoveryInterval = 100 * time.Millisecond // when there is nothing to do
-	leaseTimeout     = 2 * time.Second        // of the lease's statement
-	recoveryTimeout  = 3 * time.Second        // of one operation; shorter than a lease
+	recoveryBatch    = 50 // operations at once
+	recoveryInterval = 100 * time.Millisecond
+	leaseTimeout     = 2 * time.Second // of the lease's statement
+	recoveryTimeout  = 3 * time.Second // of one operation; shorter than a lease
 )
 
 // Recovery settles the operations whose requests didn't: those that crashed, were fenced off, or never learned what the acquirer said.
@@ -25,17 +25,38 @@ type Recovery struct {
 	Payments *usecase.Payments // over the workers' own connections
 }
 
-// Run steps until the context ends; then the step under way is finished.
+// Run settles what is due until the context ends; then what was begun is finished. An answer that hangs takes one place and delays nobody
+// else: an operation that comes due meanwhile is leased all the same.
 func (r *Recovery) Run(ctx context.Context) {
+	working := context.WithoutCancel(ctx)
+	places := make(chan struct{}, recoveryBatch)
+	var group sync.WaitGroup
+	defer group.Wait()
 	ticker := time.NewTicker(recoveryInterval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		settled, err := r.Step(context.WithoutCancel(ctx))
+		room := cap(places) - len(places)
+		if room == 0 {
+			select {
+			case <-ctx.Done():
+			case places <- struct{}{}:
+				<-places
+			}
+			continue
+		}
+		operations, err := r.lease(working, room)
 		if err != nil {
 			r.Payments.Telemetry.Log.WarnContext(ctx, "the recovery can't lease operations", "error", err)
 		}
-		if settled > 0 {
-			continue
+		for _, o := range operations {
+			places <- struct{}{}
+			group.Go(func() {
+				defer func() { <-places }()
+				r.settle(working, &o)
+			})
+		}
+		if len(operations) == room {
+			continue // more may be due
 		}
 		select {
 		case <-ctx.Done():
@@ -46,16 +67,12 @@ func (r *Recovery) Run(ctx context.Context) {
 
 // Step leases the operations that are due, asks the acquirer about each again and records what it says. It answers how many it settled.
 func (r *Recovery) Step(ctx context.Context) (int, error) {
-	p := r.Payments
-	leasing, cancel := context.WithTimeout(ctx, leaseTimeout)
-	defer cancel()
-	now := p.Now().UTC()
-	operations, err := p.DB.LeasePendingOperations(leasing, now, now.Add(p.Lease), recoveryBatch)
+	operations, err := r.lease(ctx, recoveryBatch)
 	if err != nil {
 		return 0, err
 	}
 	settled := make([]bool, len(operations))
-	var group sync.WaitGroup // all at once, so that answers that hang don't keep the others past their lease
+	var group sync.WaitGroup
 	for i := range operations {
 		group.Go(func() { settled[i] = r.settle(ctx, &operations[i]) })
 	}
@@ -67,6 +84,15 @@ func (r *Recovery) Step(ctx context.Context) (int, error) {
 		}
 	}
 	return count, nil
+}
+
+// lease takes up to limit operations that are due.
+func (r *Recovery) lease(ctx context.Context, limit int) ([]store.Operation, error) {
+	p := r.Payments
+	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
+	defer cancel()
+	now := p.Now().UTC()
+	return p.DB.LeasePendingOperations(ctx, now, now.Add(p.Lease), limit)
 }
 
 func (r *Recovery) settle(ctx context.Context, o *store.Operation) bool {

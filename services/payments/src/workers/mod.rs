@@ -1,4 +1,4 @@
-//! What goes on without a request. Each worker is a `step()` that did something or found nothing to do, looped until the shutdown;
-//! tests drive the steps by hand. Workers use their own connections.
+//! What goes on without a request. Each worker is a `run()` until the shutdown, and a `step()` that does what is due and says how much,
+//! which tests drive by hand. Workers use their own connections.
 
 pub mod recovery;

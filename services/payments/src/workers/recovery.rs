@@ -1,10 +1,13 @@
 //! Settles what requests left pending: a crash, a lost answer of the card network, an unclear write. Leases operations whose time is
 //! up, asks the network again under the same id, and records.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, warn};
 
@@ -18,10 +21,10 @@ use crate::{
     usecase::{operation::Settled, payments::Payments},
 };
 
-/// How long to wait when there was nothing to do, or the database couldn't be reached.
+/// Between two looks for what is due.
 const IDLE: Duration = Duration::from_millis(100);
-/// Operations a step.
-const BATCH: i64 = 50;
+/// Operations at once.
+const BATCH: usize = 50;
 /// How long the network has to answer, below the lease.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 /// How long the lease itself may take.
@@ -41,7 +44,8 @@ pub enum Step {
     },
 }
 
-/// The worker.
+/// The worker. Cheap to clone.
+#[derive(Clone)]
 pub struct Recovery {
     payments: Arc<Payments>,
 }
@@ -52,38 +56,62 @@ impl Recovery {
         Self { payments }
     }
 
-    /// Steps until `stop`; a step that has begun ends.
+    /// Settles what is due until `stop`; what was begun by then ends. An answer that hangs takes one place and delays nobody else: an
+    /// operation that comes due meanwhile is leased all the same.
     pub async fn run(self, stop: CancellationToken) {
+        let mut settling = JoinSet::new();
         while !stop.is_cancelled() {
-            let pause = match self.step().await {
-                Ok(Step::Did { recorded, .. }) if recorded > 0 => continue,
-                Ok(Step::Did { .. } | Step::Idle) => IDLE,
-                Err(failure) => {
-                    warn!(error = %chain(&failure), "the recovery can't lease operations");
-                    IDLE
+            while let Some(end) = settling.try_join_next() {
+                hand_on_panic(end);
+            }
+            let room = BATCH - settling.len();
+            if room == 0 {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    Some(end) = settling.join_next() => hand_on_panic(end),
                 }
-            };
+                continue;
+            }
+            let due = self.lease(room).await.unwrap_or_else(|failure| {
+                warn!(error = %chain(&failure), "the recovery can't lease operations");
+                Vec::new()
+            });
+            let more = due.len() == room;
+            for leased in due {
+                let this = self.clone();
+                settling.spawn(async move { this.settle(leased).await });
+            }
+            if more {
+                continue;
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = sleep(pause) => {}
+                () = sleep(IDLE) => {}
             }
+        }
+        while let Some(end) = settling.join_next().await {
+            hand_on_panic(end);
         }
     }
 
     /// Leases what is due and settles all of it at once; the pool bounds how much of that touches the database.
     pub async fn step(&self) -> Result<Step, Failure> {
-        let payments = &self.payments;
-        let poll =
-            Call { deadline: Instant::now() + LEASE_LIMIT, span: Span::none(), trace: spans::nowhere() };
-        let now = payments.clock.now();
-        let until = now + payments.settings.lease;
-        let due = lease_pending_operations(&payments.db, &poll, now, until, BATCH).await?;
+        let due = self.lease(BATCH).await?;
         if due.is_empty() {
             return Ok(Step::Idle);
         }
         let leased = due.len();
         let settled = join_all(due.into_iter().map(|leased| self.settle(leased))).await;
         Ok(Step::Did { leased, recorded: settled.into_iter().filter(|recorded| *recorded).count() })
+    }
+
+    /// Up to `limit` operations that are due.
+    async fn lease(&self, limit: usize) -> Result<Vec<Leased>, Failure> {
+        let payments = &self.payments;
+        let poll =
+            Call { deadline: Instant::now() + LEASE_LIMIT, span: Span::none(), trace: spans::nowhere() };
+        let now = payments.clock.now();
+        lease_pending_operations(&payments.db, &poll, now, now + payments.settings.lease, limit as i64).await
     }
 
     async fn settle(&self, leased: Leased) -> bool {
@@ -107,5 +135,25 @@ impl Recovery {
         warn!(trace_id = trace.trace_id(), span_id = trace.span_id(), operation = %operation, payment = %payment,
             error = cause, "an operation stays pending");
         false
+    }
+}
+
+/// A bug must end the worker, and so the service: nothing else would tell of it.
+fn hand_on_panic(end: Result<bool, JoinError>) {
+    if let Err(panic) = end {
+        resume_unwind(panic.into_panic());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    #[should_panic(expected = "while it settled")]
+    async fn a_panic_while_an_operation_is_settled_ends_the_worker() {
+        let mut settling = JoinSet::new();
+        settling.spawn(async { panic!("while it settled") });
+        hand_on_panic(settling.join_next().await.unwrap());
     }
 }

@@ -7,6 +7,7 @@ mod grpc;
 mod life;
 mod limits;
 mod migrations;
+mod network;
 mod process;
 mod recovery;
 mod road;

@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use payments::{
     domain::id::{MerchantId, OperationId, PaymentId},
     workers::recovery::Step,
 };
 use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
 
-use crate::world::{Setting, VISA, World, card, payment_body};
+use crate::{
+    network::{Ask, held},
+    world::{Setting, VISA, World, card, payment_body},
+};
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
@@ -158,4 +164,105 @@ async fn without_a_network_a_card_is_refused_and_a_payment_is_unknown_until_it_i
     assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     assert_eq!(lost.pay(&secret, &token, "automatic", "k").await.status, 201);
     world.check_invariants().await;
+}
+
+/// The trace of the requests that are left unsettled.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PENDING: &str = "select count(*) from operations where state = 'pending'";
+
+/// Sales whose answer was lost, none of them due. Their references count from 0.
+async fn unsettled(count: usize) -> (World, UnboundedReceiver<Ask>) {
+    let (network, mut asks) = held().await;
+    let env = vec![("ACQUIRER_URL", format!("http://{network}")), ("LEASE_MS", "60000".to_owned())];
+    let world = World::with(Setting { env, ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-00");
+    let paid = join_all((0..count).map(|n| {
+        let (world, secret, key) = (&world, &secret, n.to_string());
+        let (body, traceparent) = (payment_body(&token, 1000, "automatic", &key), &traceparent);
+        async move { world.pay_with(secret, &key, &[("traceparent", traceparent)], &body).await.status }
+    }));
+    let lost = async {
+        for _ in 0..count {
+            drop(asks.recv().await.unwrap());
+        }
+    };
+    let (statuses, ()) = tokio::join!(paid, lost);
+    assert_eq!(statuses, vec![504; count]);
+    let held = "select count(*) from operations where leased_until > created_at + interval '30 seconds'";
+    while world.count(held).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    let update = "update operations set leased_until = now() + interval '1 hour'";
+    sqlx::query(update).execute(&mut world.sql().await).await.unwrap();
+    (world, asks)
+}
+
+/// Makes those due whose reference is like this.
+async fn due(world: &World, reference: &str) {
+    let update = "update operations set leased_until = now() \
+        where payment_id in (select id from payments where merchant_reference like $1)";
+    sqlx::query(update).bind(reference).execute(&mut world.sql().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ask_that_hangs_delays_no_other_operation_and_is_finished_after_the_stop() {
+    let (world, mut asks) = unsettled(2).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(world.recovery.clone().run(stop.clone()));
+    due(&world, "0").await;
+    let hanging = asks.recv().await.unwrap();
+    due(&world, "1").await;
+    asks.recv().await.unwrap().approve();
+    while world.count(PENDING).await == 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!hanging.is_over(), "the second had to wait for the first");
+    stop.cancel();
+    assert_eq!(world.count(PENDING).await, 1);
+    assert!(!running.is_finished(), "it left the first behind");
+    hanging.approve();
+    running.await.unwrap();
+    assert_eq!(world.count(PENDING).await, 0);
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn no_more_is_leased_than_there_are_places() {
+    let leased = "select count(*) from operations where lease_token > 0";
+    let (world, mut asks) = unsettled(52).await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(world.recovery.clone().run(stop.clone()));
+    due(&world, "%").await;
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        held.push(asks.recv().await.unwrap());
+    }
+    assert_eq!(world.count(leased).await, 50);
+    held.pop().unwrap().approve();
+    held.push(asks.recv().await.unwrap());
+    assert_eq!(world.count(leased).await, 51);
+    held.into_iter().for_each(Ask::approve);
+    asks.recv().await.unwrap().approve();
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(world.count(PENDING).await, 0);
+    world.check_invariants().await;
+}
+
+#[tokio::test]
+async fn the_recovery_asks_under_a_trace_of_its_own() {
+    let (world, mut asks) = unsettled(1).await;
+    due(&world, "0").await;
+    let asked = async {
+        let ask = asks.recv().await.unwrap();
+        let traceparent = ask.traceparent.clone();
+        ask.approve();
+        traceparent
+    };
+    let (step, traceparent) = tokio::join!(world.recovery.step(), asked);
+    assert_eq!(step.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    let trace = traceparent.split('-').nth(1).unwrap();
+    assert!(trace.len() == 32 && trace.bytes().any(|b| b != b'0') && trace != TRACE, "{traceparent}");
 }
