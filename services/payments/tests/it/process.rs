@@ -71,7 +71,7 @@ async fn migrate_says_the_version_and_a_missing_schema_is_exit_code_1() {
     let password = stack::test_postgres::service_password(&owner_url).unwrap();
     let owner = [("TWINPAY_DATABASE_URL", owner_url), ("TWINPAY_SERVICE_PASSWORD", password)];
     let (code, told, error) = run(&["migrate"], &owner).await;
-    assert_eq!((code, told.as_str()), (Some(0), "schema at version 1\n"), "{error}");
+    assert_eq!((code, told.as_str()), (Some(0), "schema at version 5\n"), "{error}");
 }
 
 /// The program beside a service in this process, over one database; the latter's hands send the requests.
