@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -25,11 +24,9 @@ import (
 
 // The limits of the door.
 const (
-	maxBody              = 64 << 10
 	maxHeader            = 16 << 10
 	maxConcurrentStreams = 100
-	requestTimeout       = 10 * time.Second      // for a request's head
-	drainTime            = 50 * time.Millisecond // for the rest of a body that is left unread
+	requestTimeout       = 10 * time.Second // for a request's head
 	idleTimeout          = 75 * time.Second
 )
 
@@ -161,11 +158,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		answer = problem(err)
 	}
-	if r.ContentLength != 0 && r.Body != http.NoBody {
-		// Before it answers, the server reads what we left of the body by itself: what is there already, not what may never come.
-		// Not where nothing is left: the server then watches for the client's going, and would take our deadline for that.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // if it fails, so will the read
-	}
+	limitUnread(w, r)
 	write(w, answer)
 
 	attributes = append(attributes, telemetry.HTTPStatus.Int(answer.status))
@@ -217,11 +210,11 @@ func (e *endpoint) log(ctx context.Context, method string, answer response, err 
 		if answer.reason == string(domain.ReasonOverloaded) {
 			level = slog.LevelWarn // shed, as it should be
 		}
-		t.Log.LogAttrs(ctx, level, "request failed", slog.String("method", method), telemetry.Route(e.pattern),
-			slog.Int("status", answer.status), slog.String("reason", answer.reason), telemetry.Cause(err))
+		t.Log.LogAttrs(ctx, level, "request failed", slog.String("method", method), slog.String("route", e.pattern),
+			slog.Int("status", answer.status), slog.String("reason", answer.reason), slog.Any("error", err))
 	}
 	if t.Log.Enabled(ctx, slog.LevelDebug) {
-		t.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", method), telemetry.Route(e.pattern), slog.Int("status", answer.status),
+		t.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", method), slog.String("route", e.pattern), slog.Int("status", answer.status),
 			slog.Float64("duration_ms", telemetry.Milliseconds(took)))
 	}
 }
@@ -282,54 +275,6 @@ func isJSON(contentType []string) bool {
 	}
 	mediaType, _, _ := strings.Cut(contentType[0], ";")
 	return strings.EqualFold(strings.TrimSpace(mediaType), "application/json")
-}
-
-// readBody reads a body that must arrive before the request's deadline. Its declared length is within the limit.
-func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength == 0 {
-		return nil, nil
-	}
-	control := http.NewResponseController(w)
-	deadline, _ := ctx.Deadline()
-	if err := control.SetReadDeadline(deadline); err != nil {
-		return nil, err
-	}
-	size := r.ContentLength
-	if size < 0 {
-		size = maxBody + 1 // where more comes, the reader fails
-	}
-	buffer := make([]byte, size)
-	read, err := fill(http.MaxBytesReader(w, r.Body, maxBody), buffer)
-	if err == nil {
-		err = control.SetReadDeadline(time.Time{})
-	}
-	if err == nil {
-		r.Body = http.NoBody // read whole
-		return buffer[:read], nil
-	}
-	clear(buffer)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, domain.NewError(domain.ReasonPayloadTooLarge)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, domain.Because(domain.ReasonDeadlineExceeded, err)
-	}
-	return nil, domain.Because(domain.ReasonMalformedBody, err) // cut short: the client has gone
-}
-
-// fill reads to the end of the body or of the buffer. The buffer is the only one: it may hold a card, and a buffer that grows leaves copies.
-func fill(body io.Reader, buffer []byte) (int, error) {
-	for read := 0; ; {
-		n, err := body.Read(buffer[read:])
-		read += n
-		switch {
-		case errors.Is(err, io.EOF):
-			return read, nil
-		case err != nil || read == len(buffer):
-			return read, err
-		}
-	}
 }
 
 // write sends a response whole, so that its length is known.

@@ -1,14 +1,7 @@
 //! What every request passes, in the contract's order of checks: path, (the router's) method, content type, declared size,
 //! credential, deadline, key, body.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -18,14 +11,13 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
 use opentelemetry::KeyValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{Span, debug, error, warn};
 use zeroize::Zeroizing;
 
 use super::{
+    body::{self, MAX_BODY, Unread},
     error::{Failed, refused},
     router::{BARE, NAMED},
 };
@@ -38,9 +30,6 @@ use crate::{
     usecase::{authenticate::Caller, deadline, idempotency::IdempotencyKey, payments::Payments},
 };
 
-/// A body has at most so many bytes.
-const MAX_BODY: usize = 65_536;
-
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout-ms");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -51,8 +40,6 @@ struct Seen {
     span: Span,
     trace: Trace,
     arrived: Instant,
-    /// Whether something of the body is still on its way.
-    unread: Arc<AtomicBool>,
 }
 
 /// Checks the path, gives the request its span and its id, and tells metrics and log what became of it.
@@ -68,10 +55,11 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = spans::join(&span, traceparent);
 
-    let unread = Arc::new(AtomicBool::new(!request.body().is_end_stream()));
+    let unread = Unread::default();
+    request = request.map(|body| unread.watch(body));
     let keeps_alive = request.version() <= Version::HTTP_11;
     let mut response = if good {
-        let seen = Seen { span: span.clone(), trace, arrived, unread: Arc::clone(&unread) };
+        let seen = Seen { span: span.clone(), trace, arrived };
         request.extensions_mut().insert(seen);
         match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
@@ -86,7 +74,7 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
         headers.insert(REQUEST_ID, id);
     }
     // hyper closes such a connection without a word, and the client's next request would die on it.
-    if keeps_alive && unread.load(Ordering::Relaxed) {
+    if keeps_alive && !unread.drained().await {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if no_store {
@@ -173,7 +161,6 @@ pub struct Admitted {
     pub violations: Violations,
     headers: HeaderMap,
     body: Body,
-    unread: Arc<AtomicBool>,
     path: String,
 }
 
@@ -203,7 +190,6 @@ impl Admitted {
             Ok(deadline) if *deadline > seen.arrived => *deadline,
             Ok(_) | Err(_) => deadline::default(seen.arrived),
         };
-        let unread = seen.unread;
         let mut call = Call { deadline: until, span: seen.span, trace: seen.trace };
         let credentials = parts.headers.get_all(header::AUTHORIZATION);
         let caller = payments.authenticate(&call, credentials.iter().map(HeaderValue::as_bytes)).await?;
@@ -217,7 +203,7 @@ impl Admitted {
         }
         let violations = check_query(parts.uri.query());
         let path = parts.uri.path().to_owned();
-        Ok(Self { call, caller, violations, headers: parts.headers, body, unread, path })
+        Ok(Self { call, caller, violations, headers: parts.headers, body, path })
     }
 
     /// Whose request this is.
@@ -243,26 +229,7 @@ impl Admitted {
 
     /// The whole body; wiped when dropped, since it may hold a card.
     pub async fn body(&mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        // Of full size from the start where it may grow, so that no copy of a part stays behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(declared(&self.headers).unwrap_or(MAX_BODY)));
-        loop {
-            let frame = match timeout_at(self.call.deadline, self.body.frame()).await {
-                Err(_) => return Err(Error::DeadlineExceeded),
-                Ok(None) => {
-                    self.unread.store(false, Ordering::Relaxed);
-                    return Ok(bytes);
-                }
-                Ok(Some(Err(_))) => return Err(Error::MalformedBody),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if bytes.len() + data.len() > MAX_BODY {
-                return Err(Error::PayloadTooLarge);
-            }
-            bytes.extend_from_slice(&data);
-        }
+        body::read(&mut self.body, declared(&self.headers), self.call.deadline).await
     }
 }
 

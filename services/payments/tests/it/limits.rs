@@ -122,3 +122,27 @@ async fn killed_connections_are_replaced() {
     }
     world.check_invariants().await;
 }
+
+/// Each refusal would cost a client its connection, the most where it costs the most: under load.
+#[tokio::test]
+async fn a_refused_request_keeps_its_connection_unless_its_body_is_withheld() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::new().await;
+    let refused = "POST /v1/payments HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 7\r\n\r\n";
+    for (body, then) in [("{\"a\":1}", "HTTP/1.1 200 OK"), ("{", "connection: close")] {
+        let mut stream = tokio::net::TcpStream::connect(world.at.http).await.unwrap();
+        stream.write_all(refused.as_bytes()).await.unwrap();
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        while !answer.contains("UNAUTHENTICATED") {
+            let mut chunk = [0; 4096];
+            let read = stream.read(&mut chunk).await.unwrap();
+            answer.push_str(std::str::from_utf8(&chunk[..read]).unwrap());
+        }
+        if body.len() == 7 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        }
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401") && answer.contains(then), "{answer}");
+    }
+}
