@@ -41,6 +41,18 @@ loadtest: build ## compare the two under load (about 3 minutes) and write a page
 conformance: build-debug ## show that both services keep the contract, over both doors
 	@target/debug/stack with-postgres -- target/debug/loadtest conformance
 
+# Needs PyPI once, so it is no part of `make test`.
+.PHONY: fuzz
+fuzz: build-debug target/fuzz/installed ## send made-up requests from the API's document to both services (CASES=1000 for more)
+	@target/debug/stack with-postgres -- target/debug/loadtest fuzz --schemathesis target/fuzz/venv/bin/schemathesis --cases $(or $(CASES),100)
+
+target/fuzz/installed: loadtests/schemathesis-requirements.txt
+	@command -v python3 >/dev/null || { echo "Python isn't installed: schemathesis needs Python 3.11 or newer (Debian, Ubuntu: apt-get install python3-venv)"; exit 2; }
+	@echo "installing schemathesis from PyPI into target/fuzz/venv"
+	@python3 -m venv --clear target/fuzz/venv
+	@target/fuzz/venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 .PHONY: verify-ledger
 verify-ledger: build ## check the invariants on the databases of the running stack
 	@target/release/loadtest verify-ledger

@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 use loadtests::command::compare::CompareArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::trace::TraceArgs;
-use loadtests::conformance::{Conformance, conclude, kill::Kill, ledger::VerifyLedger, races::Races};
+use loadtests::conformance::{
+    Conformance, conclude, fuzz::Fuzz, kill::Kill, ledger::VerifyLedger, races::Races,
+};
 
 /// The judge of the two services: that they behave the same, and how they compare under load
 ///
@@ -32,6 +34,7 @@ enum Command {
     Races(Races),
     Golden(Golden),
     Kill(Kill),
+    Fuzz(Fuzz),
 }
 
 /// Exit codes: 0 done, 1 the contract isn't kept, 2 could not run, 3 the measurement is void.
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Races(args) => conclude(args.run()),
         Command::Golden(args) => conclude(args.run()),
         Command::Kill(args) => conclude(args.run()),
+        Command::Fuzz(args) => conclude(args.run()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("loadtest: {error:#}");

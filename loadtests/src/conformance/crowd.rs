@@ -17,7 +17,7 @@ use super::world::Ground;
 pub struct Crowd {
     /// Contract and clients.
     pub bench: Bench,
-    /// `merchant_key`, and whatever is added.
+    /// `merchant`, `merchant_key`, and whatever is added.
     pub values: Values,
 }
 
@@ -26,8 +26,9 @@ impl Crowd {
     pub async fn new(ground: &Ground, target: &Target) -> anyhow::Result<Self> {
         let admin_token = ground.credentials.admin_token.clone();
         let bench = Bench { contract: Contract::load()?, wire: Wire::default(), admin_token };
-        let (_, secret) = bench.merchant(target, &serde_json::Map::new()).await?;
+        let (id, secret) = bench.merchant(target, &serde_json::Map::new()).await?;
         let mut values = Values::new();
+        values.insert("merchant".into(), id.into());
         values.insert("merchant_key".into(), secret.into());
         Ok(Self { bench, values })
     }

@@ -9,6 +9,7 @@ pub mod check;
 pub mod contract;
 pub mod crowd;
 pub mod document;
+pub mod fuzz;
 pub mod kill;
 pub mod ledger;
 pub mod message;
