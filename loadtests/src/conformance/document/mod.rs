@@ -167,11 +167,7 @@ fn check_request(
     sent: &Outgoing,
     faults: &mut Vec<String>,
 ) {
-    let pairs: Vec<_> = query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .collect();
+    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
     for Parameter { place, value } in &operation.parameters {
         let values: Vec<&[u8]> = match place.as_str() {
             "path" => {
