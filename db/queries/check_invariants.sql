@@ -41,6 +41,7 @@ due_events as (
       when kind = 'authorize' then array['payment.authorized']
       when kind = 'sale' then array['payment.authorized', 'payment.captured']
       when kind = 'capture' then array['payment.captured']
+      when kind = 'void' then array['payment.voided']
     end) as type, 1 as due
   from operations
 ),

@@ -1,5 +1,5 @@
 -- claim_operation: takes the idempotency key, locks the payment (pending_operation_id) and inserts the pending
--- operation, if the payment is in one of the states given. The first step of a capture. The domain gives
+-- operation, if the payment is in one of the states given. The first step of a capture or void. The domain gives
 -- the states, and decides amounts from the row returned here, which nothing else can change until record_operation or
 -- reject_operation.
 -- Always one row. outcome, in the order of checks (only claimed has written anything):
@@ -11,7 +11,7 @@
 --   state_invalid  state isn't one of those given
 --   look_again     the key or the payment was taken while this ran, and this snapshot can't see by whom: run it again
 --   claimed        the payment's columns hold
--- $1 merchant_id, $2 key, $3 request_hash, $4 payment_id, $5 operation_id, $6 kind (capture),
+-- $1 merchant_id, $2 key, $3 request_hash, $4 payment_id, $5 operation_id, $6 kind (capture, void),
 -- $7 requested_amount, $8 final, $9 now, $10 leased_until, $11 traceparent, $12 from_states
 with
 seen as (

@@ -147,7 +147,7 @@ func TestHealthAndReflectionOfEachService(t *testing.T) {
 	if answer, err := reflection.Recv(); err != nil || !contains(answer.String(), "payments.v1.VaultService") {
 		t.Errorf("got %v, %v", answer, err)
 	}
-	err = s.grpc.Invoke(t.Context(), "/payments.v1.PaymentService/VoidPayment", listServices, &reflectionv1.ServerReflectionResponse{})
+	err = s.grpc.Invoke(t.Context(), "/payments.v1.PaymentService/ForgetPayment", listServices, &reflectionv1.ServerReflectionResponse{})
 	if info := errorInfo(t, err); status.Code(err) != codes.Unimplemented || info.GetReason() != "ROUTE_NOT_FOUND" {
 		t.Errorf("unknown method: %v", err)
 	}

@@ -49,7 +49,7 @@ func TestAnOperationOfAnUnknownKindIsLeftToOthers(t *testing.T) {
 	}
 	s.awaitReleased(2)
 	s.execute("alter table operations drop constraint operations_kind_check")
-	s.execute("update operations set kind = 'void' where payment_id = (select id from payments where merchant_reference = 'a')")
+	s.execute("update operations set kind = 'chargeback' where payment_id = (select id from payments where merchant_reference = 'a')")
 	s.advance(lease + time.Second)
 	s.recover(1)
 	if state := query[string](s, "select state from payments where merchant_reference = 'a'"); state != "processing" {

@@ -33,7 +33,7 @@ const (
 	Unknown Kind = iota
 	Approved
 	Declined // only a payment's first operation
-	Refused  // only a capture
+	Refused  // only a later operation
 )
 
 // Outcome is what came of asking for an operation.
@@ -103,6 +103,9 @@ func (c *Client) Ask(ctx context.Context, operationID uuid.UUID, kind domain.Ope
 	case domain.KindCapture:
 		ctx, span = c.start(ctx, capture)
 		answer, err = c.client.Capture(ctx, &acquirerv1.CaptureRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	case domain.KindVoid:
+		ctx, span = c.start(ctx, void)
+		answer, err = c.client.Void(ctx, &acquirerv1.VoidRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
 	default:
 		return Outcome{Cause: fmt.Errorf("the card network has no operation %q", kind)}
 	}
@@ -116,14 +119,13 @@ func (c *Client) Ask(ctx context.Context, operationID uuid.UUID, kind domain.Ope
 // outcome is what an answer to an operation of the kind says. One that doesn't fit the kind is unknown: better to ask again than to guess
 // about money.
 func outcome(kind domain.OperationKind, r *acquirerv1.Result) Outcome {
-	first := kind == domain.KindAuthorize || kind == domain.KindSale
 	reason, known := declineReasons[r.GetDeclineReason()]
 	switch answer := r.GetOutcome(); {
 	case answer == acquirerv1.Outcome_OUTCOME_APPROVED:
 		return Outcome{Kind: Approved}
-	case answer == acquirerv1.Outcome_OUTCOME_DECLINED && known && first:
+	case answer == acquirerv1.Outcome_OUTCOME_DECLINED && known && kind.First():
 		return Outcome{Kind: Declined, Reason: reason}
-	case answer == acquirerv1.Outcome_OUTCOME_REFUSED && kind == domain.KindCapture:
+	case answer == acquirerv1.Outcome_OUTCOME_REFUSED && !kind.First():
 		return Outcome{Kind: Refused}
 	}
 	return Outcome{Cause: fmt.Errorf("the card network answered %s, %s to an operation %q", r.GetOutcome(), r.GetDeclineReason(), kind)}
@@ -149,6 +151,7 @@ var (
 	authorize      = newCall(acquirerv1.AcquirerService_Authorize_FullMethodName)
 	sale           = newCall(acquirerv1.AcquirerService_Sale_FullMethodName)
 	capture        = newCall(acquirerv1.AcquirerService_Capture_FullMethodName)
+	void           = newCall(acquirerv1.AcquirerService_Void_FullMethodName)
 )
 
 func newCall(fullMethod string) call {

@@ -8,6 +8,7 @@ const (
 	EventPaymentCreated         EventType = "payment.created"
 	EventPaymentAuthorized      EventType = "payment.authorized"
 	EventPaymentCaptured        EventType = "payment.captured"
+	EventPaymentVoided          EventType = "payment.voided"
 	EventPaymentDeclined        EventType = "payment.declined"
 	EventPaymentOperationFailed EventType = "payment.operation_failed"
 )

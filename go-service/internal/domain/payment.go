@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,7 @@ const (
 	StatePartiallyCaptured PaymentState = "partially_captured"
 	StateCaptured          PaymentState = "captured"
 	StateDeclined          PaymentState = "declined"
+	StateVoided            PaymentState = "voided"
 )
 
 // DeclineReason says why a payment was declined.
@@ -69,19 +71,28 @@ const (
 	KindAuthorize OperationKind = "authorize"
 	KindSale      OperationKind = "sale"
 	KindCapture   OperationKind = "capture"
+	KindVoid      OperationKind = "void"
 )
 
 // Known reports whether it is one of ours. A newer version may have left others behind.
 func (k OperationKind) Known() bool {
 	switch k {
-	case KindAuthorize, KindSale, KindCapture:
+	case KindAuthorize, KindSale, KindCapture, KindVoid:
 		return true
 	}
 	return false
 }
 
-// CaptureStates are the states that a capture is allowed from.
-var CaptureStates = []PaymentState{StateAuthorized, StatePartiallyCaptured}
+// First reports whether it is the operation that a payment is created with.
+func (k OperationKind) First() bool { return k == KindAuthorize || k == KindSale }
+
+// From are the states of a payment that it is allowed from.
+func (k OperationKind) From() []PaymentState {
+	if k.First() {
+		return []PaymentState{StateProcessing}
+	}
+	return []PaymentState{StateAuthorized, StatePartiallyCaptured} // KindCapture, KindVoid
+}
 
 // Command is an operation as it was asked for.
 type Command struct {
@@ -93,16 +104,13 @@ type Command struct {
 // Decide says what amount the operation moves if the card network agrees, or why it isn't allowed. What it refuses must never reach the
 // network.
 func Decide(p *Payment, c Command) (int64, *Error) {
+	if from := c.Kind.From(); !slices.Contains(from, p.State) {
+		return 0, StateInvalid(p.ID, p.State, from...)
+	}
 	switch c.Kind {
 	case KindAuthorize, KindSale:
-		if p.State != StateProcessing {
-			return 0, StateInvalid(p.ID, p.State, StateProcessing)
-		}
 		return p.Amount, nil
-	case KindCapture:
-		if p.State != StateAuthorized && p.State != StatePartiallyCaptured {
-			return 0, StateInvalid(p.ID, p.State, CaptureStates...)
-		}
+	case KindCapture, KindVoid:
 		remaining := p.Authorized - p.Captured
 		amount := remaining
 		if c.Amount != nil {
@@ -124,7 +132,7 @@ func StateInvalid(paymentID uuid.UUID, current PaymentState, allowed ...PaymentS
 // Change is what an operation came to: all that is recorded of it.
 type Change struct {
 	Succeeded     bool
-	Amount        int64  // moved
+	Amount        int64  // moved or, where it failed, was to be moved
 	FailureReason string // of the operation; empty where it succeeded
 	Payment       Payment
 	Journal       []Entry
@@ -152,24 +160,30 @@ func Approve(p Payment, c Command, amount int64, fees Fees, now time.Time) Chang
 		}
 		change.Journal = captureJournal(amount, fees)
 		change.Events = []EventType{EventPaymentCaptured}
+	case KindVoid:
+		p.State, p.ExpiresAt = StateVoided, time.Time{}
+		if p.Captured > 0 {
+			p.State = StateCaptured
+		}
+		change.Events = []EventType{EventPaymentVoided}
 	}
 	change.Payment = p
 	return change
 }
 
 // Decline is the change that a payment's first operation makes when the issuer or a risk rule said no.
-func Decline(p Payment, reason DeclineReason, now time.Time) Change {
+func Decline(p Payment, amount int64, reason DeclineReason, now time.Time) Change {
 	p.State, p.DeclineReason, p.ExpiresAt, p.UpdatedAt = StateDeclined, reason, time.Time{}, now
 	refusal := &Error{Reason: ReasonCardDeclined, DeclineReason: reason, PaymentID: p.ID, Payment: &p}
 	if reason == DeclineRiskBlocked {
 		refusal.Reason, refusal.DeclineReason = ReasonRiskBlocked, ""
 	}
-	return Change{FailureReason: string(reason), Payment: p, Events: []EventType{EventPaymentDeclined}, Refusal: refusal}
+	return Change{Amount: amount, FailureReason: string(reason), Payment: p, Events: []EventType{EventPaymentDeclined}, Refusal: refusal}
 }
 
 // Refuse is the change that a later operation makes when the card network didn't accept it: none but the time.
-func Refuse(p Payment, now time.Time) Change {
+func Refuse(p Payment, amount int64, now time.Time) Change {
 	p.UpdatedAt = now
 	refusal := &Error{Reason: ReasonOperationRefused, PaymentID: p.ID, Payment: &p}
-	return Change{FailureReason: "refused", Payment: p, Events: []EventType{EventPaymentOperationFailed}, Refusal: refusal}
+	return Change{Amount: amount, FailureReason: "refused", Payment: p, Events: []EventType{EventPaymentOperationFailed}, Refusal: refusal}
 }

@@ -35,6 +35,10 @@ func TestWhatIsDecidedFollowsFromStateAndCommand(t *testing.T) {
 		{"nothing is left to capture", payment(StateAuthorized, 1000, 1000), Command{Kind: KindCapture, Final: true}, 0, ReasonAmountExceedsCapturable},
 		{"what is captured stays so", payment(StateCaptured, 1000, 1000), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
 		{"what is declined stays so", payment(StateDeclined, 0, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
+		{"what is voided stays so", payment(StateVoided, 1000, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
+		{"a void takes what remains", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindVoid}, 600, ""},
+		{"what is captured can't be voided", payment(StateCaptured, 1000, 400), Command{Kind: KindVoid}, 0, ReasonPaymentStateInvalid},
+		{"what is processing can't be voided", payment(StateProcessing, 0, 0), Command{Kind: KindVoid}, 0, ReasonPaymentStateInvalid},
 		{"what is processing can't be captured", payment(StateProcessing, 0, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
 	}
 	for _, c := range cases {
@@ -68,6 +72,9 @@ func TestWhatAnApprovalChanges(t *testing.T) {
 			[]Entry{{AcquirerReceivable, 100}, {MerchantPayable, -67}, {FeeIncome, -33}}, []EventType{EventPaymentCaptured}},
 		{"rest", payment(StatePartiallyCaptured, 1000, 900), Command{Kind: KindCapture, Amount: amount(100)}, 100, StateCaptured, 1000, 1000, false,
 			[]Entry{{AcquirerReceivable, 100}, {MerchantPayable, -67}, {FeeIncome, -33}}, []EventType{EventPaymentCaptured}},
+		{"void", payment(StateAuthorized, 1000, 0), Command{Kind: KindVoid}, 1000, StateVoided, 1000, 0, false, nil, []EventType{EventPaymentVoided}},
+		{"void of the rest", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindVoid}, 600, StateCaptured, 1000, 400, false, nil,
+			[]EventType{EventPaymentVoided}},
 	}
 	for _, c := range cases {
 		got := Approve(c.before, c.command, c.amount, fees, t1)
@@ -82,21 +89,21 @@ func TestWhatAnApprovalChanges(t *testing.T) {
 }
 
 func TestWhatARefusalChanges(t *testing.T) {
-	declined := Decline(payment(StateProcessing, 0, 0), DeclineDoNotHonor, t1)
-	if p := declined.Payment; p.State != StateDeclined || p.DeclineReason != DeclineDoNotHonor || !p.ExpiresAt.IsZero() || p.UpdatedAt != t1 {
+	declined := Decline(payment(StateProcessing, 0, 0), 1000, DeclineDoNotHonor, t1)
+	if p := declined.Payment; p.State != StateDeclined || p.DeclineReason != DeclineDoNotHonor || !p.ExpiresAt.IsZero() || p.UpdatedAt != t1 || declined.Amount != 1000 {
 		t.Errorf("declined: %+v", p)
 	}
 	if r := declined.Refusal; r.Reason != ReasonCardDeclined || r.DeclineReason != DeclineDoNotHonor || r.Payment.State != StateDeclined {
 		t.Errorf("declined: %+v", r)
 	}
-	blocked := Decline(payment(StateProcessing, 0, 0), DeclineRiskBlocked, t1)
+	blocked := Decline(payment(StateProcessing, 0, 0), 1000, DeclineRiskBlocked, t1)
 	if r := blocked.Refusal; r.Reason != ReasonRiskBlocked || r.DeclineReason != "" || r.Payment.DeclineReason != DeclineRiskBlocked {
 		t.Errorf("blocked: %+v", r)
 	}
 	before := payment(StateAuthorized, 1000, 0)
-	refused := Refuse(before, t1)
+	refused := Refuse(before, 400, t1)
 	before.UpdatedAt = t1
-	if !reflect.DeepEqual(refused.Payment, before) || refused.Refusal.Reason != ReasonOperationRefused || len(refused.Journal) != 0 {
+	if !reflect.DeepEqual(refused.Payment, before) || refused.Refusal.Reason != ReasonOperationRefused || len(refused.Journal) != 0 || refused.Amount != 400 {
 		t.Errorf("refused: %+v", refused)
 	}
 }

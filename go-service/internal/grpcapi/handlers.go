@@ -92,6 +92,17 @@ func (d *Door) CapturePayment(ctx context.Context, r *paymentsv1.CapturePaymentR
 	return paymentMessage(&payment), nil
 }
 
+// VoidPayment implements PaymentService.
+func (d *Door) VoidPayment(ctx context.Context, r *paymentsv1.VoidPaymentRequest) (*paymentsv1.Payment, error) {
+	answer, err := d.payments.VoidPayment(ctx, callOf(ctx), r.GetId())
+	asked, _ := domain.ParseID(domain.PrefixPayment, r.GetId())
+	payment, err := kept(ctx, answer, err, asked, reply.ParsePayment)
+	if err != nil {
+		return nil, err
+	}
+	return paymentMessage(&payment), nil
+}
+
 // GetPayment implements PaymentService.
 func (d *Door) GetPayment(ctx context.Context, r *paymentsv1.GetPaymentRequest) (*paymentsv1.Payment, error) {
 	payment, err := d.payments.GetPayment(ctx, callOf(ctx), r.GetId())

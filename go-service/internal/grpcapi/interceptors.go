@@ -56,6 +56,7 @@ var methods = map[string]*method{
 	paymentsv1.VaultService_CreatePaymentToken_FullMethodName: newMethod(paymentsv1.VaultService_CreatePaymentToken_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_CreatePayment_FullMethodName:    newMethod(paymentsv1.PaymentService_CreatePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_CapturePayment_FullMethodName:   newMethod(paymentsv1.PaymentService_CapturePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_VoidPayment_FullMethodName:      newMethod(paymentsv1.PaymentService_VoidPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 }
 

@@ -131,6 +131,7 @@ var (
 		domain.StatePartiallyCaptured: paymentsv1.PaymentState_PAYMENT_STATE_PARTIALLY_CAPTURED,
 		domain.StateCaptured:          paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
 		domain.StateDeclined:          paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
+		domain.StateVoided:            paymentsv1.PaymentState_PAYMENT_STATE_VOIDED,
 	}
 	declineReasons = map[domain.DeclineReason]paymentsv1.DeclineReason{
 		domain.DeclineInsufficientFunds: paymentsv1.DeclineReason_DECLINE_REASON_INSUFFICIENT_FUNDS,

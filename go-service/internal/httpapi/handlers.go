@@ -47,7 +47,7 @@ func (d *Door) createMerchant(ctx context.Context, r *request) (response, error)
 }
 
 func (d *Door) createAPIKey(ctx context.Context, r *request) (response, error) {
-	if _, err := decode[createAPIKeyBody](r.body); err != nil {
+	if _, err := decode[emptyBody](r.body); err != nil {
 		return response{}, err
 	}
 	key, err := d.payments.CreateAPIKey(ctx, r.call, r.path("merchant_id"))
@@ -82,6 +82,13 @@ func (d *Door) capturePayment(ctx context.Context, r *request) (response, error)
 		return response{}, err
 	}
 	return kept(d.payments.CapturePayment(ctx, r.call, body.command(r.path("id"))))
+}
+
+func (d *Door) voidPayment(ctx context.Context, r *request) (response, error) {
+	if _, err := decode[emptyBody](r.body); err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.VoidPayment(ctx, r.call, r.path("id")))
 }
 
 func (d *Door) getPayment(ctx context.Context, r *request) (response, error) {

@@ -20,5 +20,6 @@ func (d *Door) routes() []*route {
 		{http.MethodPost, "/v1/payments", merchant, usecase.KeyRequired, d.createPayment},
 		{http.MethodGet, "/v1/payments/{id}", merchant, usecase.KeyIgnored, d.getPayment},
 		{http.MethodPost, "/v1/payments/{id}/capture", merchant, usecase.KeyRequired, d.capturePayment},
+		{http.MethodPost, "/v1/payments/{id}/void", merchant, usecase.KeyRequired, d.voidPayment},
 	}
 }

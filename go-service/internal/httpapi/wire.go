@@ -22,7 +22,7 @@ type (
 		AmountLimit   *integer `json:"amount_limit"`
 		VelocityLimit *integer `json:"velocity_limit"`
 	}
-	createAPIKeyBody       struct{}
+	emptyBody              struct{}
 	createPaymentTokenBody struct {
 		Card *cardBody `json:"card"`
 	}

@@ -55,7 +55,7 @@ func TestOddBodiesOfOtherOperations(t *testing.T) {
 	if token, err := decode[createPaymentTokenBody]([]byte(`{"card":null}`)); err != nil || token.command().Card != nil {
 		t.Errorf("null card: %+v, %v", token, err)
 	}
-	if _, err := decode[createAPIKeyBody]([]byte(`{"a":1}`)); err == nil {
+	if _, err := decode[emptyBody]([]byte(`{"a":1}`)); err == nil {
 		t.Error("a member of an empty body was taken")
 	}
 	for _, body := range []string{`{"final":1}`, `{"final":"true"}`, `{"final":[true]}`, `{"final":True}`} {

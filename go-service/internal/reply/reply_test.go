@@ -99,7 +99,7 @@ func TestWhatWasRenderedComesBack(t *testing.T) {
 	}
 	for _, e := range []*domain.Error{
 		{Reason: domain.ReasonCardDeclined, DeclineReason: domain.DeclineExpiredCard, PaymentID: p.ID, Payment: &p},
-		{Reason: domain.ReasonPaymentStateInvalid, CurrentState: domain.StateCaptured, AllowedStates: domain.CaptureStates},
+		{Reason: domain.ReasonPaymentStateInvalid, CurrentState: domain.StateCaptured, AllowedStates: domain.KindCapture.From()},
 		domain.NewError(domain.ReasonAmountExceedsCapturable),
 	} {
 		if got, err := ParseProblem(Problem(e)); err != nil || !reflect.DeepEqual(got, e) {

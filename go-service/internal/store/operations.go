@@ -55,11 +55,15 @@ var (
 
 type paymentIDRow struct{ PaymentID uuid.UUID }
 
-// ClaimOperation takes the key and locks the payment, if it is in one of the states. It answers with Claimed, Replay, KeyReused, InProgress,
+// ClaimOperation takes the key and locks the payment, if it is in a state that the operation is allowed from. It answers with Claimed, Replay, KeyReused, InProgress,
 // NotFound, Busy, StateInvalid or LookAgain.
-func (d *DB) ClaimOperation(ctx context.Context, key Key, o Operation, from []domain.PaymentState, now, leasedUntil time.Time) (Claim, error) {
+func (d *DB) ClaimOperation(ctx context.Context, key Key, o Operation, now, leasedUntil time.Time) (Claim, error) {
+	var final *bool
+	if o.Command.Kind == domain.KindCapture {
+		final = &o.Command.Final
+	}
 	row, found, err := claimOperation.one(ctx, d, key.MerchantID, key.Key, key.RequestHash, o.Payment.ID, o.ID, string(o.Command.Kind),
-		o.Command.Amount, o.Command.Final, now, leasedUntil, nullText(o.Traceparent), from)
+		o.Command.Amount, final, now, leasedUntil, nullText(o.Traceparent), o.Command.Kind.From())
 	row, err = always(claimOperation.name, row, found, err)
 	claim := row.claim()
 	claim.State = orZero(row.State)
@@ -158,7 +162,7 @@ func (d *DB) LeasePendingOperations(ctx context.Context, now, leasedUntil time.T
 func (r *leasedRow) operation() Operation {
 	return Operation{
 		MerchantID: r.MerchantID, ID: r.OperationID, LeaseToken: r.LeaseToken,
-		Command: domain.Command{Kind: r.Kind, Amount: r.requestedAmount(), Final: orZero(r.Final)},
+		Command: domain.Command{Kind: r.Kind, Amount: r.RequestedAmount, Final: orZero(r.Final)},
 		Payment: domain.Payment{
 			ID: r.PaymentID, PaymentTokenID: r.PaymentTokenID, Amount: r.Amount, Currency: r.Currency, Capture: r.CaptureMethod,
 			MerchantReference: r.MerchantReference, Description: orZero(r.Description), Metadata: r.Metadata, State: r.State,
@@ -166,12 +170,4 @@ func (r *leasedRow) operation() Operation {
 		},
 		Fees: domain.Fees{BPS: r.FeeBps, Fixed: r.FeeFixed}, NetworkToken: r.NetworkToken, RiskBlocked: r.RiskBlocked, Traceparent: orZero(r.Traceparent),
 	}
-}
-
-// requestedAmount is that of a capture: what an authorisation or sale asks for is the payment's amount.
-func (r *leasedRow) requestedAmount() *int64 {
-	if r.Kind != domain.KindCapture {
-		return nil
-	}
-	return r.RequestedAmount
 }

@@ -5,8 +5,6 @@ import (
 	"strconv"
 
 	"twinpay.dev/payments/internal/domain"
-	"twinpay.dev/payments/internal/store"
-	"twinpay.dev/payments/internal/telemetry"
 )
 
 // CapturePayment captures a part or all of an authorised payment.
@@ -27,16 +25,8 @@ func (p *Payments) CapturePayment(ctx context.Context, call Call, c CapturePayme
 	if c.Final != nil {
 		final = *c.Final
 	}
-	paymentID, _ := domain.ParseID(domain.PrefixPayment, c.ID)
-	now := p.now()
-	key := store.Key{MerchantID: call.MerchantID, Key: call.Key, RequestHash: captureHash(c, final)}
-	o := store.Operation{
-		MerchantID: call.MerchantID, ID: domain.NewID(), Command: domain.Command{Kind: domain.KindCapture, Amount: c.Amount, Final: final},
-		Payment: domain.Payment{ID: paymentID}, Traceparent: telemetry.Traceparent(ctx),
-	}
-	return p.operate(ctx, key, o, func(ctx context.Context, o store.Operation) (store.Claim, error) {
-		return p.DB.ClaimOperation(ctx, key, o, domain.CaptureStates, now, now.Add(p.Lease))
-	})
+	command := domain.Command{Kind: domain.KindCapture, Amount: c.Amount, Final: final}
+	return p.operateOn(ctx, call, c.ID, command, captureHash(c, final))
 }
 
 func captureHash(c CapturePayment, final bool) []byte {

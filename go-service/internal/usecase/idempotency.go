@@ -83,8 +83,8 @@ func look(statement func() (store.Claim, error)) (claim store.Claim, err error) 
 	return claim, err
 }
 
-// settled is the answer to a request whose key or object says it all: nothing was written.
-func settled(claim store.Claim, paymentID uuid.UUID) (Reply, error) {
+// settled is the answer to a request whose key or object says it all: nothing was written. from are the states that would have been right.
+func settled(claim store.Claim, paymentID uuid.UUID, from ...domain.PaymentState) (Reply, error) {
 	switch claim.Outcome {
 	case store.Replay:
 		return Reply{Status: claim.Reply.Status, Body: claim.Reply.Body, Replayed: true}, nil
@@ -97,7 +97,7 @@ func settled(claim store.Claim, paymentID uuid.UUID) (Reply, error) {
 	case store.Busy:
 		return Reply{}, domain.About(domain.ReasonPaymentBusy, paymentID, nil)
 	case store.StateInvalid:
-		return Reply{}, domain.StateInvalid(paymentID, claim.State, domain.CaptureStates...)
+		return Reply{}, domain.StateInvalid(paymentID, claim.State, from...)
 	case store.LookAgain:
 		// Only others' requests with the same key can do this, and one of them is under way.
 		return Reply{}, domain.NewError(domain.ReasonIdempotencyInProgress)

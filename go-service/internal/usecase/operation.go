@@ -12,6 +12,7 @@ import (
 	"twinpay.dev/payments/internal/domain"
 	"twinpay.dev/payments/internal/reply"
 	"twinpay.dev/payments/internal/store"
+	"twinpay.dev/payments/internal/telemetry"
 )
 
 const (
@@ -26,6 +27,19 @@ const (
 // ErrFenced is said where somebody else has settled the operation or holds its lease: nothing was changed.
 var ErrFenced = errors.New("the operation's lease is somebody else's")
 
+// operateOn is operate for a payment that is there, by its id as it was sent: a malformed one is unknown.
+func (p *Payments) operateOn(ctx context.Context, call Call, id string, command domain.Command, requestHash []byte) (Reply, error) {
+	paymentID, _ := domain.ParseID(domain.PrefixPayment, id)
+	now := p.now()
+	key := store.Key{MerchantID: call.MerchantID, Key: call.Key, RequestHash: requestHash}
+	o := store.Operation{
+		MerchantID: call.MerchantID, ID: domain.NewID(), Command: command, Payment: domain.Payment{ID: paymentID}, Traceparent: telemetry.Traceparent(ctx),
+	}
+	return p.operate(ctx, key, o, func(ctx context.Context, o store.Operation) (store.Claim, error) {
+		return p.DB.ClaimOperation(ctx, key, o, now, now.Add(p.Lease))
+	})
+}
+
 // operate is the road of every verb that moves money: claim, then settle. It runs on when the client goes away.
 func (p *Payments) operate(ctx context.Context, key store.Key, o store.Operation, claim func(context.Context, store.Operation) (store.Claim, error)) (Reply, error) {
 	p.running.Add(1)
@@ -36,11 +50,11 @@ func (p *Payments) operate(ctx context.Context, key store.Key, o store.Operation
 	if err != nil {
 		return Reply{}, afterClaim(err, o)
 	}
-	if claimed.Outcome == store.LookAgain && o.Command.Kind == domain.KindCapture {
+	if claimed.Outcome == store.LookAgain && !o.Command.Kind.First() {
 		claimed.Outcome = store.Busy // others took the payment between our snapshot and its lock, each time
 	}
 	if claimed.Outcome != store.Claimed {
-		return settled(claimed, o.Payment.ID)
+		return settled(claimed, o.Payment.ID, o.Command.Kind.From()...)
 	}
 	answer, err := p.Settle(ctx, &claimed.Operation)
 	switch {
@@ -77,16 +91,16 @@ func (p *Payments) Settle(ctx context.Context, o *store.Operation) (store.Stored
 // ask learns what the operation comes to. An answer that was lost hands it to the recovery.
 func (p *Payments) ask(ctx context.Context, o *store.Operation, amount int64) (domain.Change, error) {
 	if o.RiskBlocked {
-		return domain.Decline(o.Payment, domain.DeclineRiskBlocked, p.now()), nil
+		return domain.Decline(o.Payment, amount, domain.DeclineRiskBlocked, p.now()), nil
 	}
 	outcome := p.Acquirer.Ask(ctx, o.ID, o.Command.Kind, o.NetworkToken, amount, o.Payment.Currency)
 	switch outcome.Kind {
 	case acquirer.Approved:
 		return domain.Approve(o.Payment, o.Command, amount, o.Fees, p.now()), nil
 	case acquirer.Declined:
-		return domain.Decline(o.Payment, outcome.Reason, p.now()), nil
+		return domain.Decline(o.Payment, amount, outcome.Reason, p.now()), nil
 	case acquirer.Refused:
-		return domain.Refuse(o.Payment, p.now()), nil
+		return domain.Refuse(o.Payment, amount, p.now()), nil
 	default: // acquirer.Unknown
 		p.release(ctx, o)
 		return domain.Change{}, fmt.Errorf("the acquirer's answer is unknown: %w", outcome.Cause)
@@ -127,7 +141,7 @@ func (p *Payments) releaseAt(ctx context.Context, o *store.Operation, at, deadli
 // afterClaim names the payment in an error that leaves open what a claim did. That of a create may not exist.
 func afterClaim(err error, o store.Operation) error {
 	var e *domain.Error
-	if o.Command.Kind == domain.KindCapture && errors.As(err, &e) && e.Reason == domain.ReasonOutcomeUnknown {
+	if !o.Command.Kind.First() && errors.As(err, &e) && e.Reason == domain.ReasonOutcomeUnknown {
 		return domain.About(e.Reason, o.Payment.ID, e.Cause)
 	}
 	return err
@@ -138,10 +152,10 @@ func answerTo(kind domain.OperationKind, change *domain.Change) store.Stored {
 	switch {
 	case change.Refusal != nil:
 		return problem(change.Refusal)
-	case kind == domain.KindCapture:
-		return store.Stored{Status: http.StatusOK, Body: reply.Payment(&change.Payment)}
-	default: // domain.KindAuthorize, domain.KindSale
+	case kind.First():
 		return store.Stored{Status: http.StatusCreated, Body: reply.Payment(&change.Payment)}
+	default: // domain.KindCapture, domain.KindVoid
+		return store.Stored{Status: http.StatusOK, Body: reply.Payment(&change.Payment)}
 	}
 }
 

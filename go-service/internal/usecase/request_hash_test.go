@@ -58,6 +58,7 @@ func TestEachVerbHashesItsMembers(t *testing.T) {
 			Metadata: map[string]string{"é": "x", "b.c": "", "a": "1"}}, "ptk_01k8nkrkayfxg828t5cy4tqkff"), "9dd7b5c1bd1da9e39ecd4a5a4523d0130c5737370c3987269e9107cc75ca1370"},
 		{"capture of all", captureHash(CapturePayment{ID: "pay_01h455vb4pex5vsknk084sn02q"}, true), "25e6367cafed6ef818e20834c1b87e8863b9ceff69c1b381aa28f49e1c997ca8"},
 		{"capture of a part", captureHash(CapturePayment{ID: "pay_01h455vb4pex5vsknk084sn02q", Amount: &amount}, false), "54b8ed5fba3d5c86e3991dec37888e83ff4e7f3a4dcca0cec14697b6c99ad8cb"},
+		{"void", voidHash("pay_01h455vb4pex5vsknk084sn02q"), "a1ffcd2a990c609d6f0639082a315c4715a51998901816ca8f4173b8b2027c92"},
 	}
 	for _, c := range cases {
 		if got := hex.EncodeToString(c.got); got != c.want {

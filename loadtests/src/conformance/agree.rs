@@ -72,15 +72,15 @@ async fn compare(bench: &Bench, site: &Site, operation: &Recorded) -> anyhow::Re
     };
     let reply = bench.send(site, &bench.prepare(&step, site, &Values::new())?).await?;
     let outcome = reply.body.as_ref().and_then(|body| body.at("result.outcome")).and_then(Node::text);
+    let first = matches!(operation.kind.as_str(), "authorize" | "sale");
     let right = match (operation.state.as_str(), outcome) {
-        ("succeeded", Some("approved")) => {
-            let amount = reply.body.as_ref().and_then(|body| body.get("amount")).map(Node::to_string);
-            amount == Some(operation.amount.to_string())
-        }
-        ("failed", Some("declined")) => operation.kind != "capture",
-        ("failed", Some("refused")) => operation.kind == "capture",
+        ("succeeded", Some("approved")) => true,
+        ("failed", Some("declined")) => first,
+        ("failed", Some("refused")) => !first,
         _ => false,
     };
+    let amount = reply.body.as_ref().and_then(|body| body.get("amount")).map(Node::to_string);
+    let right = right && amount == Some(operation.amount.to_string());
     let Recorded { id, kind, state, amount } = operation;
     Ok((!right)
         .then(|| format!("{kind} {id} is {state} with {amount}, and the network says {}", reply.summary())))

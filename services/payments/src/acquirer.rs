@@ -106,6 +106,11 @@ impl Acquirer {
                 let method = "acquirer.v1.AcquirerService/Capture";
                 ask(call, method, request, async move |r| client.capture(r).await).await.map(|a| a.result)
             }
+            Command::Void => {
+                let request = wire::VoidRequest { operation_id, network_token, amount, currency };
+                let method = "acquirer.v1.AcquirerService/Void";
+                ask(call, method, request, async move |r| client.void(r).await).await.map(|a| a.result)
+            }
         };
         match result {
             Ok(result) => verdict(pending.command, result.unwrap_or_default()),
@@ -130,7 +135,9 @@ fn verdict(command: Command, result: wire::Result) -> Answer {
         (wire::Outcome::Declined, Some(reason), Command::Authorize | Command::Sale) => {
             Answer::Decided(Verdict::Declined(reason))
         }
-        (wire::Outcome::Refused, _, Command::Capture { .. }) => Answer::Decided(Verdict::Refused),
+        (wire::Outcome::Refused, _, Command::Capture { .. } | Command::Void) => {
+            Answer::Decided(Verdict::Refused)
+        }
         (outcome, _, _) => Answer::Unknown(format!("{outcome:?} to {}", command.kind()).into()),
     }
 }
@@ -212,6 +219,7 @@ mod tests {
             (Command::Authorize, Declined, DoNotHonor, declined),
             (capture, Approved, Unspecified, Verdict::Approved),
             (capture, Refused, Unspecified, Verdict::Refused),
+            (Command::Void, Refused, Unspecified, Verdict::Refused),
         ] {
             let got = answer(command, outcome, reason);
             assert!(matches!(got, Answer::Decided(verdict) if verdict == want), "{command:?} {got:?}");
@@ -221,6 +229,7 @@ mod tests {
             (Command::Sale, Declined, Unspecified),
             (Command::Authorize, Refused, Unspecified),
             (capture, Declined, DoNotHonor),
+            (Command::Void, Declined, DoNotHonor),
         ] {
             let got = answer(command, outcome, reason);
             assert!(matches!(got, Answer::Unknown(_)), "{command:?} {outcome:?} {reason:?} {got:?}");

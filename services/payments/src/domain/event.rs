@@ -9,6 +9,8 @@ pub enum EventType {
     PaymentAuthorized,
     /// A part or all of it was captured.
     PaymentCaptured,
+    /// What wasn't captured was released.
+    PaymentVoided,
     /// The issuer or a risk rule said no.
     PaymentDeclined,
     /// The card network refused a later operation; the payment is unchanged.
@@ -22,6 +24,7 @@ impl EventType {
             Self::PaymentCreated => "payment.created",
             Self::PaymentAuthorized => "payment.authorized",
             Self::PaymentCaptured => "payment.captured",
+            Self::PaymentVoided => "payment.voided",
             Self::PaymentDeclined => "payment.declined",
             Self::PaymentOperationFailed => "payment.operation_failed",
         }

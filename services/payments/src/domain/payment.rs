@@ -19,6 +19,7 @@ names! {
         PartiallyCaptured = "partially_captured",
         Captured = "captured",
         Declined = "declined",
+        Voided = "voided",
     }
 }
 
@@ -43,7 +44,7 @@ names! {
     }
 }
 
-/// The states from which a capture may start.
+/// The states from which a capture or a void may start.
 pub const CAPTURABLE: &[State] = &[State::Authorized, State::PartiallyCaptured];
 
 /// The state in which a payment is created, and from which it is authorised or sold.
@@ -105,6 +106,8 @@ pub enum Command {
         /// Whether nothing more will be captured.
         last: bool,
     },
+    /// Release what isn't captured.
+    Void,
 }
 
 impl Command {
@@ -114,6 +117,15 @@ impl Command {
             Self::Authorize => "authorize",
             Self::Sale => "sale",
             Self::Capture { .. } => "capture",
+            Self::Void => "void",
+        }
+    }
+
+    /// The states of a payment from which it may start.
+    pub fn allowed(self) -> &'static [State] {
+        match self {
+            Self::Authorize | Self::Sale => CREATED,
+            Self::Capture { .. } | Self::Void => CAPTURABLE,
         }
     }
 
@@ -126,6 +138,7 @@ impl Command {
                 amount: amount.map(|amount| Amount::new(amount).ok_or(())).transpose().ok()?,
                 last: last?,
             },
+            "void" => Self::Void,
             _ => return None,
         })
     }
@@ -147,26 +160,28 @@ pub enum Verdict {
 pub struct Change {
     /// After the step.
     pub payment: Payment,
-    /// What was moved; nothing where it failed.
-    pub moved: i64,
+    /// What was moved or, where it failed, was to be moved.
+    pub amount: Amount,
     /// Sums to zero.
     pub journal: Vec<Entry>,
     /// In causal order.
     pub events: &'static [EventType],
 }
 
-/// What will be recorded if the network approves; and the amount that it is to be asked for. Refused here, it is never asked.
-pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<(Amount, Change), Error> {
+/// What will be recorded if the network approves; it is to be asked for the amount. Refused here, it is never asked.
+pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<Change, Error> {
+    let allowed = command.allowed();
+    if !allowed.contains(&before.state) {
+        return Err(Error::PaymentStateInvalid { payment: before.id, current: before.state, allowed });
+    }
     let mut payment = before.clone();
-    let (moved, journal, events): (_, _, &'static [EventType]) = match command {
+    let (amount, journal, events): (_, _, &'static [EventType]) = match command {
         Command::Authorize => {
-            check_state(before, CREATED)?;
             payment.state = State::Authorized;
             payment.authorized = payment.amount.minor();
             (payment.amount, Vec::new(), &[EventType::PaymentAuthorized])
         }
         Command::Sale => {
-            check_state(before, CREATED)?;
             payment.state = State::Captured;
             payment.authorized = payment.amount.minor();
             payment.captured = payment.amount.minor();
@@ -182,20 +197,18 @@ pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<(Amount,
             payment.expires_at = payment.expires_at.filter(|_| !all);
             (moved, ledger::capture(moved, fees), &[EventType::PaymentCaptured])
         }
+        Command::Void => {
+            let rest = capturable(before, None)?;
+            payment.state = if payment.captured == 0 { State::Voided } else { State::Captured };
+            payment.expires_at = None;
+            (rest, Vec::new(), &[EventType::PaymentVoided])
+        }
     };
-    Ok((moved, Change { payment, moved: moved.minor(), journal, events }))
+    Ok(Change { payment, amount, journal, events })
 }
 
-fn check_state(payment: &Payment, allowed: &'static [State]) -> Result<(), Error> {
-    if allowed.contains(&payment.state) {
-        return Ok(());
-    }
-    Err(Error::PaymentStateInvalid { payment: payment.id, current: payment.state, allowed })
-}
-
-/// What a capture of `asked` moves.
+/// What a capture of `asked` moves; all that remains where none.
 fn capturable(payment: &Payment, asked: Option<Amount>) -> Result<Amount, Error> {
-    check_state(payment, CAPTURABLE)?;
     let room = Amount::new(payment.authorized - payment.captured);
     match (asked, room) {
         (None, Some(room)) => Ok(room),
@@ -215,15 +228,15 @@ pub fn conclude(before: Payment, change: Change, verdict: Verdict, now: OffsetDa
                 expires_at: None,
                 ..before
             },
-            moved: 0,
             journal: Vec::new(),
             events: &[EventType::PaymentDeclined],
+            ..change
         },
         Verdict::Refused => Change {
             payment: before,
-            moved: 0,
             journal: Vec::new(),
             events: &[EventType::PaymentOperationFailed],
+            ..change
         },
     };
     change.payment.updated_at = now;
@@ -294,28 +307,37 @@ mod tests {
                 capture(0, true),
                 (State::Captured, 1000, 1000, 600, 3, false),
             ),
+            (payment(State::Authorized, 1000, 0), Command::Void, (State::Voided, 1000, 0, 1000, 0, false)),
+            (
+                payment(State::PartiallyCaptured, 1000, 400),
+                Command::Void,
+                (State::Captured, 1000, 400, 600, 0, false),
+            ),
         ];
         for (before, command, want) in table {
-            let (asked, change) = decide(&before, command, FEES).unwrap();
+            let change = decide(&before, command, FEES).unwrap();
             let change = conclude(before, change, Verdict::Approved, LATER);
             let p = &change.payment;
             let lines = change.journal.len();
             assert_eq!(
-                (p.state, p.authorized, p.captured, change.moved, lines, p.expires_at.is_some()),
+                (p.state, p.authorized, p.captured, change.amount.minor(), lines, p.expires_at.is_some()),
                 want,
                 "{command:?}"
             );
-            assert_eq!((asked.minor(), p.updated_at), (change.moved, LATER));
+            assert_eq!(p.updated_at, LATER);
         }
     }
 
     #[test]
     fn a_capture_is_refused_before_anybody_is_asked() {
-        for state in [State::Processing, State::Captured, State::Declined] {
-            let refused =
-                decide(&payment(state, 1000, 0), Command::Capture { amount: None, last: true }, FEES)
-                    .unwrap_err();
-            assert!(matches!(refused, Error::PaymentStateInvalid { current, .. } if current == state));
+        for state in [State::Processing, State::Captured, State::Declined, State::Voided] {
+            for command in [Command::Capture { amount: None, last: true }, Command::Void] {
+                let refused = decide(&payment(state, 1000, 0), command, FEES).unwrap_err();
+                assert!(
+                    matches!(refused, Error::PaymentStateInvalid { current, allowed: CAPTURABLE, .. } if current == state),
+                    "{command:?} {state:?}"
+                );
+            }
         }
         for command in [Command::Authorize, Command::Sale] {
             let refused = decide(&payment(State::Captured, 1000, 1000), command, FEES).unwrap_err();
@@ -332,11 +354,11 @@ mod tests {
     #[test]
     fn a_failure_moves_nothing() {
         let before = payment(State::Processing, 0, 0);
-        let (_, change) = decide(&before, Command::Sale, FEES).unwrap();
+        let change = decide(&before, Command::Sale, FEES).unwrap();
         let declined = conclude(before, change, Verdict::Declined(DeclineReason::DoNotHonor), LATER);
         assert_eq!(
-            (declined.payment.state, declined.moved, declined.payment.authorized),
-            (State::Declined, 0, 0)
+            (declined.payment.state, declined.amount.minor(), declined.payment.authorized),
+            (State::Declined, 1000, 0)
         );
         assert_eq!(declined.payment.decline_reason, Some(DeclineReason::DoNotHonor));
         assert_eq!(
@@ -345,9 +367,12 @@ mod tests {
         );
 
         let before = payment(State::PartiallyCaptured, 1000, 400);
-        let (_, change) = decide(&before, Command::Capture { amount: None, last: true }, FEES).unwrap();
+        let change = decide(&before, Command::Capture { amount: None, last: true }, FEES).unwrap();
         let refused = conclude(before.clone(), change, Verdict::Refused, LATER);
         assert_eq!(refused.payment, Payment { updated_at: LATER, ..before });
-        assert_eq!((refused.moved, refused.events), (0, [EventType::PaymentOperationFailed].as_slice()));
+        assert_eq!(
+            (refused.amount.minor(), refused.events),
+            (600, [EventType::PaymentOperationFailed].as_slice())
+        );
     }
 }

@@ -106,6 +106,21 @@ impl PaymentService for Door {
         seen.answer(work.await, payment.as_deref(), wire::stored_payment)
     }
 
+    async fn void_payment(
+        &self,
+        request: Request<message::VoidPaymentRequest>,
+    ) -> Result<Response<message::Payment>, Status> {
+        let seen = Seen::of(&request)?;
+        let payment = request.get_ref().id.clone();
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+            let id = request.into_inner().id.unwrap_or_default();
+            self.payments.void(admitted.call, merchant, key, &id, Violations::default()).await
+        };
+        seen.answer(work.await, payment.as_deref(), wire::stored_payment)
+    }
+
     async fn get_payment(
         &self,
         request: Request<message::GetPaymentRequest>,

@@ -29,12 +29,13 @@ use crate::{
 };
 
 /// The methods that spans and metrics name.
-const METHODS: [&str; 6] = [
+const METHODS: [&str; 7] = [
     "payments.v1.AdminService/CreateMerchant",
     "payments.v1.AdminService/CreateApiKey",
     "payments.v1.VaultService/CreatePaymentToken",
     "payments.v1.PaymentService/CreatePayment",
     "payments.v1.PaymentService/CapturePayment",
+    "payments.v1.PaymentService/VoidPayment",
     "payments.v1.PaymentService/GetPayment",
 ];
 

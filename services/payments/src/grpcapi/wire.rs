@@ -218,6 +218,7 @@ fn state(state: State) -> wire::PaymentState {
         State::PartiallyCaptured => wire::PaymentState::PartiallyCaptured,
         State::Captured => wire::PaymentState::Captured,
         State::Declined => wire::PaymentState::Declined,
+        State::Voided => wire::PaymentState::Voided,
     }
 }
 

@@ -74,6 +74,18 @@ pub async fn capture_payment(State(payments): State<Shared>, request: Request) -
     respond(work.await)
 }
 
+/// POST /v1/payments/{id}/void
+pub async fn void_payment(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+        wire::nothing(&admitted.body().await?)?;
+        let violations = std::mem::take(&mut admitted.violations);
+        payments.void(admitted.call.clone(), merchant, key, admitted.path_id(), violations).await
+    };
+    respond(work.await)
+}
+
 /// GET /v1/payments/{id}
 pub async fn get_payment(State(payments): State<Shared>, request: Request) -> Response {
     let work = async {

@@ -21,6 +21,7 @@ const PAYMENT_TOKENS: &str = "/v1/payment_tokens";
 const PAYMENTS: &str = "/v1/payments";
 const PAYMENT: &str = "/v1/payments/{id}";
 const CAPTURE: &str = "/v1/payments/{id}/capture";
+const VOID: &str = "/v1/payments/{id}/void";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 
@@ -28,7 +29,7 @@ const OPENAPI: &str = "/openapi.json";
 pub const BARE: [&str; 2] = [LIVEZ, OPENAPI];
 
 /// The routes that spans and metrics name.
-pub const NAMED: [&str; 6] = [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE];
+pub const NAMED: [&str; 7] = [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE, VOID];
 
 /// The routes, inside of what every request passes.
 pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
@@ -41,6 +42,7 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(PAYMENTS, post(handlers::create_payment))
         .route(PAYMENT, get(handlers::get_payment))
         .route(CAPTURE, post(handlers::capture_payment))
+        .route(VOID, post(handlers::void_payment))
         // anybody
         .route(LIVEZ, get(handlers::live))
         .route(OPENAPI, get(handlers::openapi))

@@ -14,7 +14,7 @@ use crate::{
         error::Error,
         id::{MerchantId, OperationId, PaymentId, TokenId},
         money::{Amount, Currency, Fees},
-        payment::{CAPTURABLE, CaptureMethod, Change, Command, Payment, State},
+        payment::{CaptureMethod, Change, Command, Payment, State},
     },
     reply::Reply,
     telemetry::Call,
@@ -38,7 +38,7 @@ pub struct Pending {
     pub fees: Fees,
 }
 
-/// Takes the key and locks the payment, if it is in a state that can be captured.
+/// Takes the key and locks the payment, if it is in a state from which the command may start.
 pub async fn claim_operation(
     db: &Db,
     call: &Call,
@@ -48,9 +48,10 @@ pub async fn claim_operation(
 ) -> Result<Claim<Box<Pending>>, Failure> {
     let (amount, last) = match command {
         Command::Capture { amount, last } => (amount.map(Amount::minor), Some(last)),
-        Command::Authorize | Command::Sale => (None, None),
+        Command::Authorize | Command::Sale | Command::Void => (None, None),
     };
-    let from = CAPTURABLE.iter().map(|state| state.as_str()).collect::<Vec<_>>();
+    let allowed = command.allowed();
+    let from = allowed.iter().map(|state| state.as_str()).collect::<Vec<_>>();
     let make = || {
         sqlx::query_file!(
             "../../db/queries/claim_operation.sql",
@@ -73,7 +74,6 @@ pub async fn claim_operation(
     match (row.outcome.as_deref(), row.state.as_deref().and_then(State::parse)) {
         (Some("busy"), _) => return Ok(Claim::Answered(Err(Error::PaymentBusy(payment)))),
         (Some("state_invalid"), Some(current)) => {
-            let allowed = CAPTURABLE;
             return Ok(Claim::Answered(Err(Error::PaymentStateInvalid { payment, current, allowed })));
         }
         (_, _) => {}
@@ -146,7 +146,7 @@ pub async fn record_operation(
             pending.operation.0,
             pending.lease_token,
             if outcome.succeeded { "succeeded" } else { "failed" },
-            change.moved,
+            change.amount.minor(),
             outcome.failure_reason,
             payment.state.as_str(),
             payment.authorized,

@@ -12,3 +12,4 @@ pub mod payments;
 pub mod read;
 mod request_hash;
 pub mod tokenize;
+pub mod void;

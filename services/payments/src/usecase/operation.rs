@@ -123,7 +123,7 @@ impl Payments {
     pub(crate) async fn settle(&self, call: &Call, pending: Pending) -> Result<Settled, Failure> {
         let pending = Arc::new(pending);
         let _held = self.hold(call, &pending);
-        let (amount, change) = match payment::decide(&pending.payment, pending.command, pending.fees) {
+        let change = match payment::decide(&pending.payment, pending.command, pending.fees) {
             Ok(decision) => decision,
             Err(refusal) => {
                 let reply = Reply::of_error(&refusal);
@@ -134,7 +134,7 @@ impl Payments {
         let verdict = if pending.risk_blocked {
             Verdict::Declined(DeclineReason::RiskBlocked)
         } else {
-            match self.acquirer.operate(call, &pending, amount).await {
+            match self.acquirer.operate(call, &pending, change.amount).await {
                 Answer::Decided(verdict) => verdict,
                 Answer::Unknown(cause) => {
                     self.release(call, pending);
@@ -244,7 +244,7 @@ impl Pending {
     fn success_status(&self) -> u16 {
         match self.command {
             Command::Authorize | Command::Sale => 201,
-            Command::Capture { .. } => 200,
+            Command::Capture { .. } | Command::Void => 200,
         }
     }
 }

@@ -128,7 +128,7 @@ async fn a_late_writer_changes_nothing() {
     assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     let entries = world.count("select count(*) from ledger_entries").await;
 
-    let (_, change) = decide(&late.payment, command, late.fees).unwrap();
+    let change = decide(&late.payment, command, late.fees).unwrap();
     let change = conclude(late.payment.clone(), change, Verdict::Approved, now);
     let reply = Reply::fresh(200, "{}".into());
     let outcome =

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: payments/v1/payment.proto
 
-// Payments: authorise or sell, capture, read. Amounts are integers in minor units of the currency.
+// Payments: authorise or sell, capture, void, read. Amounts are integers in minor units of the currency.
 
 package paymentsv1
 
@@ -86,6 +86,8 @@ const (
 	PaymentState_PAYMENT_STATE_PARTIALLY_CAPTURED PaymentState = 3
 	PaymentState_PAYMENT_STATE_CAPTURED           PaymentState = 4
 	PaymentState_PAYMENT_STATE_DECLINED           PaymentState = 5
+	// Released before anything was captured.
+	PaymentState_PAYMENT_STATE_VOIDED PaymentState = 6
 )
 
 // Enum value maps for PaymentState.
@@ -97,6 +99,7 @@ var (
 		3: "PAYMENT_STATE_PARTIALLY_CAPTURED",
 		4: "PAYMENT_STATE_CAPTURED",
 		5: "PAYMENT_STATE_DECLINED",
+		6: "PAYMENT_STATE_VOIDED",
 	}
 	PaymentState_value = map[string]int32{
 		"PAYMENT_STATE_UNSPECIFIED":        0,
@@ -105,6 +108,7 @@ var (
 		"PAYMENT_STATE_PARTIALLY_CAPTURED": 3,
 		"PAYMENT_STATE_CAPTURED":           4,
 		"PAYMENT_STATE_DECLINED":           5,
+		"PAYMENT_STATE_VOIDED":             6,
 	}
 )
 
@@ -363,6 +367,51 @@ func (x *CapturePaymentRequest) GetFinal() bool {
 	return false
 }
 
+type VoidPaymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the path over HTTP; the body has no members. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
+	Id            *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoidPaymentRequest) Reset() {
+	*x = VoidPaymentRequest{}
+	mi := &file_payments_v1_payment_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidPaymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidPaymentRequest) ProtoMessage() {}
+
+func (x *VoidPaymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidPaymentRequest.ProtoReflect.Descriptor instead.
+func (*VoidPaymentRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *VoidPaymentRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
 type GetPaymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
@@ -373,7 +422,7 @@ type GetPaymentRequest struct {
 
 func (x *GetPaymentRequest) Reset() {
 	*x = GetPaymentRequest{}
-	mi := &file_payments_v1_payment_proto_msgTypes[2]
+	mi := &file_payments_v1_payment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +434,7 @@ func (x *GetPaymentRequest) String() string {
 func (*GetPaymentRequest) ProtoMessage() {}
 
 func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_payment_proto_msgTypes[2]
+	mi := &file_payments_v1_payment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +447,7 @@ func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentRequest.ProtoReflect.Descriptor instead.
 func (*GetPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{2}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetPaymentRequest) GetId() string {
@@ -438,7 +487,7 @@ type Payment struct {
 
 func (x *Payment) Reset() {
 	*x = Payment{}
-	mi := &file_payments_v1_payment_proto_msgTypes[3]
+	mi := &file_payments_v1_payment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +499,7 @@ func (x *Payment) String() string {
 func (*Payment) ProtoMessage() {}
 
 func (x *Payment) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_payment_proto_msgTypes[3]
+	mi := &file_payments_v1_payment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +512,7 @@ func (x *Payment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payment.ProtoReflect.Descriptor instead.
 func (*Payment) Descriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{3}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Payment) GetId() string {
@@ -607,7 +656,10 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x05final\x18\x03 \x01(\bH\x02R\x05final\x88\x01\x01B\x05\n" +
 	"\x03_idB\t\n" +
 	"\a_amountB\b\n" +
-	"\x06_final\"/\n" +
+	"\x06_final\"0\n" +
+	"\x12VoidPaymentRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id\"/\n" +
 	"\x11GetPaymentRequest\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
 	"\x03_id\"\x88\x06\n" +
@@ -641,14 +693,15 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\rCaptureMethod\x12\x1e\n" +
 	"\x1aCAPTURE_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CAPTURE_METHOD_AUTOMATIC\x10\x01\x12\x19\n" +
-	"\x15CAPTURE_METHOD_MANUAL\x10\x02*\xc7\x01\n" +
+	"\x15CAPTURE_METHOD_MANUAL\x10\x02*\xe1\x01\n" +
 	"\fPaymentState\x12\x1d\n" +
 	"\x19PAYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PAYMENT_STATE_PROCESSING\x10\x01\x12\x1c\n" +
 	"\x18PAYMENT_STATE_AUTHORIZED\x10\x02\x12$\n" +
 	" PAYMENT_STATE_PARTIALLY_CAPTURED\x10\x03\x12\x1a\n" +
 	"\x16PAYMENT_STATE_CAPTURED\x10\x04\x12\x1a\n" +
-	"\x16PAYMENT_STATE_DECLINED\x10\x05*\xa3\x02\n" +
+	"\x16PAYMENT_STATE_DECLINED\x10\x05\x12\x18\n" +
+	"\x14PAYMENT_STATE_VOIDED\x10\x06*\xa3\x02\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!DECLINE_REASON_INSUFFICIENT_FUNDS\x10\x01\x12\x1f\n" +
@@ -657,10 +710,11 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x1cDECLINE_REASON_INCORRECT_CVC\x10\x04\x12!\n" +
 	"\x1dDECLINE_REASON_LOST_OR_STOLEN\x10\x05\x12#\n" +
 	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x06\x12\x1f\n" +
-	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xea\x01\n" +
+	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xb0\x02\n" +
 	"\x0ePaymentService\x12H\n" +
 	"\rCreatePayment\x12!.payments.v1.CreatePaymentRequest\x1a\x14.payments.v1.Payment\x12J\n" +
-	"\x0eCapturePayment\x12\".payments.v1.CapturePaymentRequest\x1a\x14.payments.v1.Payment\x12B\n" +
+	"\x0eCapturePayment\x12\".payments.v1.CapturePaymentRequest\x1a\x14.payments.v1.Payment\x12D\n" +
+	"\vVoidPayment\x12\x1f.payments.v1.VoidPaymentRequest\x1a\x14.payments.v1.Payment\x12B\n" +
 	"\n" +
 	"GetPayment\x12\x1e.payments.v1.GetPaymentRequest\x1a\x14.payments.v1.PaymentB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
@@ -677,37 +731,40 @@ func file_payments_v1_payment_proto_rawDescGZIP() []byte {
 }
 
 var file_payments_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_payments_v1_payment_proto_goTypes = []any{
 	(CaptureMethod)(0),            // 0: payments.v1.CaptureMethod
 	(PaymentState)(0),             // 1: payments.v1.PaymentState
 	(DeclineReason)(0),            // 2: payments.v1.DeclineReason
 	(*CreatePaymentRequest)(nil),  // 3: payments.v1.CreatePaymentRequest
 	(*CapturePaymentRequest)(nil), // 4: payments.v1.CapturePaymentRequest
-	(*GetPaymentRequest)(nil),     // 5: payments.v1.GetPaymentRequest
-	(*Payment)(nil),               // 6: payments.v1.Payment
-	nil,                           // 7: payments.v1.CreatePaymentRequest.MetadataEntry
-	nil,                           // 8: payments.v1.Payment.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*VoidPaymentRequest)(nil),    // 5: payments.v1.VoidPaymentRequest
+	(*GetPaymentRequest)(nil),     // 6: payments.v1.GetPaymentRequest
+	(*Payment)(nil),               // 7: payments.v1.Payment
+	nil,                           // 8: payments.v1.CreatePaymentRequest.MetadataEntry
+	nil,                           // 9: payments.v1.Payment.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_payments_v1_payment_proto_depIdxs = []int32{
 	0,  // 0: payments.v1.CreatePaymentRequest.capture:type_name -> payments.v1.CaptureMethod
-	7,  // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
+	8,  // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
 	0,  // 2: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
-	8,  // 3: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
+	9,  // 3: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
 	1,  // 4: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
 	2,  // 5: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
-	9,  // 6: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
-	9,  // 7: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
-	9,  // 8: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
+	10, // 6: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
+	10, // 7: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
+	10, // 8: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
 	3,  // 9: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
 	4,  // 10: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
-	5,  // 11: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
-	6,  // 12: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
-	6,  // 13: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
-	6,  // 14: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
+	5,  // 11: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
+	6,  // 12: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
+	7,  // 13: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
+	7,  // 14: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
+	7,  // 15: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
+	7,  // 16: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -722,13 +779,14 @@ func file_payments_v1_payment_proto_init() {
 	file_payments_v1_payment_proto_msgTypes[1].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[2].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[3].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_payment_proto_rawDesc), len(file_payments_v1_payment_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: payments/v1/payment.proto
 
-// Payments: authorise or sell, capture, read. Amounts are integers in minor units of the currency.
+// Payments: authorise or sell, capture, void, read. Amounts are integers in minor units of the currency.
 
 package paymentsv1
 
@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PaymentService_CreatePayment_FullMethodName  = "/payments.v1.PaymentService/CreatePayment"
 	PaymentService_CapturePayment_FullMethodName = "/payments.v1.PaymentService/CapturePayment"
+	PaymentService_VoidPayment_FullMethodName    = "/payments.v1.PaymentService/VoidPayment"
 	PaymentService_GetPayment_FullMethodName     = "/payments.v1.PaymentService/GetPayment"
 )
 
@@ -35,6 +36,9 @@ type PaymentServiceClient interface {
 	CreatePayment(ctx context.Context, in *CreatePaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 	// POST /v1/payments/{id}/capture, 200. An idempotency key is required. Allowed from authorized and partially_captured.
 	CapturePayment(ctx context.Context, in *CapturePaymentRequest, opts ...grpc.CallOption) (*Payment, error)
+	// POST /v1/payments/{id}/void, 200. An idempotency key is required. Releases what isn't captured. Allowed from authorized and
+	// partially_captured.
+	VoidPayment(ctx context.Context, in *VoidPaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 	// GET /v1/payments/{id}, 200.
 	GetPayment(ctx context.Context, in *GetPaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 }
@@ -67,6 +71,16 @@ func (c *paymentServiceClient) CapturePayment(ctx context.Context, in *CapturePa
 	return out, nil
 }
 
+func (c *paymentServiceClient) VoidPayment(ctx context.Context, in *VoidPaymentRequest, opts ...grpc.CallOption) (*Payment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Payment)
+	err := c.cc.Invoke(ctx, PaymentService_VoidPayment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *paymentServiceClient) GetPayment(ctx context.Context, in *GetPaymentRequest, opts ...grpc.CallOption) (*Payment, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Payment)
@@ -86,6 +100,9 @@ type PaymentServiceServer interface {
 	CreatePayment(context.Context, *CreatePaymentRequest) (*Payment, error)
 	// POST /v1/payments/{id}/capture, 200. An idempotency key is required. Allowed from authorized and partially_captured.
 	CapturePayment(context.Context, *CapturePaymentRequest) (*Payment, error)
+	// POST /v1/payments/{id}/void, 200. An idempotency key is required. Releases what isn't captured. Allowed from authorized and
+	// partially_captured.
+	VoidPayment(context.Context, *VoidPaymentRequest) (*Payment, error)
 	// GET /v1/payments/{id}, 200.
 	GetPayment(context.Context, *GetPaymentRequest) (*Payment, error)
 	mustEmbedUnimplementedPaymentServiceServer()
@@ -103,6 +120,9 @@ func (UnimplementedPaymentServiceServer) CreatePayment(context.Context, *CreateP
 }
 func (UnimplementedPaymentServiceServer) CapturePayment(context.Context, *CapturePaymentRequest) (*Payment, error) {
 	return nil, status.Error(codes.Unimplemented, "method CapturePayment not implemented")
+}
+func (UnimplementedPaymentServiceServer) VoidPayment(context.Context, *VoidPaymentRequest) (*Payment, error) {
+	return nil, status.Error(codes.Unimplemented, "method VoidPayment not implemented")
 }
 func (UnimplementedPaymentServiceServer) GetPayment(context.Context, *GetPaymentRequest) (*Payment, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPayment not implemented")
@@ -164,6 +184,24 @@ func _PaymentService_CapturePayment_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PaymentService_VoidPayment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VoidPaymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentServiceServer).VoidPayment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentService_VoidPayment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentServiceServer).VoidPayment(ctx, req.(*VoidPaymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PaymentService_GetPayment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetPaymentRequest)
 	if err := dec(in); err != nil {
@@ -196,6 +234,10 @@ var PaymentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CapturePayment",
 			Handler:    _PaymentService_CapturePayment_Handler,
+		},
+		{
+			MethodName: "VoidPayment",
+			Handler:    _PaymentService_VoidPayment_Handler,
 		},
 		{
 			MethodName: "GetPayment",
