@@ -1,4 +1,4 @@
--- check_invariants: journals, balances, totals, replies and events over the whole database, in one snapshot.
+-- check_invariants: journals, balances, totals, replies, events and sequences over the whole database, in one snapshot.
 -- Always the same rows, one an invariant: how many rows were looked at, how many break it, and one of them.
 with
 journals as (
@@ -47,9 +47,17 @@ due_events as (
 ),
 told_events as (
   select merchant_id, operation_id, type, count(*) as told
-  from outbox
-  where operation_id is not null
+  from (
+    select merchant_id, operation_id, type from outbox where operation_id is not null
+    union all
+    select merchant_id, operation_id, type from events where operation_id is not null
+  ) as all_events
   group by merchant_id, operation_id, type
+),
+sequences as (
+  select merchant_id, count(*) as number, min(sequence) as first, max(sequence) as last
+  from events
+  group by merchant_id
 )
 select
   'I1 journals sum to zero' as invariant,
@@ -102,4 +110,10 @@ select 'I8 one event a recorded change', count(*),
   min(operation_id::text) filter (where d.due is distinct from t.told)
 from due_events d
 full join told_events t using (merchant_id, operation_id, type)
+union all
+select 'I8 sequences have no gaps', count(*),
+  count(*) filter (where s.first <> 1 or s.last <> s.number or s.last is distinct from c.last),
+  min(s.merchant_id::text) filter (where s.first <> 1 or s.last <> s.number or s.last is distinct from c.last)
+from sequences s
+full join event_sequences c using (merchant_id)
 order by invariant

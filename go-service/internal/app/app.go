@@ -42,6 +42,7 @@ var ErrSchema = errors.New("the database's schema is missing or of another versi
 type App struct {
 	HTTPAddr, GRPCAddr, AdminAddr string // as bound
 	Recovery                      *workers.Recovery
+	Relay                         *workers.Relay
 
 	telemetry  *telemetry.Telemetry
 	options    Options
@@ -91,6 +92,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	}
 	a.payments = payments(a.db)
 	a.Recovery = &workers.Recovery{Payments: payments(a.worker)}
+	a.Relay = workers.NewRelay(a.worker, o.Now, t)
 	auth := usecase.NewAuthenticator(a.db, c.AdminToken)
 	a.http = httpapi.New(a.payments, auth, t).Server()
 	a.grpcDoor = grpcapi.New(a.payments, auth, t)
@@ -115,6 +117,7 @@ func (a *App) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() {
 		if a.awaitSchema(ctx) && a.options.Workers {
+			background.Go(func() { a.Relay.Run(ctx) })
 			a.Recovery.Run(ctx)
 		}
 	})

@@ -74,6 +74,7 @@ type Telemetry struct {
 	Rejected          metric.Int64Counter
 	DBPoolWait        metric.Float64Histogram
 	OperationsPending metric.Int64UpDownCounter
+	OutboxLag         metric.Float64Gauge
 
 	meter     metric.Meter
 	poolInUse metric.Int64ObservableGauge
@@ -152,6 +153,11 @@ func (t *Telemetry) makeInstruments(m metric.Meter) error {
 		return err
 	}
 	t.Rejected, err = m.Int64Counter("twinpay.admission.rejected", metric.WithDescription("Requests that were shed, by what was full."))
+	if err != nil {
+		return err
+	}
+	t.OutboxLag, err = m.Float64Gauge("twinpay.outbox.lag", metric.WithUnit("s"),
+		metric.WithDescription("How long the oldest event of the last batch waited for its publication."))
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ pub const EFFECTS: [&str; 7] = [
     "operations",
     "idempotency_keys",
     "idempotency_replies",
-    "outbox",
+    "events",
     "ledger_entries",
 ];
 
@@ -85,8 +85,8 @@ pub async fn count(url: &str) -> anyhow::Result<[i64; EFFECTS.len()]> {
     let mut connection = PgConnection::connect(url).await.context("connecting as the owner")?;
     let query = sqlx::query(
         "select (select count(*) from payment_tokens), (select count(*) from payments), (select count(*) from operations),
-           (select count(*) from idempotency_keys), (select count(*) from idempotency_replies), (select count(*) from outbox),
-           (select count(*) from ledger_entries)",
+           (select count(*) from idempotency_keys), (select count(*) from idempotency_replies),
+           (select count(*) from outbox) + (select count(*) from events), (select count(*) from ledger_entries)",
     );
     let row = query.fetch_one(&mut connection).await.context("counting rows")?;
     connection.close().await.ok();

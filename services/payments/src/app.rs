@@ -26,7 +26,7 @@ use crate::{
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},
-    workers::recovery::Recovery,
+    workers::{recovery::Recovery, relay::Relay},
 };
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -43,8 +43,8 @@ pub struct SchemaMismatch;
 pub struct App {
     /// All use cases.
     pub payments: Arc<Payments>,
-    /// Looped by [`App::run`], unless somebody else took it.
-    pub recovery: Option<Recovery>,
+    /// Looped by [`App::run`], unless somebody else took them.
+    pub workers: Option<Workers>,
     /// What `/metrics` reads.
     pub metrics: Arc<Metrics>,
     /// How long requests in flight may take once the end has begun.
@@ -53,6 +53,15 @@ pub struct App {
     grpc: TcpListener,
     admin: TcpListener,
     workers_db: Db,
+}
+
+/// What goes on without a request.
+#[derive(Clone)]
+pub struct Workers {
+    /// Settles what requests left pending.
+    pub recovery: Recovery,
+    /// Publishes events.
+    pub relay: Relay,
 }
 
 /// Where a service listens.
@@ -84,11 +93,14 @@ impl App {
         };
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());
-        let payments = Payments::new(db, acquirer, hash_pool, clock, settings, metrics.clone());
-        let recovery = Some(Recovery::new(Arc::new(payments.with_db(workers_db.clone()))));
+        let payments = Payments::new(db, acquirer, hash_pool, clock.clone(), settings, metrics.clone());
+        let workers = Workers {
+            recovery: Recovery::new(Arc::new(payments.with_db(workers_db.clone()))),
+            relay: Relay::new(workers_db.clone(), clock, metrics.clone()),
+        };
         Ok(Self {
             payments: Arc::new(payments),
-            recovery,
+            workers: Some(workers),
             metrics,
             drain: DRAIN,
             http: bind(&config.http_addr).await?,
@@ -121,7 +133,7 @@ impl App {
         let mut operations = JoinSet::new();
         operations.spawn(serve(self.admin, admin, ended.clone()));
         let mut workers = JoinSet::new();
-        workers.spawn(work(self.payments.clone(), self.recovery, readiness.clone(), doors.clone()));
+        workers.spawn(work(self.payments.clone(), self.workers, readiness.clone(), doors.clone()));
 
         let result = tokio::select! {
             () = stop => Ok(()),
@@ -129,7 +141,7 @@ impl App {
             () = self.workers_db.schema_mismatch() => Err(SchemaMismatch.into()),
             Some(end) = serving.join_next() => Err(early("a door", end)),
             Some(end) = operations.join_next() => Err(early("the admin port", end)),
-            Some(end) = workers.join_next() => Err(early("the recovery", end)),
+            Some(end) = workers.join_next() => Err(early("a worker", end)),
         };
         info!("draining");
         readiness.send_modify(|readiness| readiness.draining = true);
@@ -154,16 +166,18 @@ impl App {
     }
 }
 
-/// What is meant to last until `stop`: the schema is looked for, then the recovery loops.
+/// What is meant to last until `stop`: the schema is looked for, then the workers loop.
 async fn work(
     payments: Arc<Payments>,
-    recovery: Option<Recovery>,
+    workers: Option<Workers>,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
 ) {
     let seen = see_schema(&payments.db, &readiness, &stop).await;
-    match recovery.filter(|_| seen) {
-        Some(recovery) => recovery.run(stop).await,
+    match workers.filter(|_| seen) {
+        Some(Workers { recovery, relay }) => {
+            tokio::join!(recovery.run(stop.clone()), relay.run(stop));
+        }
         None => stop.cancelled().await,
     }
 }

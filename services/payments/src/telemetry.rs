@@ -8,7 +8,7 @@ use std::{io::Write as _, sync::Arc};
 use self::drops::Drops;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, MeterProvider as _, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, MeterProvider as _, UpDownCounter},
     trace::{
         SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
     },
@@ -260,6 +260,8 @@ pub struct Metrics {
     pub rejected: Counter<u64>,
     /// Operations of this process between their claim and their record.
     pub pending: UpDownCounter<i64>,
+    /// Seconds that the oldest event of the last batch waited for its publication.
+    pub outbox_lag: Gauge<f64>,
 }
 
 impl Metrics {
@@ -296,6 +298,11 @@ impl Metrics {
             hash_queue: level("twinpay.hash_pool.queue", "Hashes that wait for a permit."),
             rejected: rejected.with_description("Requests that were shed, by what was full.").build(),
             pending: level("twinpay.operations.pending", pending),
+            outbox_lag: meter
+                .f64_gauge("twinpay.outbox.lag")
+                .with_description("How long the oldest event of the last batch waited for its publication.")
+                .with_unit("s")
+                .build(),
             provider,
         }))
     }

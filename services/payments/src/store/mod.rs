@@ -6,6 +6,7 @@
 //! (empty that folder first), and commit what it writes.
 
 pub mod db;
+pub mod events;
 pub mod idempotency;
 pub mod merchants;
 pub mod operations;

@@ -2,3 +2,4 @@
 //! which tests drive by hand. Workers use their own connections.
 
 pub mod recovery;
+pub mod relay;

@@ -67,13 +67,13 @@ async fn a_payment_goes_on_when_its_client_has_gone() {
 }
 
 #[tokio::test]
-async fn a_service_whose_recovery_has_failed_ends() {
+async fn a_service_whose_worker_has_failed_ends() {
     let owner_url = database().await;
     let url = stack::test_postgres::service_url(&owner_url).unwrap();
     let config = crate::world::config(&url, crate::world::network(Duration::ZERO).await, &[]);
     let app = App::bind(&config, Clock::new(|| panic!("on purpose"))).await.unwrap();
     let told = app.run(tokio::time::sleep(Duration::from_secs(20))).await.unwrap_err().to_string();
-    assert!(told.starts_with("the recovery failed"), "{told}");
+    assert!(told.starts_with("a worker failed"), "{told}");
 }
 
 #[tokio::test]

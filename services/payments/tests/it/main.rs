@@ -10,5 +10,6 @@ mod migrations;
 mod network;
 mod process;
 mod recovery;
+mod relay;
 mod road;
 mod world;

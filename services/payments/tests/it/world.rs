@@ -17,12 +17,12 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use payments::{
-    app::{Addresses, App},
+    app::{Addresses, App, Workers},
     config::Config,
     domain::error::Cause,
     telemetry::Metrics,
     usecase::payments::Clock,
-    workers::recovery::Recovery,
+    workers::{recovery::Recovery, relay::Relay},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -46,6 +46,7 @@ pub struct World {
     pub at: Addresses,
     pub owner_url: String,
     pub recovery: Recovery,
+    pub relay: Relay,
     pub metrics: Arc<Metrics>,
     skew: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
@@ -172,7 +173,7 @@ impl World {
         });
         let config = config(service_url, network(setting.latency).await, &setting.env);
         let mut app = App::bind(&config, clock).await.unwrap();
-        let recovery = app.recovery.take().unwrap();
+        let Workers { recovery, relay } = app.workers.take().unwrap();
         app.drain = setting.drain.unwrap_or(app.drain);
         let (at, metrics) = (app.addresses().unwrap(), app.metrics.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -180,7 +181,7 @@ impl World {
             let _ = stopped.await;
         }));
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { at, owner_url, recovery, metrics, skew, stop: Some(stop), running, http }
+        Self { at, owner_url, recovery, relay, metrics, skew, stop: Some(stop), running, http }
     }
 
     /// Moves the service's clock.
