@@ -26,7 +26,8 @@ shown as (
 totals as (
   select merchant_id, payment_id,
     coalesce(sum(amount) filter (where kind in ('authorize', 'sale')), 0) as authorized,
-    coalesce(sum(amount) filter (where kind in ('sale', 'capture')), 0) as captured
+    coalesce(sum(amount) filter (where kind in ('sale', 'capture')), 0) as captured,
+    coalesce(sum(amount) filter (where kind = 'refund'), 0) as refunded
   from operations
   where state = 'succeeded'
   group by merchant_id, payment_id
@@ -37,11 +38,13 @@ due_events as (
     || case
       when state = 'pending' then '{}'
       when state = 'failed' and kind in ('authorize', 'sale') then array['payment.declined']
+      when state = 'failed' and kind = 'refund' then array['refund.failed']
       when state = 'failed' then array['payment.operation_failed']
       when kind = 'authorize' then array['payment.authorized']
       when kind = 'sale' then array['payment.authorized', 'payment.captured']
       when kind = 'capture' then array['payment.captured']
       when kind = 'void' then array['payment.voided']
+      when kind = 'refund' then array['refund.succeeded']
     end) as type, 1 as due
   from operations
 ),
@@ -76,7 +79,8 @@ select 'I3 totals are in order and are the sum of the operations', count(*),
   count(*) filter (where broken), min(id::text) filter (where broken)
 from (
   select p.id, not (0 <= p.refunded and p.refunded <= p.captured and p.captured <= p.authorized and p.authorized <= p.amount
-    and p.authorized = coalesce(t.authorized, 0) and p.captured = coalesce(t.captured, 0)) as broken
+    and p.authorized = coalesce(t.authorized, 0) and p.captured = coalesce(t.captured, 0)
+    and p.refunded = coalesce(t.refunded, 0)) as broken
   from payments p
   left join totals t on t.merchant_id = p.merchant_id and t.payment_id = p.id
 ) as checked
@@ -93,7 +97,7 @@ select 'I3 each operation that moved money has one journal, of its amount', coun
 from (
   select coalesce(o.id, e.operation_id) as operation_id,
     o.id is null or e.operation_id is null or abs(e.amount) <> o.amount as broken
-  from (select merchant_id, id, amount from operations where state = 'succeeded' and kind in ('sale', 'capture')) as o
+  from (select merchant_id, id, amount from operations where state = 'succeeded' and kind in ('sale', 'capture', 'refund')) as o
   full join (select merchant_id, operation_id, amount from ledger_entries where account = 'acquirer_receivable') as e
     on e.merchant_id = o.merchant_id and e.operation_id = o.id
 ) as checked

@@ -1,5 +1,5 @@
 -- claim_operation: takes the idempotency key, locks the payment (pending_operation_id) and inserts the pending
--- operation, if the payment is in one of the states given. The first step of a capture or void. The domain gives
+-- operation, if the payment is in one of the states given. The first step of a capture, void or refund. The domain gives
 -- the states, and decides amounts from the row returned here, which nothing else can change until record_operation or
 -- reject_operation.
 -- Always one row. outcome, in the order of checks (only claimed has written anything):
@@ -11,8 +11,8 @@
 --   state_invalid  state isn't one of those given
 --   look_again     the key or the payment was taken while this ran, and this snapshot can't see by whom: run it again
 --   claimed        the payment's columns hold
--- $1 merchant_id, $2 key, $3 request_hash, $4 payment_id, $5 operation_id, $6 kind (capture, void),
--- $7 requested_amount, $8 final, $9 now, $10 leased_until, $11 traceparent, $12 from_states
+-- $1 merchant_id, $2 key, $3 request_hash, $4 payment_id, $5 operation_id, $6 kind (capture, void, refund),
+-- $7 requested_amount, $8 final, $9 now, $10 leased_until, $11 traceparent, $12 from_states, $13 reason
 with
 seen as (
   select k.request_hash = $3 as same, r.status, r.body
@@ -48,9 +48,9 @@ held as (
     p.metadata, p.state, p.authorized, p.captured, p.refunded, p.version, p.expires_at, p.created_at
 ),
 operation as (
-  insert into operations (merchant_id, id, payment_id, kind, state, requested_amount, final, leased_until, traceparent,
-    created_at)
-  select $1, $5, $4, $6, 'pending', $7, $8, $10, $11, $9
+  insert into operations (merchant_id, id, payment_id, kind, state, requested_amount, final, reason, leased_until,
+    traceparent, created_at)
+  select $1, $5, $4, $6, 'pending', $7, $8, $13, $10, $11, $9
   from held
 )
 select

@@ -16,7 +16,7 @@ leased as (
   set lease_token = o.lease_token + 1, leased_until = $2
   from due
   where o.merchant_id = due.merchant_id and o.id = due.id
-  returning o.merchant_id, o.id, o.payment_id, o.kind, o.requested_amount, o.final, o.risk_blocked,
+  returning o.merchant_id, o.id, o.payment_id, o.kind, o.requested_amount, o.final, o.reason, o.risk_blocked,
     o.lease_token, o.traceparent, o.created_at
 )
 select
@@ -25,6 +25,7 @@ select
   l.kind,
   l.requested_amount,
   l.final,
+  l.reason,
   l.risk_blocked,
   l.lease_token,
   l.traceparent,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -20,6 +21,7 @@ type network struct {
 	sale      func(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error)
 	provision func(context.Context) error
 	noToken   bool // whether what it provisions is empty
+	lost      atomic.Bool
 }
 
 // listen starts the network and returns its URL.
@@ -50,6 +52,31 @@ func (n *network) ProvisionToken(ctx context.Context, _ *acquirerv1.ProvisionTok
 
 func (n *network) Sale(ctx context.Context, r *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error) {
 	return n.sale(ctx, r)
+}
+
+func sell(context.Context, *acquirerv1.SaleRequest) (*acquirerv1.SaleResponse, error) {
+	return approved(), nil
+}
+
+func (n *network) Authorize(context.Context, *acquirerv1.AuthorizeRequest) (*acquirerv1.AuthorizeResponse, error) {
+	return &acquirerv1.AuthorizeResponse{Result: approved().Result}, nil
+}
+
+// Void loses its first answer.
+func (n *network) Void(context.Context, *acquirerv1.VoidRequest) (*acquirerv1.VoidResponse, error) {
+	return &acquirerv1.VoidResponse{Result: approved().Result}, n.loseOnce()
+}
+
+// Refund loses its first answer.
+func (n *network) Refund(context.Context, *acquirerv1.RefundRequest) (*acquirerv1.RefundResponse, error) {
+	return &acquirerv1.RefundResponse{Result: approved().Result}, n.loseOnce()
+}
+
+func (n *network) loseOnce() error {
+	if n.lost.CompareAndSwap(false, true) {
+		return status.Error(codes.Unavailable, "lost")
+	}
+	return nil
 }
 
 func approved() *acquirerv1.SaleResponse {

@@ -78,6 +78,34 @@ func TestAManualPaymentIsCapturedInPartsAndNoFurther(t *testing.T) {
 	s.counts(3, 6, 4)
 }
 
+func TestARefundIsToldAsItselfAndFoundAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	id := s.must(201, s.post("k", "/v1/payments", paymentBody(s.token(goodCard), "automatic", "r"))).member("id")
+	part := s.must(201, s.post("r", "/v1/payments/"+id+"/refunds", `{"amount":400,"reason":"late"}`))
+	if part.member("state") != "succeeded" || part.member("reason") != "late" {
+		t.Errorf("got %s", part.body)
+	}
+	if told := query[string](s, "select data from outbox where type = 'refund.succeeded'"); told != part.body {
+		t.Errorf("told %s, answered %s", told, part.body)
+	}
+	if left := query[int64](s, "select sum(amount)::bigint from ledger_entries where account = 'acquirer_receivable'"); left != 600 {
+		t.Errorf("the network owes %d", left)
+	}
+	s.refused(409, "AMOUNT_EXCEEDS_REFUNDABLE", s.post("m", "/v1/payments/"+id+"/refunds", `{"amount":601}`))
+	s.counts(2, 5, 4)
+
+	id = s.must(201, s.post("o", "/v1/payments", paymentBody(s.token("4000000000003097"), "automatic", "o"))).member("id")
+	refused := s.refused(402, "OPERATION_REFUSED", s.post("x", "/v1/payments/"+id+"/refunds", `{"amount":5}`))
+	if !strings.Contains(refused.body, `"refunded":0`) {
+		t.Errorf("got %s", refused.body)
+	}
+	told := query[string](s, "select data from outbox where type = 'refund.failed'")
+	if !strings.Contains(told, `"amount":5,"currency":"USD","state":"failed","failure_reason":"refused"`) {
+		t.Errorf("told %s", told)
+	}
+}
+
 func TestAPartThatIsFinalEndsThePayment(t *testing.T) {
 	t.Parallel()
 	s := start(t, settings{})

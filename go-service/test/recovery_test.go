@@ -40,6 +40,26 @@ func TestAnUnknownOutcomeIsSettledByTheRecovery(t *testing.T) {
 	}
 }
 
+func TestAVoidAndARefundAreSettledAsTheyWereAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ capture, verb, body, want string }{
+		{"manual", "void", "{}", `"state":"voided"`},
+		{"automatic", "refunds", `{"amount":7,"reason":"late"}`, `"amount":7,"currency":"USD","state":"succeeded","reason":"late"`},
+	} {
+		s := start(t, settings{env: map[string]string{"ACQUIRER_URL": (&network{sale: sell}).listen(t)}})
+		id := s.must(201, s.post("k", "/v1/payments", paymentBody(s.token(goodCard), c.capture, "r"))).member("id")
+		path := "/v1/payments/" + id + "/" + c.verb
+		s.refused(504, "OUTCOME_UNKNOWN", s.post("o", path, c.body))
+		s.awaitReleased(1)
+		s.advance(lease + time.Second)
+		s.recover(1)
+		settled := s.post("o", path, c.body)
+		if !strings.Contains(settled.body, c.want) || settled.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: %v %s", c.verb, settled.header, settled.body)
+		}
+	}
+}
+
 func TestAnOperationOfAnUnknownKindIsLeftToOthers(t *testing.T) {
 	t.Parallel()
 	s := start(t, settings{})

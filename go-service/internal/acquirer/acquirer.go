@@ -106,6 +106,9 @@ func (c *Client) Ask(ctx context.Context, operationID uuid.UUID, kind domain.Ope
 	case domain.KindVoid:
 		ctx, span = c.start(ctx, void)
 		answer, err = c.client.Void(ctx, &acquirerv1.VoidRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
+	case domain.KindRefund:
+		ctx, span = c.start(ctx, refund)
+		answer, err = c.client.Refund(ctx, &acquirerv1.RefundRequest{OperationId: id, NetworkToken: networkToken, Amount: amount, Currency: string(currency)})
 	default:
 		return Outcome{Cause: fmt.Errorf("the card network has no operation %q", kind)}
 	}
@@ -152,6 +155,7 @@ var (
 	sale           = newCall(acquirerv1.AcquirerService_Sale_FullMethodName)
 	capture        = newCall(acquirerv1.AcquirerService_Capture_FullMethodName)
 	void           = newCall(acquirerv1.AcquirerService_Void_FullMethodName)
+	refund         = newCall(acquirerv1.AcquirerService_Refund_FullMethodName)
 )
 
 func newCall(fullMethod string) call {

@@ -36,6 +36,7 @@ const (
 	ReasonAcquirerUnavailable     Reason = "ACQUIRER_UNAVAILABLE"
 	ReasonDeadlineExceeded        Reason = "DEADLINE_EXCEEDED"
 	ReasonOutcomeUnknown          Reason = "OUTCOME_UNKNOWN"
+	ReasonAmountExceedsRefundable Reason = "AMOUNT_EXCEEDS_REFUNDABLE"
 )
 
 // Error is the one error that doors render. What isn't one of these is internal: a door shows nothing of it.

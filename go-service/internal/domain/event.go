@@ -3,7 +3,7 @@ package domain
 // EventType is what a merchant is told of.
 type EventType string
 
-// The events of a payment.
+// The events of a payment and its refunds.
 const (
 	EventPaymentCreated         EventType = "payment.created"
 	EventPaymentAuthorized      EventType = "payment.authorized"
@@ -11,4 +11,6 @@ const (
 	EventPaymentVoided          EventType = "payment.voided"
 	EventPaymentDeclined        EventType = "payment.declined"
 	EventPaymentOperationFailed EventType = "payment.operation_failed"
+	EventRefundSucceeded        EventType = "refund.succeeded"
+	EventRefundFailed           EventType = "refund.failed"
 )

@@ -8,6 +8,7 @@ const (
 	PrefixAPIKey       = "key"
 	PrefixPaymentToken = "ptk"
 	PrefixPayment      = "pay"
+	PrefixRefund       = "ref"
 	PrefixOperation    = "op"
 	PrefixRequest      = "req"
 )

@@ -27,3 +27,8 @@ func captureJournal(amount int64, fees Fees) []Entry {
 	}
 	return journal
 }
+
+// refundJournal is what a refunded amount does to the accounts: the merchant gives it back, the fee is kept.
+func refundJournal(amount int64) []Entry {
+	return []Entry{{AcquirerReceivable, -amount}, {MerchantPayable, amount}}
+}

@@ -72,12 +72,13 @@ const (
 	KindSale      OperationKind = "sale"
 	KindCapture   OperationKind = "capture"
 	KindVoid      OperationKind = "void"
+	KindRefund    OperationKind = "refund"
 )
 
 // Known reports whether it is one of ours. A newer version may have left others behind.
 func (k OperationKind) Known() bool {
 	switch k {
-	case KindAuthorize, KindSale, KindCapture, KindVoid:
+	case KindAuthorize, KindSale, KindCapture, KindVoid, KindRefund:
 		return true
 	}
 	return false
@@ -88,17 +89,22 @@ func (k OperationKind) First() bool { return k == KindAuthorize || k == KindSale
 
 // From are the states of a payment that it is allowed from.
 func (k OperationKind) From() []PaymentState {
-	if k.First() {
+	switch k {
+	case KindCapture, KindVoid:
+		return []PaymentState{StateAuthorized, StatePartiallyCaptured}
+	case KindRefund:
+		return []PaymentState{StatePartiallyCaptured, StateCaptured}
+	default: // KindAuthorize, KindSale
 		return []PaymentState{StateProcessing}
 	}
-	return []PaymentState{StateAuthorized, StatePartiallyCaptured} // KindCapture, KindVoid
 }
 
 // Command is an operation as it was asked for.
 type Command struct {
 	Kind   OperationKind
-	Amount *int64 // of a capture; nil: all that remains
+	Amount *int64 // of a capture or a refund; nil: all that remains
 	Final  bool   // of a capture: nothing more will be captured
+	Reason string // of a refund, in the merchant's words; empty: none
 }
 
 // Decide says what amount the operation moves if the card network agrees, or why it isn't allowed. What it refuses must never reach the
@@ -110,14 +116,17 @@ func Decide(p *Payment, c Command) (int64, *Error) {
 	switch c.Kind {
 	case KindAuthorize, KindSale:
 		return p.Amount, nil
-	case KindCapture, KindVoid:
-		remaining := p.Authorized - p.Captured
+	case KindCapture, KindVoid, KindRefund:
+		remaining, exceeded := p.Authorized-p.Captured, ReasonAmountExceedsCapturable
+		if c.Kind == KindRefund {
+			remaining, exceeded = p.Captured-p.Refunded, ReasonAmountExceedsRefundable
+		}
 		amount := remaining
 		if c.Amount != nil {
 			amount = *c.Amount
 		}
 		if remaining <= 0 || amount > remaining {
-			return 0, About(ReasonAmountExceedsCapturable, p.ID, nil)
+			return 0, About(exceeded, p.ID, nil)
 		}
 		return amount, nil
 	}
@@ -166,6 +175,10 @@ func Approve(p Payment, c Command, amount int64, fees Fees, now time.Time) Chang
 			p.State = StateCaptured
 		}
 		change.Events = []EventType{EventPaymentVoided}
+	case KindRefund:
+		p.Refunded += amount
+		change.Journal = refundJournal(amount)
+		change.Events = []EventType{EventRefundSucceeded}
 	}
 	change.Payment = p
 	return change
@@ -182,8 +195,12 @@ func Decline(p Payment, amount int64, reason DeclineReason, now time.Time) Chang
 }
 
 // Refuse is the change that a later operation makes when the card network didn't accept it: none but the time.
-func Refuse(p Payment, amount int64, now time.Time) Change {
+func Refuse(p Payment, kind OperationKind, amount int64, now time.Time) Change {
 	p.UpdatedAt = now
+	event := EventPaymentOperationFailed
+	if kind == KindRefund {
+		event = EventRefundFailed
+	}
 	refusal := &Error{Reason: ReasonOperationRefused, PaymentID: p.ID, Payment: &p}
-	return Change{Amount: amount, FailureReason: "refused", Payment: p, Events: []EventType{EventPaymentOperationFailed}, Refusal: refusal}
+	return Change{Amount: amount, FailureReason: "refused", Payment: p, Events: []EventType{event}, Refusal: refusal}
 }

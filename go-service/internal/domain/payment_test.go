@@ -15,6 +15,12 @@ func payment(state PaymentState, authorized, captured int64) Payment {
 	return Payment{ID: NewID(), Amount: 1000, Currency: USD, State: state, Authorized: authorized, Captured: captured, ExpiresAt: t0.Add(time.Hour), CreatedAt: t0, UpdatedAt: t0}
 }
 
+func refunded(n int64) Payment {
+	p := payment(StateCaptured, 1000, 400)
+	p.Refunded = n
+	return p
+}
+
 func amount(n int64) *int64 { return &n }
 
 func TestWhatIsDecidedFollowsFromStateAndCommand(t *testing.T) {
@@ -39,6 +45,12 @@ func TestWhatIsDecidedFollowsFromStateAndCommand(t *testing.T) {
 		{"a void takes what remains", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindVoid}, 600, ""},
 		{"what is captured can't be voided", payment(StateCaptured, 1000, 400), Command{Kind: KindVoid}, 0, ReasonPaymentStateInvalid},
 		{"what is processing can't be voided", payment(StateProcessing, 0, 0), Command{Kind: KindVoid}, 0, ReasonPaymentStateInvalid},
+		{"a refund takes its amount", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindRefund, Amount: amount(400)}, 400, ""},
+		{"a refund without an amount takes what remains", refunded(100), Command{Kind: KindRefund}, 300, ""},
+		{"a refund can't take more", refunded(100), Command{Kind: KindRefund, Amount: amount(301)}, 0, ReasonAmountExceedsRefundable},
+		{"nothing is left to refund", refunded(400), Command{Kind: KindRefund}, 0, ReasonAmountExceedsRefundable},
+		{"what is authorised can't be refunded", payment(StateAuthorized, 1000, 0), Command{Kind: KindRefund}, 0, ReasonPaymentStateInvalid},
+		{"what is voided can't be refunded", payment(StateVoided, 1000, 0), Command{Kind: KindRefund}, 0, ReasonPaymentStateInvalid},
 		{"what is processing can't be captured", payment(StateProcessing, 0, 0), Command{Kind: KindCapture}, 0, ReasonPaymentStateInvalid},
 	}
 	for _, c := range cases {
@@ -75,12 +87,17 @@ func TestWhatAnApprovalChanges(t *testing.T) {
 		{"void", payment(StateAuthorized, 1000, 0), Command{Kind: KindVoid}, 1000, StateVoided, 1000, 0, false, nil, []EventType{EventPaymentVoided}},
 		{"void of the rest", payment(StatePartiallyCaptured, 1000, 400), Command{Kind: KindVoid}, 600, StateCaptured, 1000, 400, false, nil,
 			[]EventType{EventPaymentVoided}},
+		{"refund", refunded(100), Command{Kind: KindRefund}, 300, StateCaptured, 1000, 400, true,
+			[]Entry{{AcquirerReceivable, -300}, {MerchantPayable, 300}}, []EventType{EventRefundSucceeded}},
 	}
 	for _, c := range cases {
 		got := Approve(c.before, c.command, c.amount, fees, t1)
 		p := got.Payment
 		if p.State != c.state || p.Authorized != c.authorized || p.Captured != c.captured || p.ExpiresAt.IsZero() == c.expires || p.UpdatedAt != t1 {
 			t.Errorf("%s: the payment became %+v", c.name, p)
+		}
+		if want := c.before.Refunded; c.command.Kind == KindRefund && p.Refunded != want+c.amount || c.command.Kind != KindRefund && p.Refunded != want {
+			t.Errorf("%s: %d is refunded", c.name, p.Refunded)
 		}
 		if !reflect.DeepEqual(got.Journal, c.journal) || !reflect.DeepEqual(got.Events, c.events) || !got.Succeeded || got.Refusal != nil {
 			t.Errorf("%s: got %+v", c.name, got)
@@ -101,9 +118,12 @@ func TestWhatARefusalChanges(t *testing.T) {
 		t.Errorf("blocked: %+v", r)
 	}
 	before := payment(StateAuthorized, 1000, 0)
-	refused := Refuse(before, 400, t1)
+	refused := Refuse(before, KindCapture, 400, t1)
 	before.UpdatedAt = t1
 	if !reflect.DeepEqual(refused.Payment, before) || refused.Refusal.Reason != ReasonOperationRefused || len(refused.Journal) != 0 || refused.Amount != 400 {
 		t.Errorf("refused: %+v", refused)
+	}
+	if refund := Refuse(before, KindRefund, 400, t1); refund.Events[0] != EventRefundFailed || refused.Events[0] != EventPaymentOperationFailed {
+		t.Errorf("told %v and %v", refund.Events, refused.Events)
 	}
 }

@@ -37,6 +37,7 @@ var codeOf = map[domain.Reason]codes.Code{
 	domain.ReasonRouteNotFound:           codes.Unimplemented,
 	domain.ReasonPaymentStateInvalid:     codes.FailedPrecondition,
 	domain.ReasonAmountExceedsCapturable: codes.FailedPrecondition,
+	domain.ReasonAmountExceedsRefundable: codes.FailedPrecondition,
 	domain.ReasonPaymentBusy:             codes.Aborted,
 	domain.ReasonIdempotencyInProgress:   codes.Aborted,
 	domain.ReasonDuplicateReference:      codes.AlreadyExists,

@@ -51,6 +51,9 @@ func TestEnumsHaveTheirJSONNames(t *testing.T) {
 	for json, enum := range paymentStates {
 		same(string(json), enum.String(), "PAYMENT_STATE_")
 	}
+	for json, enum := range refundStates {
+		same(string(json), enum.String(), "REFUND_STATE_")
+	}
 	for json, enum := range declineReasons {
 		same(string(json), enum.String(), "DECLINE_REASON_")
 	}
@@ -60,6 +63,7 @@ func TestEnumsHaveTheirJSONNames(t *testing.T) {
 	sizes := []struct{ rows, names int }{
 		{len(captureMethods), len(paymentsv1.CaptureMethod_name)}, {len(paymentStates), len(paymentsv1.PaymentState_name)},
 		{len(declineReasons), len(paymentsv1.DeclineReason_name)}, {len(brands), len(paymentsv1.CardBrand_name)},
+		{len(refundStates), len(paymentsv1.RefundState_name)},
 	}
 	for i, size := range sizes {
 		if size.rows != size.names-1 {

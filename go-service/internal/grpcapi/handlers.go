@@ -111,3 +111,23 @@ func (d *Door) GetPayment(ctx context.Context, r *paymentsv1.GetPaymentRequest) 
 	}
 	return paymentMessage(&payment), nil
 }
+
+// CreateRefund implements PaymentService.
+func (d *Door) CreateRefund(ctx context.Context, r *paymentsv1.CreateRefundRequest) (*paymentsv1.Refund, error) {
+	answer, err := d.payments.CreateRefund(ctx, callOf(ctx), usecase.CreateRefund{ID: r.GetId(), Amount: r.Amount, Reason: r.Reason})
+	asked, _ := domain.ParseID(domain.PrefixPayment, r.GetId())
+	refund, err := kept(ctx, answer, err, asked, reply.ParseRefund)
+	if err != nil {
+		return nil, err
+	}
+	return refundMessage(&refund), nil
+}
+
+// GetRefund implements PaymentService.
+func (d *Door) GetRefund(ctx context.Context, r *paymentsv1.GetRefundRequest) (*paymentsv1.Refund, error) {
+	refund, err := d.payments.GetRefund(ctx, callOf(ctx), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return refundMessage(&refund), nil
+}

@@ -57,6 +57,8 @@ var methods = map[string]*method{
 	paymentsv1.PaymentService_CreatePayment_FullMethodName:    newMethod(paymentsv1.PaymentService_CreatePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_CapturePayment_FullMethodName:   newMethod(paymentsv1.PaymentService_CapturePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_VoidPayment_FullMethodName:      newMethod(paymentsv1.PaymentService_VoidPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_CreateRefund_FullMethodName:     newMethod(paymentsv1.PaymentService_CreateRefund_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
+	paymentsv1.PaymentService_GetRefund_FullMethodName:        newMethod(paymentsv1.PaymentService_GetRefund_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 }
 

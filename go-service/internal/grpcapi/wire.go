@@ -88,6 +88,20 @@ func paymentMessage(p *domain.Payment) *paymentsv1.Payment {
 	return message
 }
 
+func refundMessage(r *domain.Refund) *paymentsv1.Refund {
+	message := &paymentsv1.Refund{
+		Id: domain.FormatID(domain.PrefixRefund, r.ID), Payment: domain.FormatID(domain.PrefixPayment, r.PaymentID), Amount: r.Amount,
+		Currency: string(r.Currency), State: refundStates[r.State], CreatedAt: timestamp(r.CreatedAt), UpdatedAt: timestamp(r.UpdatedAt),
+	}
+	if r.Reason != "" {
+		message.Reason = &r.Reason
+	}
+	if r.FailureReason != "" {
+		message.FailureReason = &r.FailureReason
+	}
+	return message
+}
+
 func merchantMessage(m *domain.Merchant) *paymentsv1.Merchant {
 	return &paymentsv1.Merchant{
 		Id: domain.FormatID(domain.PrefixMerchant, m.ID), Name: m.Name, FeeBps: m.Fees.BPS, FeeFixed: m.Fees.Fixed, AmountLimit: m.AmountLimit,
@@ -132,6 +146,11 @@ var (
 		domain.StateCaptured:          paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
 		domain.StateDeclined:          paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
 		domain.StateVoided:            paymentsv1.PaymentState_PAYMENT_STATE_VOIDED,
+	}
+	refundStates = map[domain.RefundState]paymentsv1.RefundState{
+		domain.RefundPending:   paymentsv1.RefundState_REFUND_STATE_PENDING,
+		domain.RefundSucceeded: paymentsv1.RefundState_REFUND_STATE_SUCCEEDED,
+		domain.RefundFailed:    paymentsv1.RefundState_REFUND_STATE_FAILED,
 	}
 	declineReasons = map[domain.DeclineReason]paymentsv1.DeclineReason{
 		domain.DeclineInsufficientFunds: paymentsv1.DeclineReason_DECLINE_REASON_INSUFFICIENT_FUNDS,

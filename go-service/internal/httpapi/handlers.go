@@ -99,6 +99,22 @@ func (d *Door) getPayment(ctx context.Context, r *request) (response, error) {
 	return response{status: http.StatusOK, body: reply.Payment(&payment)}, nil
 }
 
+func (d *Door) createRefund(ctx context.Context, r *request) (response, error) {
+	body, err := decode[createRefundBody](r.body)
+	if err != nil {
+		return response{}, err
+	}
+	return kept(d.payments.CreateRefund(ctx, r.call, body.command(r.path("id"))))
+}
+
+func (d *Door) getRefund(ctx context.Context, r *request) (response, error) {
+	refund, err := d.payments.GetRefund(ctx, r.call, r.path("id"))
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Refund(&refund)}, nil
+}
+
 // live says that the process runs, and asks nobody.
 func (d *Door) live(context.Context, *request) (response, error) {
 	return response{status: http.StatusOK, body: []byte(`{"status":"live"}`)}, nil

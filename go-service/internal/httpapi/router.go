@@ -21,5 +21,8 @@ func (d *Door) routes() []*route {
 		{http.MethodGet, "/v1/payments/{id}", merchant, usecase.KeyIgnored, d.getPayment},
 		{http.MethodPost, "/v1/payments/{id}/capture", merchant, usecase.KeyRequired, d.capturePayment},
 		{http.MethodPost, "/v1/payments/{id}/void", merchant, usecase.KeyRequired, d.voidPayment},
+
+		{http.MethodPost, "/v1/payments/{id}/refunds", merchant, usecase.KeyRequired, d.createRefund},
+		{http.MethodGet, "/v1/refunds/{id}", merchant, usecase.KeyIgnored, d.getRefund},
 	}
 }

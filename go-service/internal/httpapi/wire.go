@@ -45,6 +45,10 @@ type (
 		Amount *integer `json:"amount"`
 		Final  *bool    `json:"final"`
 	}
+	createRefundBody struct {
+		Amount *integer `json:"amount"`
+		Reason *string  `json:"reason"`
+	}
 )
 
 func (b createMerchantBody) command() usecase.CreateMerchant {
@@ -72,6 +76,10 @@ func (b createPaymentBody) command() usecase.CreatePayment {
 
 func (b capturePaymentBody) command(id string) usecase.CapturePayment {
 	return usecase.CapturePayment{ID: id, Amount: (*int64)(b.Amount), Final: b.Final}
+}
+
+func (b createRefundBody) command(id string) usecase.CreateRefund {
+	return usecase.CreateRefund{ID: id, Amount: (*int64)(b.Amount), Reason: b.Reason}
 }
 
 var strict = json.RejectUnknownMembers(true)

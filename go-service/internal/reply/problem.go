@@ -128,6 +128,8 @@ var Problems = map[domain.Reason]Kind{
 		"Nothing was done before the request's deadline; retry with more time."},
 	domain.ReasonOutcomeUnknown: {504, 0, "The outcome isn't known yet",
 		"The operation may have been done and is being settled; retry with the same key to learn its outcome."},
+	domain.ReasonAmountExceedsRefundable: {409, 0, "The amount exceeds what can be refunded",
+		"At most the captured amount less what is already refunded can be refunded."},
 }
 
 // descriptions say what a violation means; {min} and {max} stand for the bound.

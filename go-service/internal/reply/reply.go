@@ -85,6 +85,24 @@ func APIKey(k *domain.APIKey) []byte {
 	return append(dst, '}')
 }
 
+// Refund renders a refund.
+func Refund(r *domain.Refund) []byte {
+	dst := appendID(append(make([]byte, 0, 384), `{"id":`...), domain.PrefixRefund, r.ID)
+	dst = appendID(append(dst, `,"payment":`...), domain.PrefixPayment, r.PaymentID)
+	dst = strconv.AppendInt(append(dst, `,"amount":`...), r.Amount, 10)
+	dst = appendText(append(dst, `,"currency":`...), string(r.Currency))
+	dst = appendText(append(dst, `,"state":`...), string(r.State))
+	if r.Reason != "" {
+		dst = appendText(append(dst, `,"reason":`...), r.Reason)
+	}
+	if r.FailureReason != "" {
+		dst = appendText(append(dst, `,"failure_reason":`...), r.FailureReason)
+	}
+	dst = appendTime(append(dst, `,"created_at":`...), r.CreatedAt)
+	dst = appendTime(append(dst, `,"updated_at":`...), r.UpdatedAt)
+	return append(dst, '}')
+}
+
 // PaymentToken renders a payment token.
 func PaymentToken(t *domain.PaymentToken) []byte {
 	dst := appendID(append(make([]byte, 0, 192), `{"id":`...), domain.PrefixPaymentToken, t.ID)
@@ -130,6 +148,17 @@ type (
 		CreatedAt         time.Time         `json:"created_at"`
 		UpdatedAt         time.Time         `json:"updated_at"`
 	}
+	refund struct {
+		ID            string    `json:"id"`
+		Payment       string    `json:"payment"`
+		Amount        int64     `json:"amount"`
+		Currency      string    `json:"currency"`
+		State         string    `json:"state"`
+		Reason        string    `json:"reason"`
+		FailureReason string    `json:"failure_reason"`
+		CreatedAt     time.Time `json:"created_at"`
+		UpdatedAt     time.Time `json:"updated_at"`
+	}
 	merchant struct {
 		ID            string    `json:"id"`
 		Name          string    `json:"name"`
@@ -169,6 +198,20 @@ func (p *payment) domain() domain.Payment {
 		DeclineReason: domain.DeclineReason(p.DeclineReason), Authorized: p.Authorized, Captured: p.Captured, Refunded: p.Refunded,
 		ExpiresAt: p.ExpiresAt, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt,
 	}
+}
+
+// ParseRefund reads what Refund rendered.
+func ParseRefund(body []byte) (domain.Refund, error) {
+	var r refund
+	if err := json.Unmarshal(body, &r); err != nil {
+		return domain.Refund{}, err
+	}
+	id, _ := domain.ParseID(domain.PrefixRefund, r.ID)
+	paymentID, _ := domain.ParseID(domain.PrefixPayment, r.Payment)
+	return domain.Refund{
+		ID: id, PaymentID: paymentID, Amount: r.Amount, Currency: domain.Currency(r.Currency), State: domain.RefundState(r.State), Reason: r.Reason,
+		FailureReason: r.FailureReason, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+	}, nil
 }
 
 // ParseMerchant reads what Merchant rendered.

@@ -27,8 +27,8 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 
 // all are the statements of this package; the service runs no others.
 var all = []prepared{
-	claimOperation, claimPayment, findAPIKey, findReplay, getPayment, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken,
-	leasePendingOperations, publishEvents, recordOperation, rejectOperation, releaseOperation,
+	claimOperation, claimPayment, findAPIKey, findReplay, getPayment, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
+	insertPaymentToken, leasePendingOperations, publishEvents, recordOperation, rejectOperation, releaseOperation,
 }
 
 // goTypes are the types that a column may be collected into.

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"twinpay.dev/payments/internal/domain"
-	"twinpay.dev/payments/internal/reply"
 )
 
 // Operation is a pending operation whose lease is ours, with all that is needed to decide, to ask the acquirer and to record.
@@ -21,6 +20,7 @@ type Operation struct {
 	NetworkToken string
 	RiskBlocked  bool
 	Traceparent  string // of the request that claimed it
+	CreatedAt    time.Time
 }
 
 // claimOperationRow has a pointer for every column, since all come from left joins.
@@ -63,7 +63,7 @@ func (d *DB) ClaimOperation(ctx context.Context, key Key, o Operation, now, leas
 		final = &o.Command.Final
 	}
 	row, found, err := claimOperation.one(ctx, d, key.MerchantID, key.Key, key.RequestHash, o.Payment.ID, o.ID, string(o.Command.Kind),
-		o.Command.Amount, final, now, leasedUntil, nullText(o.Traceparent), o.Command.Kind.From())
+		o.Command.Amount, final, now, leasedUntil, nullText(o.Traceparent), o.Command.Kind.From(), nullText(o.Command.Reason))
 	row, err = always(claimOperation.name, row, found, err)
 	claim := row.claim()
 	claim.State = orZero(row.State)
@@ -79,8 +79,8 @@ func (d *DB) ClaimOperation(ctx context.Context, key Key, o Operation, now, leas
 	return claim, err
 }
 
-// RecordOperation writes what the operation came to and the reply. It reports false where somebody else did or will.
-func (d *DB) RecordOperation(ctx context.Context, o *Operation, c *domain.Change, answer Stored) (bool, error) {
+// RecordOperation writes what the operation came to and the reply; its events carry the object, the payment or the refund. It reports false where somebody else did or will.
+func (d *DB) RecordOperation(ctx context.Context, o *Operation, c *domain.Change, object []byte, answer Stored) (bool, error) {
 	p := &c.Payment
 	state := "failed"
 	if c.Succeeded {
@@ -91,9 +91,8 @@ func (d *DB) RecordOperation(ctx context.Context, o *Operation, c *domain.Change
 		entryIDs[i], accounts[i], amounts[i] = domain.NewID(), string(entry.Account), entry.Amount
 	}
 	eventIDs, types, data := make([]uuid.UUID, len(c.Events)), make([]string, len(c.Events)), make([]string, len(c.Events))
-	shown := string(reply.Payment(p))
 	for i, event := range c.Events {
-		eventIDs[i], types[i], data[i] = domain.NewID(), string(event), shown
+		eventIDs[i], types[i], data[i] = domain.NewID(), string(event), string(object)
 	}
 	_, found, err := recordOperation.one(ctx, d, o.MerchantID, o.ID, o.LeaseToken, state, c.Amount, nullText(c.FailureReason), string(p.State),
 		p.Authorized, p.Captured, p.Refunded, nullText(p.DeclineReason), nullTime(p.ExpiresAt), p.UpdatedAt, entryIDs, accounts, amounts,
@@ -119,6 +118,7 @@ type leasedRow struct {
 	Kind               domain.OperationKind
 	RequestedAmount    *int64
 	Final              *bool
+	Reason             *string
 	RiskBlocked        bool
 	LeaseToken         int64
 	Traceparent        *string
@@ -162,12 +162,13 @@ func (d *DB) LeasePendingOperations(ctx context.Context, now, leasedUntil time.T
 func (r *leasedRow) operation() Operation {
 	return Operation{
 		MerchantID: r.MerchantID, ID: r.OperationID, LeaseToken: r.LeaseToken,
-		Command: domain.Command{Kind: r.Kind, Amount: r.RequestedAmount, Final: orZero(r.Final)},
+		Command: domain.Command{Kind: r.Kind, Amount: r.RequestedAmount, Final: orZero(r.Final), Reason: orZero(r.Reason)},
 		Payment: domain.Payment{
 			ID: r.PaymentID, PaymentTokenID: r.PaymentTokenID, Amount: r.Amount, Currency: r.Currency, Capture: r.CaptureMethod,
 			MerchantReference: r.MerchantReference, Description: orZero(r.Description), Metadata: r.Metadata, State: r.State,
 			Authorized: r.Authorized, Captured: r.Captured, Refunded: r.Refunded, ExpiresAt: orZero(r.ExpiresAt), CreatedAt: r.CreatedAt,
 		},
 		Fees: domain.Fees{BPS: r.FeeBps, Fixed: r.FeeFixed}, NetworkToken: r.NetworkToken, RiskBlocked: r.RiskBlocked, Traceparent: orZero(r.Traceparent),
+		CreatedAt: r.OperationCreatedAt,
 	}
 }

@@ -34,6 +34,7 @@ func (p *Payments) operateOn(ctx context.Context, call Call, id string, command 
 	key := store.Key{MerchantID: call.MerchantID, Key: call.Key, RequestHash: requestHash}
 	o := store.Operation{
 		MerchantID: call.MerchantID, ID: domain.NewID(), Command: command, Payment: domain.Payment{ID: paymentID}, Traceparent: telemetry.Traceparent(ctx),
+		CreatedAt: now,
 	}
 	return p.operate(ctx, key, o, func(ctx context.Context, o store.Operation) (store.Claim, error) {
 		return p.DB.ClaimOperation(ctx, key, o, now, now.Add(p.Lease))
@@ -83,8 +84,9 @@ func (p *Payments) Settle(ctx context.Context, o *store.Operation) (store.Stored
 	if err != nil {
 		return store.Stored{}, err
 	}
-	answer := answerTo(o.Command.Kind, &change)
-	done, err := p.DB.RecordOperation(ctx, o, &change, answer)
+	object := objectOf(o, &change)
+	answer := answerTo(o.Command.Kind, &change, object)
+	done, err := p.DB.RecordOperation(ctx, o, &change, object, answer)
 	return answer, fencedUnless(done, err)
 }
 
@@ -100,7 +102,7 @@ func (p *Payments) ask(ctx context.Context, o *store.Operation, amount int64) (d
 	case acquirer.Declined:
 		return domain.Decline(o.Payment, amount, outcome.Reason, p.now()), nil
 	case acquirer.Refused:
-		return domain.Refuse(o.Payment, amount, p.now()), nil
+		return domain.Refuse(o.Payment, o.Command.Kind, amount, p.now()), nil
 	default: // acquirer.Unknown
 		p.release(ctx, o)
 		return domain.Change{}, fmt.Errorf("the acquirer's answer is unknown: %w", outcome.Cause)
@@ -148,15 +150,30 @@ func afterClaim(err error, o store.Operation) error {
 }
 
 // answerTo is what the key answers from now on.
-func answerTo(kind domain.OperationKind, change *domain.Change) store.Stored {
+func answerTo(kind domain.OperationKind, change *domain.Change, object []byte) store.Stored {
 	switch {
 	case change.Refusal != nil:
 		return problem(change.Refusal)
-	case kind.First():
-		return store.Stored{Status: http.StatusCreated, Body: reply.Payment(&change.Payment)}
-	default: // domain.KindCapture, domain.KindVoid
-		return store.Stored{Status: http.StatusOK, Body: reply.Payment(&change.Payment)}
+	case kind == domain.KindCapture, kind == domain.KindVoid:
+		return store.Stored{Status: http.StatusOK, Body: object}
+	default: // domain.KindAuthorize, domain.KindSale, domain.KindRefund
+		return store.Stored{Status: http.StatusCreated, Body: object}
 	}
+}
+
+// objectOf renders what the operation is about, as it is answered and told: the refund, or else the payment.
+func objectOf(o *store.Operation, change *domain.Change) []byte {
+	if o.Command.Kind != domain.KindRefund {
+		return reply.Payment(&change.Payment)
+	}
+	state := domain.RefundFailed
+	if change.Succeeded {
+		state = domain.RefundSucceeded
+	}
+	return reply.Refund(&domain.Refund{
+		ID: o.ID, PaymentID: o.Payment.ID, Amount: change.Amount, Currency: o.Payment.Currency, State: state, Reason: o.Command.Reason,
+		FailureReason: change.FailureReason, CreatedAt: o.CreatedAt, UpdatedAt: change.Payment.UpdatedAt,
+	})
 }
 
 func fencedUnless(done bool, err error) error {

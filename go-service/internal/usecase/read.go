@@ -19,3 +19,17 @@ func (p *Payments) GetPayment(ctx context.Context, call Call, id string) (domain
 	}
 	return payment, err
 }
+
+// GetRefund reads a refund of the merchant by its id in the path; a malformed one is unknown.
+func (p *Payments) GetRefund(ctx context.Context, call Call, id string) (domain.Refund, error) {
+	check := checker{call.Violations}
+	if err := check.err(); err != nil {
+		return domain.Refund{}, err
+	}
+	refundID, _ := domain.ParseID(domain.PrefixRefund, id)
+	refund, found, err := p.DB.GetRefund(ctx, call.MerchantID, refundID)
+	if err == nil && !found {
+		err = domain.NewError(domain.ReasonResourceNotFound)
+	}
+	return refund, err
+}

@@ -44,7 +44,7 @@ func TestCanonicalRequestsAreThoseOfTheVectors(t *testing.T) {
 // The verbs' own members, against the vectors that name them.
 func TestEachVerbHashesItsMembers(t *testing.T) {
 	velocity := int32(3)
-	amount := int64(400)
+	amount, cent := int64(400), int64(1)
 	p := &Payments{Pepper: pepper(t, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")}
 	card := domain.Card{Number: domain.NewSecret([]byte("4242424242424242")), ExpMonth: 12, ExpYear: 2030, CVC: domain.NewSecret([]byte("123"))}
 	cases := []struct {
@@ -58,6 +58,9 @@ func TestEachVerbHashesItsMembers(t *testing.T) {
 			Metadata: map[string]string{"é": "x", "b.c": "", "a": "1"}}, "ptk_01k8nkrkayfxg828t5cy4tqkff"), "9dd7b5c1bd1da9e39ecd4a5a4523d0130c5737370c3987269e9107cc75ca1370"},
 		{"capture of all", captureHash(CapturePayment{ID: "pay_01h455vb4pex5vsknk084sn02q"}, true), "25e6367cafed6ef818e20834c1b87e8863b9ceff69c1b381aa28f49e1c997ca8"},
 		{"capture of a part", captureHash(CapturePayment{ID: "pay_01h455vb4pex5vsknk084sn02q", Amount: &amount}, false), "54b8ed5fba3d5c86e3991dec37888e83ff4e7f3a4dcca0cec14697b6c99ad8cb"},
+		{"refund of all", refundHash("pay_01h455vb4pex5vsknk084sn02q", domain.Command{}), "0fc282f0d710bcde55fbbafdb7a0f773e4370573b76821990db7ebf2c8df8882"},
+		{"refund of a part", refundHash("pay_01h455vb4pex5vsknk084sn02q", domain.Command{Amount: &cent, Reason: "Größe passt nicht"}),
+			"0645d04eb4d798aefec3a47d62a052901e9c16e824243ed9469454458dd59dda"},
 		{"void", voidHash("pay_01h455vb4pex5vsknk084sn02q"), "a1ffcd2a990c609d6f0639082a315c4715a51998901816ca8f4173b8b2027c92"},
 	}
 	for _, c := range cases {

@@ -282,7 +282,8 @@ async fn play(crowd: Arc<Crowd>, tokens: Arc<Vec<String>>, site: Site, client: u
 
 /// Statuses that are stored under the key, and so must come again as they were.
 fn is_stored(reply: &Reply) -> bool {
-    matches!(reply.status, 200 | 201 | 402) || reply.reason() == Some("AMOUNT_EXCEEDS_CAPTURABLE")
+    matches!(reply.status, 200 | 201 | 402)
+        || matches!(reply.reason(), Some("AMOUNT_EXCEEDS_CAPTURABLE" | "AMOUNT_EXCEEDS_REFUNDABLE"))
 }
 
 fn compare(before: Option<&Reply>, now: &Reply) -> Option<String> {

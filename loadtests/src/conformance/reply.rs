@@ -15,12 +15,13 @@ use super::node::Node;
 use super::wire::Incomings;
 
 /// Reasons whose gRPC status names the payment.
-pub const NAMES_PAYMENT: [&str; 7] = [
+pub const NAMES_PAYMENT: [&str; 8] = [
     "CARD_DECLINED",
     "RISK_BLOCKED",
     "OPERATION_REFUSED",
     "PAYMENT_STATE_INVALID",
     "AMOUNT_EXCEEDS_CAPTURABLE",
+    "AMOUNT_EXCEEDS_REFUNDABLE",
     "PAYMENT_BUSY",
     "OUTCOME_UNKNOWN",
 ];
@@ -49,7 +50,8 @@ pub struct Reply {
 impl Reply {
     /// The reason of an error.
     pub fn reason(&self) -> Option<&str> {
-        self.body.as_ref()?.get("reason")?.text()
+        // A refund has a member of this name, too.
+        self.body.as_ref().filter(|_| self.is_error())?.get("reason")?.text()
     }
 
     /// Whether it is an error.

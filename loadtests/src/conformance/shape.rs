@@ -187,9 +187,12 @@ fn ids(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<Str
         "ApiKey" => "key_",
         "PaymentToken" => "ptk_",
         "Payment" => "pay_",
+        "Refund" => "ref_",
         _ => return,
     };
-    for (member, prefix) in [("id", own), ("merchant_id", "mer_"), ("payment_token", "ptk_")] {
+    for (member, prefix) in
+        [("id", own), ("merchant_id", "mer_"), ("payment_token", "ptk_"), ("payment", "pay_")]
+    {
         if let Some(text) = body.get(member).and_then(Node::text)
             && !(text.starts_with(prefix) && is(&ID, text))
         {

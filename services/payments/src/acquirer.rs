@@ -90,7 +90,7 @@ impl Acquirer {
         let operation_id = pending.operation.to_string();
         let network_token = pending.network_token.clone();
         let (amount, currency) = (amount.minor(), pending.payment.currency.code().to_owned());
-        let result = match pending.command {
+        let result = match &pending.command {
             Command::Authorize => {
                 let request = wire::AuthorizeRequest { operation_id, network_token, amount, currency };
                 let method = "acquirer.v1.AcquirerService/Authorize";
@@ -111,16 +111,21 @@ impl Acquirer {
                 let method = "acquirer.v1.AcquirerService/Void";
                 ask(call, method, request, async move |r| client.void(r).await).await.map(|a| a.result)
             }
+            Command::Refund { .. } => {
+                let request = wire::RefundRequest { operation_id, network_token, amount, currency };
+                let method = "acquirer.v1.AcquirerService/Refund";
+                ask(call, method, request, async move |r| client.refund(r).await).await.map(|a| a.result)
+            }
         };
         match result {
-            Ok(result) => verdict(pending.command, result.unwrap_or_default()),
+            Ok(result) => verdict(&pending.command, result.unwrap_or_default()),
             Err(status) => Answer::Unknown(status.into()),
         }
     }
 }
 
 /// What doesn't fit the command is unknown: better to ask again than to guess about money.
-fn verdict(command: Command, result: wire::Result) -> Answer {
+fn verdict(command: &Command, result: wire::Result) -> Answer {
     let reason = match result.decline_reason() {
         wire::DeclineReason::Unspecified => None,
         wire::DeclineReason::InsufficientFunds => Some(DeclineReason::InsufficientFunds),
@@ -135,7 +140,7 @@ fn verdict(command: Command, result: wire::Result) -> Answer {
         (wire::Outcome::Declined, Some(reason), Command::Authorize | Command::Sale) => {
             Answer::Decided(Verdict::Declined(reason))
         }
-        (wire::Outcome::Refused, _, Command::Capture { .. } | Command::Void) => {
+        (wire::Outcome::Refused, _, Command::Capture { .. } | Command::Void | Command::Refund { .. }) => {
             Answer::Decided(Verdict::Refused)
         }
         (outcome, _, _) => Answer::Unknown(format!("{outcome:?} to {}", command.kind()).into()),
@@ -209,27 +214,30 @@ mod tests {
 
     #[test]
     fn an_answer_that_doesnt_fit_the_question_decides_nothing() {
-        let capture = Command::Capture { amount: None, last: true };
+        let capture = &Command::Capture { amount: None, last: true };
+        let refund = &Command::Refund { amount: None, reason: None };
         let answer = |command, outcome: wire::Outcome, reason: wire::DeclineReason| {
             verdict(command, wire::Result { outcome: outcome.into(), decline_reason: reason.into() })
         };
         let declined = Verdict::Declined(DeclineReason::DoNotHonor);
         for (command, outcome, reason, want) in [
-            (Command::Sale, Approved, Unspecified, Verdict::Approved),
-            (Command::Authorize, Declined, DoNotHonor, declined),
+            (&Command::Sale, Approved, Unspecified, Verdict::Approved),
+            (&Command::Authorize, Declined, DoNotHonor, declined),
             (capture, Approved, Unspecified, Verdict::Approved),
             (capture, Refused, Unspecified, Verdict::Refused),
-            (Command::Void, Refused, Unspecified, Verdict::Refused),
+            (&Command::Void, Refused, Unspecified, Verdict::Refused),
+            (refund, Refused, Unspecified, Verdict::Refused),
         ] {
             let got = answer(command, outcome, reason);
             assert!(matches!(got, Answer::Decided(verdict) if verdict == want), "{command:?} {got:?}");
         }
         for (command, outcome, reason) in [
-            (Command::Sale, wire::Outcome::Unspecified, Unspecified),
-            (Command::Sale, Declined, Unspecified),
-            (Command::Authorize, Refused, Unspecified),
+            (&Command::Sale, wire::Outcome::Unspecified, Unspecified),
+            (&Command::Sale, Declined, Unspecified),
+            (&Command::Authorize, Refused, Unspecified),
             (capture, Declined, DoNotHonor),
-            (Command::Void, Declined, DoNotHonor),
+            (&Command::Void, Declined, DoNotHonor),
+            (refund, Declined, DoNotHonor),
         ] {
             let got = answer(command, outcome, reason);
             assert!(matches!(got, Answer::Unknown(_)), "{command:?} {outcome:?} {reason:?} {got:?}");

@@ -10,9 +10,10 @@ use crate::{
     domain::{
         card::{Brand, Expiry},
         error::{Error, Reason},
-        id::{KeyId, MerchantId, PaymentId, TokenId},
+        id::{KeyId, MerchantId, PaymentId, RefundId, TokenId},
         merchant::Merchant,
         payment::Payment,
+        refund::Refund,
     },
     telemetry::rfc3339,
 };
@@ -137,6 +138,37 @@ impl<'a> From<&'a Payment> for PaymentObject<'a> {
 /// A payment, the same in replies, in a 402 and in events.
 pub fn payment(payment: &Payment) -> String {
     json(&PaymentObject::from(payment))
+}
+
+/// A refund, the same in replies and in events.
+pub fn refund(refund: &Refund) -> String {
+    #[derive(Serialize)]
+    struct Object<'a> {
+        id: RefundId,
+        payment: PaymentId,
+        amount: i64,
+        currency: &'static str,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure_reason: Option<&'a str>,
+        #[serde(serialize_with = "time")]
+        created_at: OffsetDateTime,
+        #[serde(serialize_with = "time")]
+        updated_at: OffsetDateTime,
+    }
+    json(&Object {
+        id: refund.id,
+        payment: refund.payment,
+        amount: refund.amount,
+        currency: refund.currency.code(),
+        state: refund.state.as_str(),
+        reason: refund.reason.as_deref(),
+        failure_reason: refund.failure_reason.as_deref(),
+        created_at: refund.created_at,
+        updated_at: refund.updated_at,
+    })
 }
 
 /// A payment token.

@@ -53,6 +53,8 @@ pub enum Error {
     },
     /// More than what is left to capture.
     AmountExceedsCapturable(PaymentId),
+    /// More than what is captured and not yet refunded.
+    AmountExceedsRefundable(PaymentId),
     /// Another operation of the payment is pending.
     PaymentBusy(PaymentId),
     /// The first request with this key is still running.
@@ -97,6 +99,7 @@ impl Error {
             Self::MethodNotAllowed(_) => Reason::MethodNotAllowed,
             Self::PaymentStateInvalid { .. } => Reason::PaymentStateInvalid,
             Self::AmountExceedsCapturable(_) => Reason::AmountExceedsCapturable,
+            Self::AmountExceedsRefundable(_) => Reason::AmountExceedsRefundable,
             Self::PaymentBusy(_) => Reason::PaymentBusy,
             Self::IdempotencyInProgress => Reason::IdempotencyInProgress,
             Self::DuplicateReference => Reason::DuplicateReference,
@@ -131,6 +134,7 @@ impl Error {
         }
         if let Self::PaymentStateInvalid { payment, .. }
         | Self::AmountExceedsCapturable(payment)
+        | Self::AmountExceedsRefundable(payment)
         | Self::PaymentBusy(payment) = self
         {
             return Some(*payment);
@@ -195,6 +199,7 @@ names! {
         AcquirerUnavailable = "ACQUIRER_UNAVAILABLE",
         DeadlineExceeded = "DEADLINE_EXCEEDED",
         OutcomeUnknown = "OUTCOME_UNKNOWN",
+        AmountExceedsRefundable = "AMOUNT_EXCEEDS_REFUNDABLE",
     }
 }
 

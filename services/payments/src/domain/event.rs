@@ -13,8 +13,12 @@ pub enum EventType {
     PaymentVoided,
     /// The issuer or a risk rule said no.
     PaymentDeclined,
-    /// The card network refused a later operation; the payment is unchanged.
+    /// The card network refused a capture or a void; the payment is unchanged.
     PaymentOperationFailed,
+    /// A part or all of what was captured was given back.
+    RefundSucceeded,
+    /// The card network refused a refund; the payment is unchanged.
+    RefundFailed,
 }
 
 impl EventType {
@@ -27,6 +31,8 @@ impl EventType {
             Self::PaymentVoided => "payment.voided",
             Self::PaymentDeclined => "payment.declined",
             Self::PaymentOperationFailed => "payment.operation_failed",
+            Self::RefundSucceeded => "refund.succeeded",
+            Self::RefundFailed => "refund.failed",
         }
     }
 }

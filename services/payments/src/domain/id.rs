@@ -99,6 +99,8 @@ ids! {
     TokenId = "ptk";
     /// A payment.
     PaymentId = "pay";
+    /// A refund: its operation, as merchants see it.
+    RefundId = "ref";
     /// What the card network is asked under.
     OperationId = "op";
     /// A request, for support; in the header `Request-Id` alone.

@@ -46,6 +46,14 @@ pub fn capture(amount: Amount, fees: Fees) -> Vec<Entry> {
     .collect()
 }
 
+/// What a refund writes: the merchant gives the amount back; the fee is kept.
+pub fn refund(amount: Amount) -> Vec<Entry> {
+    vec![
+        Entry { account: Account::AcquirerReceivable, amount: -amount.minor() },
+        Entry { account: Account::MerchantPayable, amount: amount.minor() },
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,3 +8,4 @@ pub mod ledger;
 pub mod merchant;
 pub mod money;
 pub mod payment;
+pub mod refund;

@@ -47,6 +47,9 @@ names! {
 /// The states from which a capture or a void may start.
 pub const CAPTURABLE: &[State] = &[State::Authorized, State::PartiallyCaptured];
 
+/// The states from which a refund may start.
+const REFUNDABLE: &[State] = &[State::PartiallyCaptured, State::Captured];
+
 /// The state in which a payment is created, and from which it is authorised or sold.
 const CREATED: &[State] = &[State::Processing];
 
@@ -93,7 +96,7 @@ pub struct Payment {
 }
 
 /// What is asked of a payment; each is an operation in Postgres.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Reserve the amount.
     Authorize,
@@ -108,37 +111,50 @@ pub enum Command {
     },
     /// Release what isn't captured.
     Void,
+    /// Give back a part, or all that remains.
+    Refund {
+        /// All that remains where none.
+        amount: Option<Amount>,
+        /// In the merchant's words; never empty.
+        reason: Option<String>,
+    },
 }
 
 impl Command {
     /// The operation's kind in Postgres.
-    pub fn kind(self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Authorize => "authorize",
             Self::Sale => "sale",
             Self::Capture { .. } => "capture",
             Self::Void => "void",
+            Self::Refund { .. } => "refund",
         }
     }
 
     /// The states of a payment from which it may start.
-    pub fn allowed(self) -> &'static [State] {
+    pub fn allowed(&self) -> &'static [State] {
         match self {
             Self::Authorize | Self::Sale => CREATED,
             Self::Capture { .. } | Self::Void => CAPTURABLE,
+            Self::Refund { .. } => REFUNDABLE,
         }
     }
 
     /// As Postgres keeps it; none where only a newer program can read it.
-    pub fn parse(kind: &str, amount: Option<i64>, last: Option<bool>) -> Option<Self> {
+    pub fn parse(
+        kind: &str,
+        amount: Option<i64>,
+        last: Option<bool>,
+        reason: Option<String>,
+    ) -> Option<Self> {
+        let amount = amount.map(|amount| Amount::new(amount).ok_or(())).transpose().ok()?;
         Some(match kind {
             "authorize" => Self::Authorize,
             "sale" => Self::Sale,
-            "capture" => Self::Capture {
-                amount: amount.map(|amount| Amount::new(amount).ok_or(())).transpose().ok()?,
-                last: last?,
-            },
+            "capture" => Self::Capture { amount, last: last? },
             "void" => Self::Void,
+            "refund" => Self::Refund { amount, reason },
             _ => return None,
         })
     }
@@ -169,7 +185,7 @@ pub struct Change {
 }
 
 /// What will be recorded if the network approves; it is to be asked for the amount. Refused here, it is never asked.
-pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<Change, Error> {
+pub fn decide(before: &Payment, command: &Command, fees: Fees) -> Result<Change, Error> {
     let allowed = command.allowed();
     if !allowed.contains(&before.state) {
         return Err(Error::PaymentStateInvalid { payment: before.id, current: before.state, allowed });
@@ -190,9 +206,9 @@ pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<Change, 
             (payment.amount, journal, &[EventType::PaymentAuthorized, EventType::PaymentCaptured])
         }
         Command::Capture { amount, last } => {
-            let moved = capturable(before, amount)?;
+            let moved = capturable(before, *amount)?;
             payment.captured += moved.minor();
-            let all = last || payment.captured == payment.authorized;
+            let all = *last || payment.captured == payment.authorized;
             payment.state = if all { State::Captured } else { State::PartiallyCaptured };
             payment.expires_at = payment.expires_at.filter(|_| !all);
             (moved, ledger::capture(moved, fees), &[EventType::PaymentCaptured])
@@ -203,22 +219,37 @@ pub fn decide(before: &Payment, command: Command, fees: Fees) -> Result<Change, 
             payment.expires_at = None;
             (rest, Vec::new(), &[EventType::PaymentVoided])
         }
+        Command::Refund { amount, .. } => {
+            let room = before.captured - before.refunded;
+            let moved = within(*amount, room).ok_or(Error::AmountExceedsRefundable(before.id))?;
+            payment.refunded += moved.minor();
+            (moved, ledger::refund(moved), &[EventType::RefundSucceeded])
+        }
     };
     Ok(Change { payment, amount, journal, events })
 }
 
 /// What a capture of `asked` moves; all that remains where none.
 fn capturable(payment: &Payment, asked: Option<Amount>) -> Result<Amount, Error> {
-    let room = Amount::new(payment.authorized - payment.captured);
-    match (asked, room) {
-        (None, Some(room)) => Ok(room),
-        (Some(asked), Some(room)) if asked.minor() <= room.minor() => Ok(asked),
-        (_, _) => Err(Error::AmountExceedsCapturable(payment.id)),
-    }
+    let room = payment.authorized - payment.captured;
+    within(asked, room).ok_or(Error::AmountExceedsCapturable(payment.id))
+}
+
+/// What is moved of what there is room for; none where that is too little, or nothing.
+fn within(asked: Option<Amount>, room: i64) -> Option<Amount> {
+    let room = Amount::new(room)?;
+    let moved = asked.unwrap_or(room);
+    (moved.minor() <= room.minor()).then_some(moved)
 }
 
 /// What to record now that the verdict is known: `change` as decided, or the failure of `before`.
-pub fn conclude(before: Payment, change: Change, verdict: Verdict, now: OffsetDateTime) -> Change {
+pub fn conclude(
+    before: Payment,
+    command: &Command,
+    change: Change,
+    verdict: Verdict,
+    now: OffsetDateTime,
+) -> Change {
     let mut change = match verdict {
         Verdict::Approved => change,
         Verdict::Declined(reason) => Change {
@@ -235,7 +266,12 @@ pub fn conclude(before: Payment, change: Change, verdict: Verdict, now: OffsetDa
         Verdict::Refused => Change {
             payment: before,
             journal: Vec::new(),
-            events: &[EventType::PaymentOperationFailed],
+            events: match command {
+                Command::Refund { .. } => &[EventType::RefundFailed],
+                Command::Authorize | Command::Sale | Command::Capture { .. } | Command::Void => {
+                    &[EventType::PaymentOperationFailed]
+                }
+            },
             ..change
         },
     };
@@ -315,8 +351,8 @@ mod tests {
             ),
         ];
         for (before, command, want) in table {
-            let change = decide(&before, command, FEES).unwrap();
-            let change = conclude(before, change, Verdict::Approved, LATER);
+            let change = decide(&before, &command, FEES).unwrap();
+            let change = conclude(before, &command, change, Verdict::Approved, LATER);
             let p = &change.payment;
             let lines = change.journal.len();
             assert_eq!(
@@ -332,7 +368,7 @@ mod tests {
     fn a_capture_is_refused_before_anybody_is_asked() {
         for state in [State::Processing, State::Captured, State::Declined, State::Voided] {
             for command in [Command::Capture { amount: None, last: true }, Command::Void] {
-                let refused = decide(&payment(state, 1000, 0), command, FEES).unwrap_err();
+                let refused = decide(&payment(state, 1000, 0), &command, FEES).unwrap_err();
                 assert!(
                     matches!(refused, Error::PaymentStateInvalid { current, allowed: CAPTURABLE, .. } if current == state),
                     "{command:?} {state:?}"
@@ -340,22 +376,23 @@ mod tests {
             }
         }
         for command in [Command::Authorize, Command::Sale] {
-            let refused = decide(&payment(State::Captured, 1000, 1000), command, FEES).unwrap_err();
+            let refused = decide(&payment(State::Captured, 1000, 1000), &command, FEES).unwrap_err();
             assert!(matches!(refused, Error::PaymentStateInvalid { allowed: [State::Processing], .. }));
         }
         let rest = Command::Capture { amount: None, last: true };
-        let refused = decide(&payment(State::Authorized, 1000, 1000), rest, FEES).unwrap_err();
+        let refused = decide(&payment(State::Authorized, 1000, 1000), &rest, FEES).unwrap_err();
         assert!(matches!(refused, Error::AmountExceedsCapturable(_)), "nothing is left");
         let too_much = Command::Capture { amount: Amount::new(601), last: false };
-        let refused = decide(&payment(State::PartiallyCaptured, 1000, 400), too_much, FEES).unwrap_err();
+        let refused = decide(&payment(State::PartiallyCaptured, 1000, 400), &too_much, FEES).unwrap_err();
         assert!(matches!(refused, Error::AmountExceedsCapturable(_)));
     }
 
     #[test]
     fn a_failure_moves_nothing() {
         let before = payment(State::Processing, 0, 0);
-        let change = decide(&before, Command::Sale, FEES).unwrap();
-        let declined = conclude(before, change, Verdict::Declined(DeclineReason::DoNotHonor), LATER);
+        let change = decide(&before, &Command::Sale, FEES).unwrap();
+        let declined =
+            conclude(before, &Command::Sale, change, Verdict::Declined(DeclineReason::DoNotHonor), LATER);
         assert_eq!(
             (declined.payment.state, declined.amount.minor(), declined.payment.authorized),
             (State::Declined, 1000, 0)
@@ -367,12 +404,36 @@ mod tests {
         );
 
         let before = payment(State::PartiallyCaptured, 1000, 400);
-        let change = decide(&before, Command::Capture { amount: None, last: true }, FEES).unwrap();
-        let refused = conclude(before.clone(), change, Verdict::Refused, LATER);
+        let rest = Command::Capture { amount: None, last: true };
+        let change = decide(&before, &rest, FEES).unwrap();
+        let refused = conclude(before.clone(), &rest, change, Verdict::Refused, LATER);
         assert_eq!(refused.payment, Payment { updated_at: LATER, ..before });
         assert_eq!(
             (refused.amount.minor(), refused.events),
             (600, [EventType::PaymentOperationFailed].as_slice())
         );
+    }
+
+    #[test]
+    fn a_refund_gives_back_what_was_captured_and_no_more() {
+        let refund = |amount| Command::Refund { amount: Amount::new(amount), reason: None };
+        let before = Payment { refunded: 100, ..payment(State::PartiallyCaptured, 1000, 400) };
+        for (asked, refunded) in [(0, 400), (1, 101), (300, 400)] {
+            let change = decide(&before, &refund(asked), FEES).unwrap();
+            assert_eq!(change.payment, Payment { refunded, ..before.clone() });
+            assert_eq!(change.events, [EventType::RefundSucceeded]);
+            let lines: Vec<i64> = change.journal.iter().map(|entry| entry.amount).collect();
+            assert_eq!(lines, [100 - refunded, refunded - 100], "the fee is kept");
+            let refused = conclude(before.clone(), &refund(asked), change, Verdict::Refused, LATER);
+            assert_eq!(refused.events, [EventType::RefundFailed]);
+        }
+        let nothing_left = Payment { refunded: 400, ..before.clone() };
+        for refused in [decide(&before, &refund(301), FEES), decide(&nothing_left, &refund(0), FEES)] {
+            assert!(matches!(refused, Err(Error::AmountExceedsRefundable(_))), "{refused:?}");
+        }
+        for state in [State::Processing, State::Authorized, State::Declined, State::Voided] {
+            let refused = decide(&payment(state, 1000, 0), &refund(0), FEES).unwrap_err();
+            assert!(matches!(refused, Error::PaymentStateInvalid { allowed: REFUNDABLE, .. }), "{state:?}");
+        }
     }
 }

@@ -34,6 +34,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::OperationRefused
         | Reason::PaymentStateInvalid
         | Reason::AmountExceedsCapturable
+        | Reason::AmountExceedsRefundable
         | Reason::IdempotencyKeyReused => Code::FailedPrecondition,
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::ResourceNotFound => Code::NotFound,

@@ -135,4 +135,34 @@ impl PaymentService for Door {
         let payment = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(wire::payment(payment)))
     }
+
+    async fn create_refund(
+        &self,
+        request: Request<message::CreateRefundRequest>,
+    ) -> Result<Response<message::Refund>, Status> {
+        let seen = Seen::of(&request)?;
+        let payment = request.get_ref().id.clone();
+        let work = async {
+            let mut admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+            let command = wire::create_refund(request.into_inner());
+            self.payments.refund(admitted.call, merchant, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, payment.as_deref(), wire::stored_refund)
+    }
+
+    async fn get_refund(
+        &self,
+        request: Request<message::GetRefundRequest>,
+    ) -> Result<Response<message::Refund>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let merchant = admitted.merchant()?;
+            let id = request.into_inner().id.unwrap_or_default();
+            self.payments.get_refund(&admitted.call, merchant, &id, Violations::default()).await
+        };
+        let refund = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::refund(refund)))
+    }
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The methods that spans and metrics name.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 9] = [
     "payments.v1.AdminService/CreateMerchant",
     "payments.v1.AdminService/CreateApiKey",
     "payments.v1.VaultService/CreatePaymentToken",
@@ -37,6 +37,8 @@ const METHODS: [&str; 7] = [
     "payments.v1.PaymentService/CapturePayment",
     "payments.v1.PaymentService/VoidPayment",
     "payments.v1.PaymentService/GetPayment",
+    "payments.v1.PaymentService/CreateRefund",
+    "payments.v1.PaymentService/GetRefund",
 ];
 
 /// Span, trace and arrival of the call, for its handler.

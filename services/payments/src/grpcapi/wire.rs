@@ -9,12 +9,16 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use crate::{
-    domain::payment::{CaptureMethod, DeclineReason, Payment, State},
+    domain::{
+        payment::{CaptureMethod, DeclineReason, Payment, State},
+        refund::{Refund, RefundState},
+    },
     reply::{Unreadable, read},
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
         merchants::{CreateMerchant, NewKey},
+        refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
 };
@@ -64,6 +68,12 @@ pub fn create_payment(message: wire::CreatePaymentRequest) -> CreatePayment {
 pub fn capture_payment(message: wire::CapturePaymentRequest) -> CapturePayment {
     let wire::CapturePaymentRequest { id, amount, r#final } = message;
     CapturePayment { id: id.unwrap_or_default(), amount, last: r#final }
+}
+
+/// CreateRefundRequest
+pub fn create_refund(message: wire::CreateRefundRequest) -> CreateRefund {
+    let wire::CreateRefundRequest { id, amount, reason } = message;
+    CreateRefund { id: id.unwrap_or_default(), amount, reason }
 }
 
 /// A new API key.
@@ -122,6 +132,37 @@ pub fn stored_payment(body: &str) -> Result<wire::Payment, Unreadable> {
     })
 }
 
+/// A refund that was read.
+pub fn refund(refund: Refund) -> wire::Refund {
+    wire::Refund {
+        id: refund.id.to_string(),
+        payment: refund.payment.to_string(),
+        amount: refund.amount,
+        currency: refund.currency.code().to_owned(),
+        state: refund_state(refund.state).into(),
+        reason: refund.reason,
+        failure_reason: refund.failure_reason,
+        created_at: Some(timestamp(refund.created_at)),
+        updated_at: Some(timestamp(refund.updated_at)),
+    }
+}
+
+/// A refund that was stored as a reply.
+pub fn stored_refund(body: &str) -> Result<wire::Refund, Unreadable> {
+    let stored: StoredRefund = read(body)?;
+    Ok(wire::Refund {
+        id: stored.id,
+        payment: stored.payment,
+        amount: stored.amount,
+        currency: stored.currency,
+        state: refund_state(RefundState::parse(&stored.state).ok_or(Unreadable)?).into(),
+        reason: stored.reason,
+        failure_reason: stored.failure_reason,
+        created_at: Some(parse_time(&stored.created_at)?),
+        updated_at: Some(parse_time(&stored.updated_at)?),
+    })
+}
+
 /// A merchant that was stored as a reply.
 pub fn stored_merchant(body: &str) -> Result<wire::Merchant, Unreadable> {
     let stored: StoredMerchant = read(body)?;
@@ -175,6 +216,20 @@ struct StoredPayment {
     updated_at: String,
 }
 
+/// What was stored of a refund.
+#[derive(Deserialize)]
+struct StoredRefund {
+    id: String,
+    payment: String,
+    amount: i64,
+    currency: String,
+    state: String,
+    reason: Option<String>,
+    failure_reason: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
 /// What was stored of a merchant.
 #[derive(Deserialize)]
 struct StoredMerchant {
@@ -219,6 +274,14 @@ fn state(state: State) -> wire::PaymentState {
         State::Captured => wire::PaymentState::Captured,
         State::Declined => wire::PaymentState::Declined,
         State::Voided => wire::PaymentState::Voided,
+    }
+}
+
+fn refund_state(state: RefundState) -> wire::RefundState {
+    match state {
+        RefundState::Pending => wire::RefundState::Pending,
+        RefundState::Succeeded => wire::RefundState::Succeeded,
+        RefundState::Failed => wire::RefundState::Failed,
     }
 }
 

@@ -97,6 +97,29 @@ pub async fn get_payment(State(payments): State<Shared>, request: Request) -> Re
     respond(work.await)
 }
 
+/// POST /v1/payments/{id}/refunds
+pub async fn create_refund(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
+        let body = admitted.body().await?;
+        let command = wire::create_refund(admitted.path_id(), &body)?;
+        payments.refund(admitted.call, merchant, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// GET /v1/refunds/{id}
+pub async fn get_refund(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let refund = payments.get_refund(&admitted.call, merchant, admitted.path_id(), violations).await?;
+        Ok(Reply::fresh(200, reply::refund(&refund)))
+    };
+    respond(work.await)
+}
+
 /// GET /livez: no dependency is asked.
 pub async fn live() -> Response {
     public(r#"{"status":"live"}"#)

@@ -22,6 +22,8 @@ const PAYMENTS: &str = "/v1/payments";
 const PAYMENT: &str = "/v1/payments/{id}";
 const CAPTURE: &str = "/v1/payments/{id}/capture";
 const VOID: &str = "/v1/payments/{id}/void";
+const REFUNDS: &str = "/v1/payments/{id}/refunds";
+const REFUND: &str = "/v1/refunds/{id}";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 
@@ -29,7 +31,8 @@ const OPENAPI: &str = "/openapi.json";
 pub const BARE: [&str; 2] = [LIVEZ, OPENAPI];
 
 /// The routes that spans and metrics name.
-pub const NAMED: [&str; 7] = [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE, VOID];
+pub const NAMED: [&str; 9] =
+    [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE, VOID, REFUNDS, REFUND];
 
 /// The routes, inside of what every request passes.
 pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
@@ -43,6 +46,8 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(PAYMENT, get(handlers::get_payment))
         .route(CAPTURE, post(handlers::capture_payment))
         .route(VOID, post(handlers::void_payment))
+        .route(REFUNDS, post(handlers::create_refund))
+        .route(REFUND, get(handlers::get_refund))
         // anybody
         .route(LIVEZ, get(handlers::live))
         .route(OPENAPI, get(handlers::openapi))

@@ -15,6 +15,7 @@ use crate::{
         capture::CapturePayment,
         create::CreatePayment,
         merchants::CreateMerchant,
+        refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
 };
@@ -156,6 +157,18 @@ pub fn capture_payment(id: &str, body: &[u8]) -> Result<CapturePayment, Error> {
     }
     let Body { amount, r#final } = parse(body)?;
     Ok(CapturePayment { id: id.to_owned(), amount, last: r#final })
+}
+
+/// CreateRefundRequest; `id` comes from the path.
+pub fn create_refund(id: &str, body: &[u8]) -> Result<CreateRefund, Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        amount: Option<i64>,
+        reason: Option<String>,
+    }
+    let Body { amount, reason } = parse(body)?;
+    Ok(CreateRefund { id: id.to_owned(), amount, reason })
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub fn text(reason: Reason) -> Text {
         Reason::AcquirerUnavailable => (503, Some(1), "The card network can't be reached", "Nothing was done; retry with the same key after the time given."),
         Reason::DeadlineExceeded => (504, None, "The deadline passed", "Nothing was done before the request's deadline; retry with more time."),
         Reason::OutcomeUnknown => (504, None, "The outcome isn't known yet", "The operation may have been done and is being settled; retry with the same key to learn its outcome."),
+        Reason::AmountExceedsRefundable => (409, None, "The amount exceeds what can be refunded", "At most the captured amount less what is already refunded can be refunded."),
     };
     Text { status, retry_after, title, detail }
 }

@@ -11,4 +11,5 @@ pub mod idempotency;
 pub mod merchants;
 pub mod operations;
 pub mod payments;
+pub mod refunds;
 pub mod tokens;

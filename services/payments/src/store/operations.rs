@@ -36,6 +36,8 @@ pub struct Pending {
     pub network_token: String,
     /// At which its captures are charged.
     pub fees: Fees,
+    /// When it was claimed.
+    pub created_at: OffsetDateTime,
 }
 
 /// Takes the key and locks the payment, if it is in a state from which the command may start.
@@ -46,9 +48,10 @@ pub async fn claim_operation(
     payment: PaymentId,
     command: Command,
 ) -> Result<Claim<Box<Pending>>, Failure> {
-    let (amount, last) = match command {
-        Command::Capture { amount, last } => (amount.map(Amount::minor), Some(last)),
-        Command::Authorize | Command::Sale | Command::Void => (None, None),
+    let (amount, last, reason) = match &command {
+        Command::Capture { amount, last } => (*amount, Some(*last), None),
+        Command::Refund { amount, reason } => (*amount, None, reason.as_deref()),
+        Command::Authorize | Command::Sale | Command::Void => (None, None, None),
     };
     let allowed = command.allowed();
     let from = allowed.iter().map(|state| state.as_str()).collect::<Vec<_>>();
@@ -61,12 +64,13 @@ pub async fn claim_operation(
             payment.0,
             ticket.operation.0,
             command.kind(),
-            amount,
+            amount.map(Amount::minor),
             last,
             ticket.now,
             ticket.leased_until,
             ticket.traceparent,
             from.as_slice() as _,
+            reason,
         )
     };
     let row = db.rows(Step::first(call, "claim_operation"), make).await?.pop();
@@ -87,6 +91,7 @@ pub async fn claim_operation(
             risk_blocked: false,
             network_token: row.network_token?,
             fees: Fees { bps: row.fee_bps?, fixed: row.fee_fixed? },
+            created_at: ticket.now,
         }))
     })
 }
@@ -119,7 +124,7 @@ pub struct Outcome<'a> {
     pub failure_reason: Option<&'a str>,
     /// The payment as it is now, journal and events.
     pub change: &'a Change,
-    /// The payment's JSON, which every event of the step carries.
+    /// The JSON of the payment or the refund, which every event of the step carries.
     pub event_data: &'a str,
     /// What the key answers from now on.
     pub reply: &'a Reply,
@@ -210,7 +215,7 @@ pub async fn lease_pending_operations(
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
         let (operation, merchant) = (OperationId(row.operation_id), MerchantId(row.merchant_id));
-        let command = Command::parse(&row.kind, row.requested_amount, row.r#final);
+        let command = Command::parse(&row.kind, row.requested_amount, row.r#final, row.reason);
         let payment = shown!([] row, merchant, PaymentId(row.payment_id), None, now);
         let (Some(command), Some(payment)) = (command, payment) else {
             // A newer program's, perhaps; the others mustn't wait for it.
@@ -225,6 +230,7 @@ pub async fn lease_pending_operations(
             risk_blocked: row.risk_blocked,
             network_token: row.network_token,
             fees: Fees { bps: row.fee_bps, fixed: row.fee_fixed },
+            created_at: row.operation_created_at,
         };
         all.push(Leased { pending, traceparent: row.traceparent });
     }

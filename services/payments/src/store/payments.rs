@@ -97,6 +97,7 @@ pub async fn claim_payment(
             risk_blocked: row.risk_blocked?,
             network_token: row.network_token?,
             fees: Fees { bps: row.fee_bps?, fixed: row.fee_fixed? },
+            created_at: ticket.now,
         }))
     })
 }

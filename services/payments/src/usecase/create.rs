@@ -104,7 +104,7 @@ impl Payments {
             updated_at: now,
         };
         let created = reply::payment(&payment);
-        let claim = || claim_payment(&self.db, call, &ticket, &payment, command, &created);
+        let claim = || claim_payment(&self.db, call, &ticket, &payment, command.clone(), &created);
         match take(None, claim).await? {
             Ok(pending) => self.finish(call, &ticket, *pending).await,
             Err(replay) => Ok(replay),

@@ -10,6 +10,7 @@ pub mod merchants;
 pub(crate) mod operation;
 pub mod payments;
 pub mod read;
+pub mod refund;
 mod request_hash;
 pub mod tokenize;
 pub mod void;

@@ -19,8 +19,9 @@ use crate::{
     acquirer::Answer,
     domain::{
         error::{Cause, Error},
-        id::{MerchantId, OperationId, PaymentId},
+        id::{MerchantId, OperationId, PaymentId, RefundId},
         payment::{self, Change, Command, DeclineReason, Verdict},
+        refund::{Refund, RefundState},
     },
     reply::{self, Reply},
     store::{
@@ -39,6 +40,9 @@ const RELEASE_AFTER: time::Duration = time::Duration::seconds(1);
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// Between two looks for a reply that somebody else records.
 const FENCED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why an operation failed that the card network didn't accept.
+const REFUSED: &str = "refused";
 
 /// What became of an operation.
 #[derive(Debug)]
@@ -94,7 +98,7 @@ impl Payments {
         command: Command,
     ) -> Result<Reply, Error> {
         let ticket = self.ticket(call, merchant, key, request_hash);
-        let claim = || claim_operation(&self.db, call, &ticket, payment, command);
+        let claim = || claim_operation(&self.db, call, &ticket, payment, command.clone());
         match take(Some(payment), claim).await? {
             Ok(pending) => self.finish(call, &ticket, *pending).await,
             Err(replay) => Ok(replay),
@@ -123,7 +127,7 @@ impl Payments {
     pub(crate) async fn settle(&self, call: &Call, pending: Pending) -> Result<Settled, Failure> {
         let pending = Arc::new(pending);
         let _held = self.hold(call, &pending);
-        let change = match payment::decide(&pending.payment, pending.command, pending.fees) {
+        let change = match payment::decide(&pending.payment, &pending.command, pending.fees) {
             Ok(decision) => decision,
             Err(refusal) => {
                 let reply = Reply::of_error(&refusal);
@@ -152,10 +156,11 @@ impl Payments {
         change: Change,
         verdict: Verdict,
     ) -> Result<Settled, Failure> {
-        let change = payment::conclude(pending.payment.clone(), change, verdict, self.clock.now());
-        let event_data = reply::payment(&change.payment);
+        let change =
+            payment::conclude(pending.payment.clone(), &pending.command, change, verdict, self.clock.now());
+        let object = pending.object(&change, verdict);
         let (reply, failure_reason) = match verdict {
-            Verdict::Approved => (Reply::fresh(pending.success_status(), event_data.clone()), None),
+            Verdict::Approved => (Reply::fresh(pending.success_status(), object.clone()), None),
             Verdict::Declined(reason) => {
                 let payment = Box::new(change.payment.clone());
                 let error = match reason {
@@ -171,14 +176,14 @@ impl Payments {
             }
             Verdict::Refused => {
                 let error = Error::OperationRefused(Box::new(change.payment.clone()));
-                (Reply::of_error(&error), Some("refused"))
+                (Reply::of_error(&error), Some(REFUSED))
             }
         };
         let outcome = Outcome {
             succeeded: verdict == Verdict::Approved,
             failure_reason,
             change: &change,
-            event_data: &event_data,
+            event_data: &object,
             reply: &reply,
         };
         let ours = record_operation(&self.db, call, pending, &outcome).await?;
@@ -243,8 +248,27 @@ impl Drop for Hold<'_> {
 impl Pending {
     fn success_status(&self) -> u16 {
         match self.command {
-            Command::Authorize | Command::Sale => 201,
+            Command::Authorize | Command::Sale | Command::Refund { .. } => 201,
             Command::Capture { .. } | Command::Void => 200,
         }
+    }
+
+    /// The JSON of what the operation is about, as it is answered and told: the refund, or else the payment.
+    fn object(&self, change: &Change, verdict: Verdict) -> String {
+        let Command::Refund { reason, .. } = &self.command else {
+            return reply::payment(&change.payment);
+        };
+        let done = verdict == Verdict::Approved;
+        reply::refund(&Refund {
+            id: RefundId(self.operation.0),
+            payment: self.payment.id,
+            amount: change.amount.minor(),
+            currency: self.payment.currency,
+            state: if done { RefundState::Succeeded } else { RefundState::Failed },
+            reason: reason.clone(),
+            failure_reason: (!done).then(|| REFUSED.to_owned()),
+            created_at: self.created_at,
+            updated_at: change.payment.updated_at,
+        })
     }
 }

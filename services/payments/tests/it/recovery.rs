@@ -40,6 +40,41 @@ async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
 }
 
 #[tokio::test]
+async fn a_void_and_a_refund_are_settled_as_they_were_asked_for() {
+    let world = World::with(Setting { latency: Duration::from_millis(200), ..Setting::default() }).await;
+    let secret = world.merchant(json!({})).await;
+    let token = world.token(&secret, VISA).await;
+    for (capture, verb, body, want) in [
+        ("manual", "void", json!({}), json!({"state": "voided"})),
+        (
+            "automatic",
+            "refunds",
+            json!({"amount": 7, "reason": "late"}),
+            json!({"state": "succeeded", "amount": 7, "reason": "late"}),
+        ),
+    ] {
+        let payment = world.pay(&secret, &token, capture, verb).await.text("id");
+        let path = format!("/v1/payments/{payment}/{verb}");
+        let key = format!("{verb}-once");
+        let headers = [("idempotency-key", key.as_str()), ("request-timeout-ms", "100")];
+        let unknown = world.post(&path, &secret, &headers, &body).await;
+        assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"), "{verb}");
+        let released = "select count(*) from operations where state = 'pending' and leased_until < created_at + interval '3 s'";
+        while world.count(released).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.pass(5_000);
+        assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 }, "{verb}");
+        let settled = world.post(&path, &secret, &headers[..1], &body).await;
+        assert!(settled.replayed(), "{settled:?}");
+        for (member, want) in want.as_object().unwrap() {
+            assert_eq!(&settled.json()[member], want, "{settled:?}");
+        }
+    }
+    world.check_invariants().await;
+}
+
+#[tokio::test]
 async fn an_operation_of_an_unknown_kind_stays_pending_and_holds_up_no_other() {
     let world = World::new().await;
     let secret = world.merchant(json!({})).await;
@@ -121,15 +156,16 @@ async fn a_late_writer_changes_nothing() {
         traceparent: String::new(),
     };
     let command = Command::Capture { amount: None, last: true };
-    let Claim::Ours(late) = claim_operation(&db, &call, &ticket, payment, command).await.unwrap() else {
+    let Claim::Ours(late) = claim_operation(&db, &call, &ticket, payment, command.clone()).await.unwrap()
+    else {
         panic!("not claimed");
     };
     world.pass(5_000);
     assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     let entries = world.count("select count(*) from ledger_entries").await;
 
-    let change = decide(&late.payment, command, late.fees).unwrap();
-    let change = conclude(late.payment.clone(), change, Verdict::Approved, now);
+    let change = decide(&late.payment, &command, late.fees).unwrap();
+    let change = conclude(late.payment.clone(), &command, change, Verdict::Approved, now);
     let reply = Reply::fresh(200, "{}".into());
     let outcome =
         Outcome { succeeded: true, failure_reason: None, change: &change, event_data: "{}", reply: &reply };

@@ -86,6 +86,39 @@ async fn declines_and_refusals_are_stored_with_the_payment() {
 }
 
 #[tokio::test]
+async fn a_refund_is_told_as_itself_and_found_again() {
+    let world = World::new().await;
+    let secret = world.merchant(json!({})).await;
+    let refund = async |payment: &str, key: &str, body: serde_json::Value| {
+        let path = format!("/v1/payments/{payment}/refunds");
+        world.post(&path, &secret, &[("idempotency-key", key)], &body).await
+    };
+    let token = world.token(&secret, VISA).await;
+    let payment = world.pay(&secret, &token, "automatic", "k").await.text("id");
+    let part = refund(&payment, "r", json!({"amount": 400, "reason": "late"})).await;
+    assert_eq!((part.status, part.text("state").as_str()), (201, "succeeded"), "{part:?}");
+    assert_eq!(
+        world
+            .count("select sum(amount)::bigint from ledger_entries where account = 'acquirer_receivable'")
+            .await,
+        600
+    );
+    let told = "select count(*) from outbox where type = 'refund.succeeded' and data = (select body from idempotency_replies r join operations o on o.id = r.operation_id where kind = 'refund')";
+    assert_eq!(world.count(told).await, 1, "the event shows the refund as the reply does");
+    let much = refund(&payment, "m", json!({"amount": 601})).await;
+    assert_eq!((much.status, much.text("reason").as_str()), (409, "AMOUNT_EXCEEDS_REFUNDABLE"));
+
+    let token = world.token(&secret, &card("3097")).await;
+    let payment = world.pay(&secret, &token, "automatic", "other").await.text("id");
+    let refused = refund(&payment, "x", json!({"amount": 5})).await;
+    assert_eq!((refused.status, refused.text("reason").as_str()), (402, "OPERATION_REFUSED"));
+    assert_eq!(refused.json()["payment"]["refunded"], 0);
+    let told = "select count(*) from outbox where type = 'refund.failed' and data::jsonb @> '{\"amount\": 5, \"state\": \"failed\", \"failure_reason\": \"refused\"}'";
+    assert_eq!(world.count(told).await, 1, "what wasn't moved is told with its amount");
+    world.check_invariants().await;
+}
+
+#[tokio::test]
 async fn risk_rules_block_by_amount_and_by_velocity_without_asking_the_network() {
     let world = World::new().await;
     let secret = world.merchant(json!({"amount_limit": 500, "velocity_limit": 2})).await;

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: payments/v1/payment.proto
 
-// Payments: authorise or sell, capture, void, read. Amounts are integers in minor units of the currency.
+// Payments: authorise or sell, capture, void, refund, read. Amounts are integers in minor units of the currency.
 
 package paymentsv1
 
@@ -139,6 +139,58 @@ func (PaymentState) EnumDescriptor() ([]byte, []int) {
 	return file_payments_v1_payment_proto_rawDescGZIP(), []int{1}
 }
 
+type RefundState int32
+
+const (
+	RefundState_REFUND_STATE_UNSPECIFIED RefundState = 0
+	RefundState_REFUND_STATE_PENDING     RefundState = 1
+	RefundState_REFUND_STATE_SUCCEEDED   RefundState = 2
+	RefundState_REFUND_STATE_FAILED      RefundState = 3
+)
+
+// Enum value maps for RefundState.
+var (
+	RefundState_name = map[int32]string{
+		0: "REFUND_STATE_UNSPECIFIED",
+		1: "REFUND_STATE_PENDING",
+		2: "REFUND_STATE_SUCCEEDED",
+		3: "REFUND_STATE_FAILED",
+	}
+	RefundState_value = map[string]int32{
+		"REFUND_STATE_UNSPECIFIED": 0,
+		"REFUND_STATE_PENDING":     1,
+		"REFUND_STATE_SUCCEEDED":   2,
+		"REFUND_STATE_FAILED":      3,
+	}
+)
+
+func (x RefundState) Enum() *RefundState {
+	p := new(RefundState)
+	*p = x
+	return p
+}
+
+func (x RefundState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RefundState) Descriptor() protoreflect.EnumDescriptor {
+	return file_payments_v1_payment_proto_enumTypes[2].Descriptor()
+}
+
+func (RefundState) Type() protoreflect.EnumType {
+	return &file_payments_v1_payment_proto_enumTypes[2]
+}
+
+func (x RefundState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RefundState.Descriptor instead.
+func (RefundState) EnumDescriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{2}
+}
+
 type DeclineReason int32
 
 const (
@@ -188,11 +240,11 @@ func (x DeclineReason) String() string {
 }
 
 func (DeclineReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_payments_v1_payment_proto_enumTypes[2].Descriptor()
+	return file_payments_v1_payment_proto_enumTypes[3].Descriptor()
 }
 
 func (DeclineReason) Type() protoreflect.EnumType {
-	return &file_payments_v1_payment_proto_enumTypes[2]
+	return &file_payments_v1_payment_proto_enumTypes[3]
 }
 
 func (x DeclineReason) Number() protoreflect.EnumNumber {
@@ -201,7 +253,7 @@ func (x DeclineReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeclineReason.Descriptor instead.
 func (DeclineReason) EnumDescriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{2}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{3}
 }
 
 type CreatePaymentRequest struct {
@@ -457,6 +509,226 @@ func (x *GetPaymentRequest) GetId() string {
 	return ""
 }
 
+type CreateRefundRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The payment's, from the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// 1 to 999999999999; all that remains (captured less refunded) where absent.
+	Amount *int64 `protobuf:"varint,2,opt,name=amount,proto3,oneof" json:"amount,omitempty"`
+	// Up to 200 bytes, no NUL. An empty one is as absent.
+	Reason        *string `protobuf:"bytes,3,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRefundRequest) Reset() {
+	*x = CreateRefundRequest{}
+	mi := &file_payments_v1_payment_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRefundRequest) ProtoMessage() {}
+
+func (x *CreateRefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRefundRequest.ProtoReflect.Descriptor instead.
+func (*CreateRefundRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateRefundRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *CreateRefundRequest) GetAmount() int64 {
+	if x != nil && x.Amount != nil {
+		return *x.Amount
+	}
+	return 0
+}
+
+func (x *CreateRefundRequest) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+type GetRefundRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
+	Id            *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRefundRequest) Reset() {
+	*x = GetRefundRequest{}
+	mi := &file_payments_v1_payment_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRefundRequest) ProtoMessage() {}
+
+func (x *GetRefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRefundRequest.ProtoReflect.Descriptor instead.
+func (*GetRefundRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetRefundRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+type Refund struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ref_…; the same 128 bits as the operation's id in the ledger.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// pay_…
+	Payment string `protobuf:"bytes,2,opt,name=payment,proto3" json:"payment,omitempty"`
+	// What was asked for; it is moved where the state is succeeded.
+	Amount   int64       `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	Currency string      `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
+	State    RefundState `protobuf:"varint,5,opt,name=state,proto3,enum=payments.v1.RefundState" json:"state,omitempty"`
+	Reason   *string     `protobuf:"bytes,6,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	// Set where the state is failed: "refused", by the card network.
+	FailureReason *string                `protobuf:"bytes,7,opt,name=failure_reason,json=failureReason,proto3,oneof" json:"failure_reason,omitempty"`
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refund) Reset() {
+	*x = Refund{}
+	mi := &file_payments_v1_payment_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refund) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refund) ProtoMessage() {}
+
+func (x *Refund) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refund.ProtoReflect.Descriptor instead.
+func (*Refund) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Refund) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Refund) GetPayment() string {
+	if x != nil {
+		return x.Payment
+	}
+	return ""
+}
+
+func (x *Refund) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Refund) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *Refund) GetState() RefundState {
+	if x != nil {
+		return x.State
+	}
+	return RefundState_REFUND_STATE_UNSPECIFIED
+}
+
+func (x *Refund) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *Refund) GetFailureReason() string {
+	if x != nil && x.FailureReason != nil {
+		return *x.FailureReason
+	}
+	return ""
+}
+
+func (x *Refund) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Refund) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
 type Payment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// pay_…
@@ -487,7 +759,7 @@ type Payment struct {
 
 func (x *Payment) Reset() {
 	*x = Payment{}
-	mi := &file_payments_v1_payment_proto_msgTypes[4]
+	mi := &file_payments_v1_payment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +771,7 @@ func (x *Payment) String() string {
 func (*Payment) ProtoMessage() {}
 
 func (x *Payment) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_payment_proto_msgTypes[4]
+	mi := &file_payments_v1_payment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +784,7 @@ func (x *Payment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payment.ProtoReflect.Descriptor instead.
 func (*Payment) Descriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{4}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Payment) GetId() string {
@@ -662,7 +934,31 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x03_id\"/\n" +
 	"\x11GetPaymentRequest\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
-	"\x03_id\"\x88\x06\n" +
+	"\x03_id\"\x81\x01\n" +
+	"\x13CreateRefundRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12\x1b\n" +
+	"\x06amount\x18\x02 \x01(\x03H\x01R\x06amount\x88\x01\x01\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tH\x02R\x06reason\x88\x01\x01B\x05\n" +
+	"\x03_idB\t\n" +
+	"\a_amountB\t\n" +
+	"\a_reason\".\n" +
+	"\x10GetRefundRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id\"\xf3\x02\n" +
+	"\x06Refund\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\apayment\x18\x02 \x01(\tR\apayment\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12\x1a\n" +
+	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12.\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x18.payments.v1.RefundStateR\x05state\x12\x1b\n" +
+	"\x06reason\x18\x06 \x01(\tH\x00R\x06reason\x88\x01\x01\x12*\n" +
+	"\x0efailure_reason\x18\a \x01(\tH\x01R\rfailureReason\x88\x01\x01\x129\n" +
+	"\n" +
+	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\t\n" +
+	"\a_reasonB\x11\n" +
+	"\x0f_failure_reason\"\x88\x06\n" +
 	"\aPayment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rpayment_token\x18\x02 \x01(\tR\fpaymentToken\x12\x16\n" +
@@ -701,7 +997,12 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	" PAYMENT_STATE_PARTIALLY_CAPTURED\x10\x03\x12\x1a\n" +
 	"\x16PAYMENT_STATE_CAPTURED\x10\x04\x12\x1a\n" +
 	"\x16PAYMENT_STATE_DECLINED\x10\x05\x12\x18\n" +
-	"\x14PAYMENT_STATE_VOIDED\x10\x06*\xa3\x02\n" +
+	"\x14PAYMENT_STATE_VOIDED\x10\x06*z\n" +
+	"\vRefundState\x12\x1c\n" +
+	"\x18REFUND_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14REFUND_STATE_PENDING\x10\x01\x12\x1a\n" +
+	"\x16REFUND_STATE_SUCCEEDED\x10\x02\x12\x17\n" +
+	"\x13REFUND_STATE_FAILED\x10\x03*\xa3\x02\n" +
 	"\rDeclineReason\x12\x1e\n" +
 	"\x1aDECLINE_REASON_UNSPECIFIED\x10\x00\x12%\n" +
 	"!DECLINE_REASON_INSUFFICIENT_FUNDS\x10\x01\x12\x1f\n" +
@@ -710,13 +1011,15 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x1cDECLINE_REASON_INCORRECT_CVC\x10\x04\x12!\n" +
 	"\x1dDECLINE_REASON_LOST_OR_STOLEN\x10\x05\x12#\n" +
 	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x06\x12\x1f\n" +
-	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xb0\x02\n" +
+	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xb8\x03\n" +
 	"\x0ePaymentService\x12H\n" +
 	"\rCreatePayment\x12!.payments.v1.CreatePaymentRequest\x1a\x14.payments.v1.Payment\x12J\n" +
 	"\x0eCapturePayment\x12\".payments.v1.CapturePaymentRequest\x1a\x14.payments.v1.Payment\x12D\n" +
 	"\vVoidPayment\x12\x1f.payments.v1.VoidPaymentRequest\x1a\x14.payments.v1.Payment\x12B\n" +
 	"\n" +
-	"GetPayment\x12\x1e.payments.v1.GetPaymentRequest\x1a\x14.payments.v1.PaymentB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"GetPayment\x12\x1e.payments.v1.GetPaymentRequest\x1a\x14.payments.v1.Payment\x12E\n" +
+	"\fCreateRefund\x12 .payments.v1.CreateRefundRequest\x1a\x13.payments.v1.Refund\x12?\n" +
+	"\tGetRefund\x12\x1d.payments.v1.GetRefundRequest\x1a\x13.payments.v1.RefundB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_payment_proto_rawDescOnce sync.Once
@@ -730,44 +1033,55 @@ func file_payments_v1_payment_proto_rawDescGZIP() []byte {
 	return file_payments_v1_payment_proto_rawDescData
 }
 
-var file_payments_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_payments_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_payments_v1_payment_proto_goTypes = []any{
 	(CaptureMethod)(0),            // 0: payments.v1.CaptureMethod
 	(PaymentState)(0),             // 1: payments.v1.PaymentState
-	(DeclineReason)(0),            // 2: payments.v1.DeclineReason
-	(*CreatePaymentRequest)(nil),  // 3: payments.v1.CreatePaymentRequest
-	(*CapturePaymentRequest)(nil), // 4: payments.v1.CapturePaymentRequest
-	(*VoidPaymentRequest)(nil),    // 5: payments.v1.VoidPaymentRequest
-	(*GetPaymentRequest)(nil),     // 6: payments.v1.GetPaymentRequest
-	(*Payment)(nil),               // 7: payments.v1.Payment
-	nil,                           // 8: payments.v1.CreatePaymentRequest.MetadataEntry
-	nil,                           // 9: payments.v1.Payment.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(RefundState)(0),              // 2: payments.v1.RefundState
+	(DeclineReason)(0),            // 3: payments.v1.DeclineReason
+	(*CreatePaymentRequest)(nil),  // 4: payments.v1.CreatePaymentRequest
+	(*CapturePaymentRequest)(nil), // 5: payments.v1.CapturePaymentRequest
+	(*VoidPaymentRequest)(nil),    // 6: payments.v1.VoidPaymentRequest
+	(*GetPaymentRequest)(nil),     // 7: payments.v1.GetPaymentRequest
+	(*CreateRefundRequest)(nil),   // 8: payments.v1.CreateRefundRequest
+	(*GetRefundRequest)(nil),      // 9: payments.v1.GetRefundRequest
+	(*Refund)(nil),                // 10: payments.v1.Refund
+	(*Payment)(nil),               // 11: payments.v1.Payment
+	nil,                           // 12: payments.v1.CreatePaymentRequest.MetadataEntry
+	nil,                           // 13: payments.v1.Payment.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_payments_v1_payment_proto_depIdxs = []int32{
 	0,  // 0: payments.v1.CreatePaymentRequest.capture:type_name -> payments.v1.CaptureMethod
-	8,  // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
-	0,  // 2: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
-	9,  // 3: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
-	1,  // 4: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
-	2,  // 5: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
-	10, // 6: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
-	10, // 7: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
-	10, // 8: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
-	3,  // 9: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
-	4,  // 10: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
-	5,  // 11: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
-	6,  // 12: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
-	7,  // 13: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
-	7,  // 14: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
-	7,  // 15: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
-	7,  // 16: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	12, // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
+	2,  // 2: payments.v1.Refund.state:type_name -> payments.v1.RefundState
+	14, // 3: payments.v1.Refund.created_at:type_name -> google.protobuf.Timestamp
+	14, // 4: payments.v1.Refund.updated_at:type_name -> google.protobuf.Timestamp
+	0,  // 5: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
+	13, // 6: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
+	1,  // 7: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
+	3,  // 8: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
+	14, // 9: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
+	14, // 10: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
+	14, // 11: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 12: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
+	5,  // 13: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
+	6,  // 14: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
+	7,  // 15: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
+	8,  // 16: payments.v1.PaymentService.CreateRefund:input_type -> payments.v1.CreateRefundRequest
+	9,  // 17: payments.v1.PaymentService.GetRefund:input_type -> payments.v1.GetRefundRequest
+	11, // 18: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
+	11, // 19: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
+	11, // 20: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
+	11, // 21: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
+	10, // 22: payments.v1.PaymentService.CreateRefund:output_type -> payments.v1.Refund
+	10, // 23: payments.v1.PaymentService.GetRefund:output_type -> payments.v1.Refund
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_payment_proto_init() }
@@ -780,13 +1094,16 @@ func file_payments_v1_payment_proto_init() {
 	file_payments_v1_payment_proto_msgTypes[2].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[3].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[4].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[5].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[6].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_payment_proto_rawDesc), len(file_payments_v1_payment_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   7,
+			NumEnums:      4,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: payments/v1/payment.proto
 
-// Payments: authorise or sell, capture, void, read. Amounts are integers in minor units of the currency.
+// Payments: authorise or sell, capture, void, refund, read. Amounts are integers in minor units of the currency.
 
 package paymentsv1
 
@@ -25,6 +25,8 @@ const (
 	PaymentService_CapturePayment_FullMethodName = "/payments.v1.PaymentService/CapturePayment"
 	PaymentService_VoidPayment_FullMethodName    = "/payments.v1.PaymentService/VoidPayment"
 	PaymentService_GetPayment_FullMethodName     = "/payments.v1.PaymentService/GetPayment"
+	PaymentService_CreateRefund_FullMethodName   = "/payments.v1.PaymentService/CreateRefund"
+	PaymentService_GetRefund_FullMethodName      = "/payments.v1.PaymentService/GetRefund"
 )
 
 // PaymentServiceClient is the client API for PaymentService service.
@@ -41,6 +43,11 @@ type PaymentServiceClient interface {
 	VoidPayment(ctx context.Context, in *VoidPaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 	// GET /v1/payments/{id}, 200.
 	GetPayment(ctx context.Context, in *GetPaymentRequest, opts ...grpc.CallOption) (*Payment, error)
+	// POST /v1/payments/{id}/refunds, 201. An idempotency key is required. Allowed from partially_captured and captured.
+	// OPERATION_REFUSED (402) carries the payment.
+	CreateRefund(ctx context.Context, in *CreateRefundRequest, opts ...grpc.CallOption) (*Refund, error)
+	// GET /v1/refunds/{id}, 200.
+	GetRefund(ctx context.Context, in *GetRefundRequest, opts ...grpc.CallOption) (*Refund, error)
 }
 
 type paymentServiceClient struct {
@@ -91,6 +98,26 @@ func (c *paymentServiceClient) GetPayment(ctx context.Context, in *GetPaymentReq
 	return out, nil
 }
 
+func (c *paymentServiceClient) CreateRefund(ctx context.Context, in *CreateRefundRequest, opts ...grpc.CallOption) (*Refund, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Refund)
+	err := c.cc.Invoke(ctx, PaymentService_CreateRefund_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *paymentServiceClient) GetRefund(ctx context.Context, in *GetRefundRequest, opts ...grpc.CallOption) (*Refund, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Refund)
+	err := c.cc.Invoke(ctx, PaymentService_GetRefund_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PaymentServiceServer is the server API for PaymentService service.
 // All implementations must embed UnimplementedPaymentServiceServer
 // for forward compatibility.
@@ -105,6 +132,11 @@ type PaymentServiceServer interface {
 	VoidPayment(context.Context, *VoidPaymentRequest) (*Payment, error)
 	// GET /v1/payments/{id}, 200.
 	GetPayment(context.Context, *GetPaymentRequest) (*Payment, error)
+	// POST /v1/payments/{id}/refunds, 201. An idempotency key is required. Allowed from partially_captured and captured.
+	// OPERATION_REFUSED (402) carries the payment.
+	CreateRefund(context.Context, *CreateRefundRequest) (*Refund, error)
+	// GET /v1/refunds/{id}, 200.
+	GetRefund(context.Context, *GetRefundRequest) (*Refund, error)
 	mustEmbedUnimplementedPaymentServiceServer()
 }
 
@@ -126,6 +158,12 @@ func (UnimplementedPaymentServiceServer) VoidPayment(context.Context, *VoidPayme
 }
 func (UnimplementedPaymentServiceServer) GetPayment(context.Context, *GetPaymentRequest) (*Payment, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPayment not implemented")
+}
+func (UnimplementedPaymentServiceServer) CreateRefund(context.Context, *CreateRefundRequest) (*Refund, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateRefund not implemented")
+}
+func (UnimplementedPaymentServiceServer) GetRefund(context.Context, *GetRefundRequest) (*Refund, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRefund not implemented")
 }
 func (UnimplementedPaymentServiceServer) mustEmbedUnimplementedPaymentServiceServer() {}
 func (UnimplementedPaymentServiceServer) testEmbeddedByValue()                        {}
@@ -220,6 +258,42 @@ func _PaymentService_GetPayment_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PaymentService_CreateRefund_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateRefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentServiceServer).CreateRefund(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentService_CreateRefund_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentServiceServer).CreateRefund(ctx, req.(*CreateRefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PaymentService_GetRefund_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentServiceServer).GetRefund(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentService_GetRefund_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentServiceServer).GetRefund(ctx, req.(*GetRefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PaymentService_ServiceDesc is the grpc.ServiceDesc for PaymentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -242,6 +316,14 @@ var PaymentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPayment",
 			Handler:    _PaymentService_GetPayment_Handler,
+		},
+		{
+			MethodName: "CreateRefund",
+			Handler:    _PaymentService_CreateRefund_Handler,
+		},
+		{
+			MethodName: "GetRefund",
+			Handler:    _PaymentService_GetRefund_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
