@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "payments/v1/admin.proto",
         "payments/v1/vault.proto",
         "payments/v1/payment.proto",
+        "payments/v1/ledger.proto",
         "payments/v1/error.proto",
         "acquirer/v1/acquirer.proto",
     ];

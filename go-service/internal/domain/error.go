@@ -37,6 +37,7 @@ const (
 	ReasonDeadlineExceeded        Reason = "DEADLINE_EXCEEDED"
 	ReasonOutcomeUnknown          Reason = "OUTCOME_UNKNOWN"
 	ReasonAmountExceedsRefundable Reason = "AMOUNT_EXCEEDS_REFUNDABLE"
+	ReasonCursorInvalid           Reason = "CURSOR_INVALID"
 )
 
 // Error is the one error that doors render. What isn't one of these is internal: a door shows nothing of it.
@@ -78,16 +79,17 @@ type ViolationReason string
 
 // The rules, as in proto/errors.toml.
 const (
-	Required         ViolationReason = "REQUIRED"
-	OutOfRange       ViolationReason = "OUT_OF_RANGE"
-	TooShort         ViolationReason = "TOO_SHORT"
-	TooLong          ViolationReason = "TOO_LONG"
-	TooMany          ViolationReason = "TOO_MANY"
-	Malformed        ViolationReason = "MALFORMED"
-	UnknownValue     ViolationReason = "UNKNOWN_VALUE"
-	HasNUL           ViolationReason = "HAS_NUL"
-	NullValue        ViolationReason = "NULL_VALUE"
-	UnknownParameter ViolationReason = "UNKNOWN_PARAMETER"
+	Required           ViolationReason = "REQUIRED"
+	OutOfRange         ViolationReason = "OUT_OF_RANGE"
+	TooShort           ViolationReason = "TOO_SHORT"
+	TooLong            ViolationReason = "TOO_LONG"
+	TooMany            ViolationReason = "TOO_MANY"
+	Malformed          ViolationReason = "MALFORMED"
+	UnknownValue       ViolationReason = "UNKNOWN_VALUE"
+	HasNUL             ViolationReason = "HAS_NUL"
+	NullValue          ViolationReason = "NULL_VALUE"
+	UnknownParameter   ViolationReason = "UNKNOWN_PARAMETER"
+	DuplicateParameter ViolationReason = "DUPLICATE_PARAMETER"
 )
 
 // Violation is a member of a request that breaks a rule.

@@ -10,6 +10,7 @@ const (
 	PrefixPayment      = "pay"
 	PrefixRefund       = "ref"
 	PrefixOperation    = "op"
+	PrefixEntry        = "ent"
 	PrefixRequest      = "req"
 )
 

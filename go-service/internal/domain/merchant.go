@@ -16,12 +16,13 @@ type Merchant struct {
 	CreatedAt     time.Time
 }
 
-// APIKey is a merchant's credential at the only moment when its secret is known.
+// APIKey is a merchant's credential.
 type APIKey struct {
 	ID         uuid.UUID
 	MerchantID uuid.UUID
-	Secret     string // the whole tp_live_…
+	Secret     string // the whole tp_live_…; empty but at its making
 	CreatedAt  time.Time
+	RevokedAt  time.Time // the first time; zero: it is good
 }
 
 // PaymentToken stands for a card.

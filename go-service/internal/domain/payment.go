@@ -29,6 +29,15 @@ const (
 	StateVoided            PaymentState = "voided"
 )
 
+// Known reports whether there is such a state.
+func (s PaymentState) Known() bool {
+	switch s {
+	case StateProcessing, StateAuthorized, StatePartiallyCaptured, StateCaptured, StateDeclined, StateVoided:
+		return true
+	}
+	return false
+}
+
 // DeclineReason says why a payment was declined.
 type DeclineReason string
 

@@ -48,6 +48,7 @@ var codeOf = map[domain.Reason]codes.Code{
 	domain.ReasonAcquirerUnavailable:     codes.Unavailable,
 	domain.ReasonDeadlineExceeded:        codes.DeadlineExceeded,
 	domain.ReasonOutcomeUnknown:          codes.DeadlineExceeded,
+	domain.ReasonCursorInvalid:           codes.InvalidArgument,
 }
 
 // statusOf renders an error. What isn't a domain error is internal: the client learns nothing of it.

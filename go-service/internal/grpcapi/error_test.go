@@ -50,6 +50,9 @@ func TestEnumsHaveTheirJSONNames(t *testing.T) {
 	}
 	for json, enum := range paymentStates {
 		same(string(json), enum.String(), "PAYMENT_STATE_")
+		if !json.Known() {
+			t.Errorf("%s isn't known", json)
+		}
 	}
 	for json, enum := range refundStates {
 		same(string(json), enum.String(), "REFUND_STATE_")
@@ -60,10 +63,17 @@ func TestEnumsHaveTheirJSONNames(t *testing.T) {
 	for json, enum := range brands {
 		same(string(json), enum.String(), "CARD_BRAND_")
 	}
+	for json, enum := range accounts {
+		same(string(json), enum.String(), "ACCOUNT_")
+		if !json.Known() {
+			t.Errorf("%s isn't known", json)
+		}
+	}
 	sizes := []struct{ rows, names int }{
 		{len(captureMethods), len(paymentsv1.CaptureMethod_name)}, {len(paymentStates), len(paymentsv1.PaymentState_name)},
 		{len(declineReasons), len(paymentsv1.DeclineReason_name)}, {len(brands), len(paymentsv1.CardBrand_name)},
 		{len(refundStates), len(paymentsv1.RefundState_name)},
+		{len(accounts), len(paymentsv1.Account_name)},
 	}
 	for i, size := range sizes {
 		if size.rows != size.names-1 {

@@ -56,6 +56,24 @@ func (d *Door) CreateApiKey(ctx context.Context, r *paymentsv1.CreateApiKeyReque
 	return apiKeyMessage(&key), nil
 }
 
+// RevokeApiKey implements AdminService.
+func (d *Door) RevokeApiKey(ctx context.Context, r *paymentsv1.RevokeApiKeyRequest) (*paymentsv1.ApiKey, error) {
+	key, err := d.payments.RevokeAPIKey(ctx, callOf(ctx), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return apiKeyMessage(&key), nil
+}
+
+// GetPaymentToken implements VaultService.
+func (d *Door) GetPaymentToken(ctx context.Context, r *paymentsv1.GetPaymentTokenRequest) (*paymentsv1.PaymentToken, error) {
+	token, err := d.payments.GetPaymentToken(ctx, callOf(ctx), r.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return tokenMessage(&token), nil
+}
+
 // CreatePaymentToken implements VaultService.
 func (d *Door) CreatePaymentToken(ctx context.Context, r *paymentsv1.CreatePaymentTokenRequest) (*paymentsv1.PaymentToken, error) {
 	command := tokenCommand(r)
@@ -130,4 +148,35 @@ func (d *Door) GetRefund(ctx context.Context, r *paymentsv1.GetRefundRequest) (*
 		return nil, err
 	}
 	return refundMessage(&refund), nil
+}
+
+// ListPayments implements PaymentService.
+func (d *Door) ListPayments(ctx context.Context, r *paymentsv1.ListPaymentsRequest) (*paymentsv1.ListPaymentsResponse, error) {
+	list, err := d.payments.ListPayments(ctx, callOf(ctx), usecase.ListPayments{
+		Page: pageOf(r.PageSize, r.PageToken), State: filterText(r.State, paymentStates), PaymentToken: r.PaymentToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.ListPaymentsResponse{Payments: messages(list.Data, paymentMessage), NextPageToken: list.Next}, nil
+}
+
+// GetBalances implements LedgerService.
+func (d *Door) GetBalances(ctx context.Context, _ *paymentsv1.GetBalancesRequest) (*paymentsv1.GetBalancesResponse, error) {
+	balances, err := d.payments.GetBalances(ctx, callOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.GetBalancesResponse{Balances: messages(balances, balanceMessage)}, nil
+}
+
+// ListLedgerEntries implements LedgerService.
+func (d *Door) ListLedgerEntries(ctx context.Context, r *paymentsv1.ListLedgerEntriesRequest) (*paymentsv1.ListLedgerEntriesResponse, error) {
+	list, err := d.payments.ListLedgerEntries(ctx, callOf(ctx), usecase.ListLedgerEntries{
+		Page: pageOf(r.PageSize, r.PageToken), Account: filterText(r.Account, accounts),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.ListLedgerEntriesResponse{Entries: messages(list.Data, entryMessage), NextPageToken: list.Next}, nil
 }

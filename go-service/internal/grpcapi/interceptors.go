@@ -53,6 +53,10 @@ func newMethod(fullMethod string, role usecase.Role, key usecase.KeyRule) *metho
 var methods = map[string]*method{
 	paymentsv1.AdminService_CreateMerchant_FullMethodName:     newMethod(paymentsv1.AdminService_CreateMerchant_FullMethodName, usecase.RoleAdmin, usecase.KeyOptional),
 	paymentsv1.AdminService_CreateApiKey_FullMethodName:       newMethod(paymentsv1.AdminService_CreateApiKey_FullMethodName, usecase.RoleAdmin, usecase.KeyIgnored),
+	paymentsv1.AdminService_RevokeApiKey_FullMethodName:       newMethod(paymentsv1.AdminService_RevokeApiKey_FullMethodName, usecase.RoleAdmin, usecase.KeyIgnored),
+	paymentsv1.VaultService_GetPaymentToken_FullMethodName:    newMethod(paymentsv1.VaultService_GetPaymentToken_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.LedgerService_GetBalances_FullMethodName:       newMethod(paymentsv1.LedgerService_GetBalances_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.LedgerService_ListLedgerEntries_FullMethodName: newMethod(paymentsv1.LedgerService_ListLedgerEntries_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.VaultService_CreatePaymentToken_FullMethodName: newMethod(paymentsv1.VaultService_CreatePaymentToken_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_CreatePayment_FullMethodName:    newMethod(paymentsv1.PaymentService_CreatePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_CapturePayment_FullMethodName:   newMethod(paymentsv1.PaymentService_CapturePayment_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
@@ -60,6 +64,7 @@ var methods = map[string]*method{
 	paymentsv1.PaymentService_CreateRefund_FullMethodName:     newMethod(paymentsv1.PaymentService_CreateRefund_FullMethodName, usecase.RoleMerchant, usecase.KeyRequired),
 	paymentsv1.PaymentService_GetRefund_FullMethodName:        newMethod(paymentsv1.PaymentService_GetRefund_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.PaymentService_ListPayments_FullMethodName:     newMethod(paymentsv1.PaymentService_ListPayments_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 }
 
 type callKey struct{}

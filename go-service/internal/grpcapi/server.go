@@ -31,6 +31,7 @@ const (
 // services are those whose health is told, beside the server's own.
 var services = []string{
 	"", paymentsv1.AdminService_ServiceDesc.ServiceName, paymentsv1.VaultService_ServiceDesc.ServiceName, paymentsv1.PaymentService_ServiceDesc.ServiceName,
+	paymentsv1.LedgerService_ServiceDesc.ServiceName,
 }
 
 // Door answers gRPC calls.
@@ -38,6 +39,7 @@ type Door struct {
 	paymentsv1.UnimplementedAdminServiceServer
 	paymentsv1.UnimplementedVaultServiceServer
 	paymentsv1.UnimplementedPaymentServiceServer
+	paymentsv1.UnimplementedLedgerServiceServer
 
 	payments  *usecase.Payments
 	auth      *usecase.Authenticator
@@ -73,6 +75,7 @@ func (d *Door) Server() *grpc.Server {
 	d.register(server, paymentsv1.AdminService_ServiceDesc)
 	d.register(server, paymentsv1.VaultService_ServiceDesc)
 	d.register(server, paymentsv1.PaymentService_ServiceDesc)
+	d.register(server, paymentsv1.LedgerService_ServiceDesc)
 	healthv1.RegisterHealthServer(server, d.health)
 	reflection.RegisterV1(server)
 	return server

@@ -39,18 +39,39 @@ func secret(text *string) *domain.Secret {
 	return &s
 }
 
-// captureText is the JSON name; a number without a name is the empty text, which is no value either.
+// captureText is the JSON name; an unspecified one is as absent.
 func captureText(c paymentsv1.CaptureMethod) *string {
 	if c == paymentsv1.CaptureMethod_CAPTURE_METHOD_UNSPECIFIED {
 		return nil
 	}
+	return filterText(&c, captureMethods)
+}
+
+// filterText is the JSON name; a number without a name is the empty text, which is no value either.
+func filterText[J ~string, E comparable](number *E, listed map[J]E) *string {
+	if number == nil {
+		return nil
+	}
 	text := ""
-	for method, number := range captureMethods {
-		if number == c {
-			text = string(method)
+	for name, listedNumber := range listed {
+		if listedNumber == *number {
+			text = string(name)
 		}
 	}
 	return &text
+}
+
+func pageOf(size *int32, token *string) usecase.Page {
+	return usecase.Page{Field: "page_size", Size: wide(size), Cursor: token}
+}
+
+// messages are those of a page's objects.
+func messages[T, M any](data []T, message func(*T) *M) []*M {
+	all := make([]*M, len(data))
+	for i := range data {
+		all[i] = message(&data[i])
+	}
+	return all
 }
 
 func metadataCommand(metadata map[string]string) map[string]*string {
@@ -110,9 +131,27 @@ func merchantMessage(m *domain.Merchant) *paymentsv1.Merchant {
 }
 
 func apiKeyMessage(k *domain.APIKey) *paymentsv1.ApiKey {
-	return &paymentsv1.ApiKey{
-		Id: domain.FormatID(domain.PrefixAPIKey, k.ID), MerchantId: domain.FormatID(domain.PrefixMerchant, k.MerchantID), Secret: k.Secret,
-		CreatedAt: timestamp(k.CreatedAt),
+	message := &paymentsv1.ApiKey{
+		Id: domain.FormatID(domain.PrefixAPIKey, k.ID), MerchantId: domain.FormatID(domain.PrefixMerchant, k.MerchantID),
+		CreatedAt: timestamp(k.CreatedAt), RevokedAt: timestamp(k.RevokedAt),
+	}
+	if k.Secret != "" {
+		message.Secret = &k.Secret
+	}
+	return message
+}
+
+func balanceMessage(b *domain.Balance) *paymentsv1.Balance {
+	return &paymentsv1.Balance{
+		Currency: string(b.Currency), AcquirerReceivable: b.AcquirerReceivable, MerchantPayable: b.MerchantPayable, FeeIncome: b.FeeIncome,
+	}
+}
+
+func entryMessage(e *domain.LedgerEntry) *paymentsv1.LedgerEntry {
+	return &paymentsv1.LedgerEntry{
+		Id: domain.FormatID(domain.PrefixEntry, e.ID), Operation: domain.FormatID(domain.PrefixOperation, e.OperationID),
+		Payment: domain.FormatID(domain.PrefixPayment, e.PaymentID), Account: accounts[e.Account], Currency: string(e.Currency), Amount: e.Amount,
+		CreatedAt: timestamp(e.CreatedAt),
 	}
 }
 
@@ -160,6 +199,11 @@ var (
 		domain.DeclineLostOrStolen:      paymentsv1.DeclineReason_DECLINE_REASON_LOST_OR_STOLEN,
 		domain.DeclineProcessingError:   paymentsv1.DeclineReason_DECLINE_REASON_PROCESSING_ERROR,
 		domain.DeclineRiskBlocked:       paymentsv1.DeclineReason_DECLINE_REASON_RISK_BLOCKED,
+	}
+	accounts = map[domain.Account]paymentsv1.Account{
+		domain.AcquirerReceivable: paymentsv1.Account_ACCOUNT_ACQUIRER_RECEIVABLE,
+		domain.MerchantPayable:    paymentsv1.Account_ACCOUNT_MERCHANT_PAYABLE,
+		domain.FeeIncome:          paymentsv1.Account_ACCOUNT_FEE_INCOME,
 	}
 	brands = map[domain.Brand]paymentsv1.CardBrand{
 		domain.BrandVisa:       paymentsv1.CardBrand_CARD_BRAND_VISA,

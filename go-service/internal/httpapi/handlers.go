@@ -11,9 +11,10 @@ import (
 
 // request is a request that has passed all checks before its body is decoded.
 type request struct {
-	call usecase.Call
-	body []byte
-	path func(name string) string // an id of the path, as it was sent
+	call  usecase.Call
+	body  []byte
+	path  func(name string) string // an id of the path, as it was sent
+	query map[string]string        // what was given of the parameters
 }
 
 // response is what is written.
@@ -57,6 +58,17 @@ func (d *Door) createAPIKey(ctx context.Context, r *request) (response, error) {
 	return response{status: http.StatusCreated, body: reply.APIKey(&key)}, nil
 }
 
+func (d *Door) revokeAPIKey(ctx context.Context, r *request) (response, error) {
+	if _, err := decode[emptyBody](r.body); err != nil {
+		return response{}, err
+	}
+	key, err := d.payments.RevokeAPIKey(ctx, r.call, r.path("id"))
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.APIKey(&key)}, nil
+}
+
 func (d *Door) createPaymentToken(ctx context.Context, r *request) (response, error) {
 	defer clear(r.body)
 	body, err := decode[createPaymentTokenBody](r.body)
@@ -66,6 +78,14 @@ func (d *Door) createPaymentToken(ctx context.Context, r *request) (response, er
 		return response{}, err
 	}
 	return kept(d.payments.CreatePaymentToken(ctx, r.call, command))
+}
+
+func (d *Door) getPaymentToken(ctx context.Context, r *request) (response, error) {
+	token, err := d.payments.GetPaymentToken(ctx, r.call, r.path("id"))
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.PaymentToken(&token)}, nil
 }
 
 func (d *Door) createPayment(ctx context.Context, r *request) (response, error) {
@@ -113,6 +133,31 @@ func (d *Door) getRefund(ctx context.Context, r *request) (response, error) {
 		return response{}, err
 	}
 	return response{status: http.StatusOK, body: reply.Refund(&refund)}, nil
+}
+
+func (d *Door) listPayments(ctx context.Context, r *request) (response, error) {
+	command := usecase.ListPayments{Page: r.page(), State: r.text("state"), PaymentToken: r.text("payment_token")}
+	list, err := d.payments.ListPayments(ctx, r.call, command)
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Payments(list.Data, list.Next)}, nil
+}
+
+func (d *Door) getBalances(ctx context.Context, r *request) (response, error) {
+	balances, err := d.payments.GetBalances(ctx, r.call)
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Balances(balances)}, nil
+}
+
+func (d *Door) listLedgerEntries(ctx context.Context, r *request) (response, error) {
+	list, err := d.payments.ListLedgerEntries(ctx, r.call, usecase.ListLedgerEntries{Page: r.page(), Account: r.text("account")})
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.LedgerEntries(list.Data, list.Next)}, nil
 }
 
 // live says that the process runs, and asks nobody.

@@ -119,6 +119,7 @@ type route struct {
 	audience        audience
 	key             usecase.KeyRule
 	handle          func(context.Context, *request) (response, error)
+	parameters      []string // of the query
 }
 
 // endpoint is a path with its methods; without a pattern, every path that isn't one.
@@ -259,8 +260,8 @@ func (e *endpoint) answer(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if err != nil {
 		return response{}, err
 	}
-	call := usecase.Call{MerchantID: merchantID, Key: key, Violations: queryViolations(r.URL.RawQuery)}
-	request := request{call: call, path: r.PathValue}
+	query, violations := parseQuery(r.URL.RawQuery, route.parameters)
+	request := request{call: usecase.Call{MerchantID: merchantID, Key: key, Violations: violations}, path: r.PathValue, query: query}
 	if hasBody {
 		if request.body, err = readBody(ctx, w, r); err != nil {
 			return response{}, err

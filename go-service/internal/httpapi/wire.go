@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -133,40 +132,4 @@ func (s *secret) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	text, err := jsontext.AppendUnquote(make([]byte, 0, len(value)), value)
 	*s = secret(domain.NewSecret(text))
 	return err
-}
-
-// maxParameterName bounds what a reply repeats of a query.
-const maxParameterName = 64
-
-// queryViolations are those of a query on an operation that takes none: each distinct name, and once for all that isn't a name.
-func queryViolations(query string) []domain.Violation {
-	if query == "" {
-		return nil
-	}
-	var violations []domain.Violation
-	seen := map[string]bool{}
-	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		violation := domain.Violation{Field: name, Reason: domain.UnknownParameter}
-		if !parameterName(name) {
-			violation, name = domain.Violation{Field: "query", Reason: domain.Malformed}, "" // no name is empty
-		}
-		if !seen[name] {
-			seen[name] = true
-			violations = append(violations, violation)
-		}
-	}
-	return violations
-}
-
-func parameterName(name string) bool {
-	if len(name) < 1 || len(name) > maxParameterName {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-			return false
-		}
-	}
-	return true
 }

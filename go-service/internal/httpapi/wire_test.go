@@ -4,8 +4,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"twinpay.dev/payments/internal/domain"
 )
 
 // Two standard decoders differ on many of these; the rules are the contract's.
@@ -61,21 +59,6 @@ func TestOddBodiesOfOtherOperations(t *testing.T) {
 	for _, body := range []string{`{"final":1}`, `{"final":"true"}`, `{"final":[true]}`, `{"final":True}`} {
 		if _, err := decode[capturePaymentBody]([]byte(body)); err == nil {
 			t.Errorf("%s was taken", body)
-		}
-	}
-}
-
-func TestAQueryOfAnOperationWithoutParameters(t *testing.T) {
-	unknown := func(name string) domain.Violation {
-		return domain.Violation{Field: name, Reason: domain.UnknownParameter}
-	}
-	bad := domain.Violation{Field: "query", Reason: domain.Malformed}
-	for query, want := range map[string][]domain.Violation{
-		"": nil, "a=1": {unknown("a")}, "b&a=2&b=3": {unknown("b"), unknown("a")}, "A=1&%61=2&a": {bad, unknown("a")}, "&": {bad}, "a;b": {bad},
-		strings.Repeat("a", 65): {bad}, strings.Repeat("a", 64): {unknown(strings.Repeat("a", 64))}, "query=1&B": {unknown("query"), bad},
-	} {
-		if got := queryViolations(query); !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: got %v, want %v", query, got, want)
 		}
 	}
 }

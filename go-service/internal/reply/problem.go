@@ -130,20 +130,23 @@ var Problems = map[domain.Reason]Kind{
 		"The operation may have been done and is being settled; retry with the same key to learn its outcome."},
 	domain.ReasonAmountExceedsRefundable: {409, 0, "The amount exceeds what can be refunded",
 		"At most the captured amount less what is already refunded can be refunded."},
+	domain.ReasonCursorInvalid: {400, 0, "The cursor isn't valid",
+		"Send a cursor as it was given, with the same filter; or none, to begin with the newest."},
 }
 
 // descriptions say what a violation means; {min} and {max} stand for the bound.
 var descriptions = map[domain.ViolationReason]string{
-	domain.Required:         "is required",
-	domain.OutOfRange:       "must be from {min} to {max}",
-	domain.TooShort:         "must have at least {min} bytes",
-	domain.TooLong:          "must have at most {max} bytes",
-	domain.TooMany:          "must have at most {max} members",
-	domain.Malformed:        "is malformed",
-	domain.UnknownValue:     "isn't one of the listed values",
-	domain.HasNUL:           "must not contain NUL",
-	domain.NullValue:        "must not be null",
-	domain.UnknownParameter: "isn't a parameter of this operation",
+	domain.Required:           "is required",
+	domain.OutOfRange:         "must be from {min} to {max}",
+	domain.TooShort:           "must have at least {min} bytes",
+	domain.TooLong:            "must have at most {max} bytes",
+	domain.TooMany:            "must have at most {max} members",
+	domain.Malformed:          "is malformed",
+	domain.UnknownValue:       "isn't one of the listed values",
+	domain.HasNUL:             "must not contain NUL",
+	domain.NullValue:          "must not be null",
+	domain.UnknownParameter:   "isn't a parameter of this operation",
+	domain.DuplicateParameter: "is given more than once",
 }
 
 // Describe says in words which rule a member breaks.

@@ -62,6 +62,58 @@ func AppendMetadata(dst []byte, metadata map[string]string) []byte {
 	return append(dst, '}')
 }
 
+// Payments renders a page of payments; the next page's cursor is empty on the last one.
+func Payments(payments []domain.Payment, next string) []byte {
+	return page(payments, next, AppendPayment)
+}
+
+// LedgerEntries renders a page of ledger entries; the next page's cursor is empty on the last one.
+func LedgerEntries(entries []domain.LedgerEntry, next string) []byte {
+	return page(entries, next, appendLedgerEntry)
+}
+
+func appendLedgerEntry(dst []byte, e *domain.LedgerEntry) []byte {
+	dst = appendID(append(dst, `{"id":`...), domain.PrefixEntry, e.ID)
+	dst = appendID(append(dst, `,"operation":`...), domain.PrefixOperation, e.OperationID)
+	dst = appendID(append(dst, `,"payment":`...), domain.PrefixPayment, e.PaymentID)
+	dst = appendText(append(dst, `,"account":`...), string(e.Account))
+	dst = appendText(append(dst, `,"currency":`...), string(e.Currency))
+	dst = strconv.AppendInt(append(dst, `,"amount":`...), e.Amount, 10)
+	return append(appendTime(append(dst, `,"created_at":`...), e.CreatedAt), '}')
+}
+
+// Balances renders all balances of a merchant.
+func Balances(balances []domain.Balance) []byte {
+	return append(appendData(nil, balances, appendBalance), '}')
+}
+
+func appendBalance(dst []byte, b *domain.Balance) []byte {
+	dst = appendText(append(dst, `{"currency":`...), string(b.Currency))
+	dst = strconv.AppendInt(append(dst, `,"acquirer_receivable":`...), b.AcquirerReceivable, 10)
+	dst = strconv.AppendInt(append(dst, `,"merchant_payable":`...), b.MerchantPayable, 10)
+	return append(strconv.AppendInt(append(dst, `,"fee_income":`...), b.FeeIncome, 10), '}')
+}
+
+func page[T any](data []T, next string, appendObject func([]byte, *T) []byte) []byte {
+	dst := appendData(make([]byte, 0, 64+640*len(data)), data, appendObject)
+	if next == "" {
+		return append(dst, `,"has_more":false}`...)
+	}
+	return append(append(append(dst, `,"has_more":true,"next_cursor":"`...), next...), `"}`...)
+}
+
+// appendData begins an object with the list.
+func appendData[T any](dst []byte, data []T, appendObject func([]byte, *T) []byte) []byte {
+	dst = append(dst, `{"data":[`...)
+	for i := range data {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendObject(dst, &data[i])
+	}
+	return append(dst, ']')
+}
+
 // Merchant renders a merchant.
 func Merchant(m *domain.Merchant) []byte {
 	dst := appendID([]byte(`{"id":`), domain.PrefixMerchant, m.ID)
@@ -76,12 +128,17 @@ func Merchant(m *domain.Merchant) []byte {
 	return append(dst, '}')
 }
 
-// APIKey renders a key with its secret.
+// APIKey renders a key.
 func APIKey(k *domain.APIKey) []byte {
 	dst := appendID([]byte(`{"id":`), domain.PrefixAPIKey, k.ID)
 	dst = appendID(append(dst, `,"merchant_id":`...), domain.PrefixMerchant, k.MerchantID)
-	dst = appendText(append(dst, `,"secret":`...), k.Secret)
+	if k.Secret != "" {
+		dst = appendText(append(dst, `,"secret":`...), k.Secret)
+	}
 	dst = appendTime(append(dst, `,"created_at":`...), k.CreatedAt)
+	if !k.RevokedAt.IsZero() {
+		dst = appendTime(append(dst, `,"revoked_at":`...), k.RevokedAt)
+	}
 	return append(dst, '}')
 }
 

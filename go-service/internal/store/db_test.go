@@ -27,8 +27,9 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 
 // all are the statements of this package; the service runs no others.
 var all = []prepared{
-	claimOperation, claimPayment, findAPIKey, findReplay, getPayment, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
-	insertPaymentToken, leasePendingOperations, publishEvents, recordOperation, rejectOperation, releaseOperation,
+	claimOperation, claimPayment, findAPIKey, findReplay, getBalances, getPayment, getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
+	insertPaymentToken, leasePendingOperations, listLedgerEntries, listPayments, publishEvents, recordOperation, rejectOperation, releaseOperation,
+	revokeAPIKey,
 }
 
 // goTypes are the types that a column may be collected into.

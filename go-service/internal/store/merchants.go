@@ -12,6 +12,7 @@ import (
 var (
 	insertMerchant = newStatement[outcomeRow]("insert_merchant", opens|writes)
 	insertAPIKey   = newStatement[idRow]("insert_api_key", opens|writes)
+	revokeAPIKey   = newStatement[apiKeyRow]("revoke_api_key", opens|writes)
 	findAPIKey     = newStatement[findAPIKeyRow]("find_api_key", opens|unseen)
 )
 
@@ -39,6 +40,19 @@ func (d *DB) InsertMerchant(ctx context.Context, key *Key, m domain.Merchant, re
 func (d *DB) InsertAPIKey(ctx context.Context, key domain.APIKey, secretSHA256 []byte) (bool, error) {
 	_, found, err := insertAPIKey.one(ctx, d, key.ID, key.MerchantID, secretSHA256, key.CreatedAt)
 	return found, err
+}
+
+type apiKeyRow struct {
+	ID         uuid.UUID
+	MerchantID uuid.UUID
+	CreatedAt  time.Time
+	RevokedAt  *time.Time
+}
+
+// RevokeAPIKey revokes a key once: the first time stays. It reports false where there is no such key.
+func (d *DB) RevokeAPIKey(ctx context.Context, id uuid.UUID, now time.Time) (domain.APIKey, bool, error) {
+	row, found, err := revokeAPIKey.one(ctx, d, id, now)
+	return domain.APIKey{ID: row.ID, MerchantID: row.MerchantID, CreatedAt: row.CreatedAt, RevokedAt: orZero(row.RevokedAt)}, found, err
 }
 
 type findAPIKeyRow struct {

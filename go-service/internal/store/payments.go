@@ -36,7 +36,7 @@ func (d *DB) ClaimPayment(ctx context.Context, key Key, o Operation, leasedUntil
 	return claim, err
 }
 
-type getPaymentRow struct {
+type paymentRow struct {
 	ID                uuid.UUID
 	PaymentTokenID    uuid.UUID
 	Amount            int64
@@ -55,20 +55,40 @@ type getPaymentRow struct {
 	UpdatedAt         time.Time
 }
 
-var getPayment = newStatement[getPaymentRow]("get_payment", opens)
+var (
+	getPayment   = newStatement[paymentRow]("get_payment", opens)
+	listPayments = newStatement[paymentRow]("list_payments", opens)
+)
 
 // GetPayment reports false where the merchant has no such payment.
 func (d *DB) GetPayment(ctx context.Context, merchantID, id uuid.UUID) (domain.Payment, bool, error) {
 	row, found, err := getPayment.one(ctx, d, merchantID, id)
-	if err != nil || !found {
-		return domain.Payment{}, false, err
+	return row.payment(), found, err
+}
+
+// ListPayments reads up to limit of a merchant's payments before one of them, newest first; nil: from the newest, in any state, with any
+// token.
+func (d *DB) ListPayments(ctx context.Context, merchantID uuid.UUID, before *uuid.UUID, state *domain.PaymentState, tokenID *uuid.UUID, limit int) ([]domain.Payment, error) {
+	rows, err := listPayments.all(ctx, d, merchantID, before, (*string)(state), tokenID, int64(limit))
+	return convert(rows, (*paymentRow).payment), err
+}
+
+// convert turns rows into values of the domain.
+func convert[R, T any](rows []R, value func(*R) T) []T {
+	values := make([]T, len(rows))
+	for i := range rows {
+		values[i] = value(&rows[i])
 	}
+	return values
+}
+
+func (row *paymentRow) payment() domain.Payment {
 	return domain.Payment{
 		ID: row.ID, PaymentTokenID: row.PaymentTokenID, Amount: row.Amount, Currency: row.Currency, Capture: row.CaptureMethod,
 		MerchantReference: row.MerchantReference, Description: orZero(row.Description), Metadata: row.Metadata, State: row.State,
 		DeclineReason: orZero(row.DeclineReason), Authorized: row.Authorized, Captured: row.Captured, Refunded: row.Refunded,
 		ExpiresAt: orZero(row.ExpiresAt), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
-	}, true, nil
+	}
 }
 
 // orZero is for nulls whose absence the domain shows by the zero value.

@@ -80,6 +80,20 @@ func merchantHash(m *domain.Merchant) []byte {
 	return c.hash()
 }
 
+// RevokeAPIKey revokes the key with this id in the path; a malformed one is unknown. Caches aren't told: it bites when they forget the key.
+func (p *Payments) RevokeAPIKey(ctx context.Context, call Call, id string) (domain.APIKey, error) {
+	check := checker{call.Violations}
+	if err := check.err(); err != nil {
+		return domain.APIKey{}, err
+	}
+	keyID, _ := domain.ParseID(domain.PrefixAPIKey, id)
+	key, found, err := p.DB.RevokeAPIKey(ctx, keyID, p.now())
+	if err == nil && !found {
+		err = domain.NewError(domain.ReasonResourceNotFound)
+	}
+	return key, err
+}
+
 // CreateAPIKey makes a credential for the merchant with this id in the path; a malformed one is unknown. The secret is shown this once.
 func (p *Payments) CreateAPIKey(ctx context.Context, call Call, merchantID string) (domain.APIKey, error) {
 	check := checker{call.Violations}

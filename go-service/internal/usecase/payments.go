@@ -110,6 +110,18 @@ func (c *checker) length(field, value string, shortest, longest int) bool {
 	return false
 }
 
+// id is for an optional id with this prefix.
+func (c *checker) id(field, prefix string, text *string) *uuid.UUID {
+	if text == nil {
+		return nil
+	}
+	id, ok := domain.ParseID(prefix, *text)
+	if !ok {
+		c.add(field, domain.Malformed)
+	}
+	return &id
+}
+
 func (c *checker) err() error {
 	if len(c.violations) == 0 {
 		return nil

@@ -3,6 +3,8 @@ package usecase
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"twinpay.dev/payments/internal/domain"
 )
 
@@ -32,4 +34,46 @@ func (p *Payments) GetRefund(ctx context.Context, call Call, id string) (domain.
 		err = domain.NewError(domain.ReasonResourceNotFound)
 	}
 	return refund, err
+}
+
+// GetPaymentToken reads a payment token of the merchant by its id in the path, without what it stands for; a malformed one is unknown.
+func (p *Payments) GetPaymentToken(ctx context.Context, call Call, id string) (domain.PaymentToken, error) {
+	check := checker{call.Violations}
+	if err := check.err(); err != nil {
+		return domain.PaymentToken{}, err
+	}
+	tokenID, _ := domain.ParseID(domain.PrefixPaymentToken, id)
+	token, found, err := p.DB.GetPaymentToken(ctx, call.MerchantID, tokenID)
+	if err == nil && !found {
+		err = domain.NewError(domain.ReasonResourceNotFound)
+	}
+	return token, err
+}
+
+// ListPayments asks for a page of payments. Members are as the client sent them; nil: absent.
+type ListPayments struct {
+	Page         Page
+	State        *string
+	PaymentToken *string
+}
+
+// ListPayments reads a page of the merchant's payments.
+func (p *Payments) ListPayments(ctx context.Context, call Call, c ListPayments) (List[domain.Payment], error) {
+	check := checker{call.Violations}
+	size := c.Page.size(&check)
+	state := (*domain.PaymentState)(c.State)
+	if state != nil && !state.Known() {
+		check.add("state", domain.UnknownValue)
+	}
+	token := check.id("payment_token", domain.PrefixPaymentToken, c.PaymentToken)
+	if err := check.err(); err != nil {
+		return List[domain.Payment]{}, err
+	}
+	filter := newFilter("list_payments", call.MerchantID).text("state", c.State).text("payment_token", c.PaymentToken)
+	after, err := c.Page.after(filter)
+	if err != nil {
+		return List[domain.Payment]{}, err
+	}
+	rows, err := p.DB.ListPayments(ctx, call.MerchantID, after, state, token, size+1)
+	return newList(rows, size, filter, func(p *domain.Payment) uuid.UUID { return p.ID }), err
 }

@@ -150,8 +150,11 @@ pub struct Step {
     /// Ids of the path (gRPC: members of the message).
     #[serde(default)]
     pub path: BTreeMap<String, String>,
-    /// What follows `?`.
+    /// What follows `?`, HTTP only.
     pub query: Option<String>,
+    /// Parameters of the query (gRPC: members of the message, where `limit` is `page_size` and `cursor` is `page_token`).
+    #[serde(default)]
+    pub params: Values,
     /// The body as a value.
     pub body: Option<Value>,
     /// The body as text, HTTP only. `${pad:N}` fills with blanks up to N bytes.
@@ -169,7 +172,8 @@ pub struct Step {
     /// Names for members of the reply: `payment = "id"`.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
-    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS, PAYMENT_BUSY or OVERLOADED.
+    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS, PAYMENT_BUSY or OVERLOADED; where UNAUTHENTICATED is expected,
+    /// while the key is still good.
     #[serde(default)]
     pub settle: bool,
     /// What must come back.
@@ -349,6 +353,9 @@ fn check(step: &Step, doors: Option<&[Door]>) -> anyhow::Result<()> {
         > 1
     {
         bail!("a step has one of body, text, hex");
+    }
+    if step.query.is_some() && !step.params.is_empty() {
+        bail!("a step has one of query, params");
     }
     let only = |door| doors.is_some_and(|doors| doors == [door]);
     let raw =

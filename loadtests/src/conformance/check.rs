@@ -131,7 +131,7 @@ fn violation_node(contract: &Contract, violation: &Violation, values: &Values) -
     ]))
 }
 
-/// Every member that is wanted is there with its value; lists are whole.
+/// Every member that is wanted is there with its value; lists have as many items.
 fn subset(wanted: &Value, found: &Value, path: &str, faults: &mut Vec<String>) {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => {
@@ -140,6 +140,11 @@ fn subset(wanted: &Value, found: &Value, path: &str, faults: &mut Vec<String>) {
                     Some(found) => subset(wanted, found, &format!("{path}.{name}"), faults),
                     None => faults.push(format!("{path}.{name} is missing, expected {wanted}")),
                 }
+            }
+        }
+        (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
+            for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
+                subset(wanted, found, &format!("{path}.{index}"), faults);
             }
         }
         _ if wanted == found => {}
@@ -184,5 +189,8 @@ mod tests {
         assert!(faults.is_empty());
         subset(&json!({"a": [1], "z": 1}), &json!({"a": [1, 2]}), "body", &mut faults);
         assert_eq!(faults, ["body.a is [1,2], expected [1]", "body.z is missing, expected 1"]);
+        faults.clear();
+        subset(&json!([{"a": 1}, {"a": 2}]), &json!([{"a": 1, "b": 1}, {"a": 3}]), "body", &mut faults);
+        assert_eq!(faults, ["body.1.a is 3, expected 2"]);
     }
 }

@@ -12,6 +12,9 @@ use time::macros::format_description;
 
 use super::node::Node;
 
+/// What the two doors call the same thing: a query, a message.
+const PARAMETERS: [(&str, &str); 2] = [("limit", "page_size"), ("cursor", "page_token")];
+const NEXT: &str = "next_page_token";
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
@@ -95,6 +98,46 @@ pub fn to_node(message: &DynamicMessage) -> Node {
     Node::Object(members)
 }
 
+/// What a parameter of a query is called in a message.
+pub fn member(parameter: &str) -> &str {
+    PARAMETERS.iter().find(|(name, _)| *name == parameter).map_or(parameter, |(_, member)| member)
+}
+
+/// What a member of a message is called in a query; none where only a query may call it so.
+pub fn parameter(member: &str) -> Option<&str> {
+    if PARAMETERS.iter().any(|(name, _)| *name == member) {
+        return None;
+    }
+    Some(PARAMETERS.iter().find(|(_, ours)| *ours == member).map_or(member, |(name, _)| name))
+}
+
+/// The field with the objects of a list: such a message begins with it.
+pub fn objects(message: &MessageDescriptor) -> Option<FieldDescriptor> {
+    message.fields().next().filter(|field| field.is_list() && field.kind().as_message().is_some())
+}
+
+/// Whether a list comes in pages.
+pub fn is_paged(message: &MessageDescriptor) -> bool {
+    message.get_field_by_name(NEXT).is_some()
+}
+
+/// A reply message as HTTP shows it: a list as `data`, with what says that there is more.
+pub fn to_reply(message: &DynamicMessage) -> Node {
+    let Some(objects) = objects(&message.descriptor()) else {
+        return to_node(message);
+    };
+    let data = node(&objects.kind(), &message.get_field(&objects));
+    let mut members = vec![("data".to_owned(), data)];
+    if let Some(next) = message.get_field_by_name(NEXT) {
+        let next = next.as_str().unwrap_or_default().to_owned();
+        members.push(("has_more".into(), Node::Bool(!next.is_empty())));
+        if !next.is_empty() {
+            members.push(("next_cursor".into(), Node::Text(next)));
+        }
+    }
+    Node::Object(members)
+}
+
 /// Integers and texts are shown even when they are zero or empty; enums, maps and lists aren't.
 fn is_empty(field: &FieldDescriptor, value: &Proto) -> bool {
     value.as_map().is_some_and(|entries| entries.is_empty())
@@ -172,6 +215,22 @@ mod tests {
         );
         let json = r#"{"id":"p","created_at":{"seconds":1,"nanos":2000}}"#;
         assert_eq!(round_trip("payments.v1.Payment", json), wanted);
+    }
+
+    #[test]
+    fn a_list_is_shown_as_over_http() {
+        let pool = Contract::load().unwrap().pool;
+        let descriptor = pool.get_message_by_name("payments.v1.ListPaymentsResponse").unwrap();
+        let shown = |json: &str| {
+            to_reply(&from_json(&descriptor, &serde_json::from_str(json).unwrap()).unwrap()).to_string()
+        };
+        assert_eq!(shown("{}"), r#"{"data":[],"has_more":false}"#);
+        let more = shown(r#"{"next_page_token":"AQ"}"#);
+        assert_eq!(more, r#"{"data":[],"has_more":true,"next_cursor":"AQ"}"#);
+        let members = ["limit", "cursor", "state"].map(member);
+        assert_eq!(members, ["page_size", "page_token", "state"]);
+        let parameters = ["page_size", "page_token", "state", "limit", "cursor"].map(parameter);
+        assert_eq!(parameters, [Some("limit"), Some("cursor"), Some("state"), None, None]);
     }
 
     #[test]

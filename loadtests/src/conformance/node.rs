@@ -34,9 +34,16 @@ impl Node {
         self.members().iter().find(|(member, _)| member == name).map(|(_, node)| node)
     }
 
-    /// The member at a dotted path, such as `card.brand`.
+    /// The member at a dotted path, such as `card.brand` or `data.0.id`.
     pub fn at(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |node, name| node.get(name))
+        path.split('.').try_fold(self, |node, name| {
+            node.get(name).or_else(|| node.items().get(name.parse::<usize>().ok()?))
+        })
+    }
+
+    /// The items of an array; of anything else none.
+    pub fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { &[] }
     }
 
     /// The members of an object; of anything else none.

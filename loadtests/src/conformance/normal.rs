@@ -8,9 +8,11 @@ use regex::{Captures, Regex};
 
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let secret = "tp_live_[0-9a-z]{26}_[0-9a-f]{64}";
-    let id = "(?:mer|key|ptk|pay|op|ref|evt|req)_[0-7][0-9a-hjkmnp-tv-z]{25}";
+    let id = "(?:mer|key|ptk|pay|op|ref|evt|ent|req)_[0-7][0-9a-hjkmnp-tv-z]{25}";
     let time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z";
-    Regex::new(&format!("{secret}|{id}|{time}|uniq_[0-9a-f]{{12}}")).ok()
+    // No other value has capitals and that length.
+    let cursor = "AQ[A-Za-z0-9_-]{32}";
+    Regex::new(&format!("{secret}|{id}|{time}|{cursor}|uniq_[0-9a-f]{{12}}")).ok()
 });
 
 /// Gives each id of one run a number, in the order in which they are seen.
@@ -32,7 +34,8 @@ impl Normaliser {
         if found.starts_with(|first: char| first.is_ascii_digit()) {
             return "<time>".into();
         }
-        let kind = found.split('_').next().unwrap_or_default();
+        let cursor = found.starts_with("AQ").then_some("cursor");
+        let kind = cursor.or(found.split('_').next()).unwrap_or_default();
         let number = self.seen.len() + 1;
         self.seen.entry(found.to_owned()).or_insert_with(|| format!("<{kind} {number}>")).clone()
     }
@@ -52,5 +55,7 @@ mod tests {
             normaliser.apply("2026-01-02T03:04:05.678901Z 2026-01-02T03:04:05Z"),
             "<time> 2026-01-02T03:04:05Z"
         );
+        let cursor = "AQGJCl2slndLvM6zAgmagFhY9JjomLAgBg";
+        assert_eq!(normaliser.apply(&format!("\"{cursor}\" {two}")), "\"<cursor 3>\" <pay 2>");
     }
 }

@@ -11,6 +11,7 @@ use tonic_types::pb::{BadRequest, ErrorInfo, PreconditionFailure, RetryInfo, Sta
 
 use super::case::Door;
 use super::contract::{Contract, ErrorRow, code, code_name};
+use super::message;
 use super::node::Node;
 use super::wire::Incomings;
 
@@ -146,7 +147,7 @@ fn read_message(body: &Bytes, output: Option<&MessageDescriptor>, success: u16, 
             if message.unknown_fields().next().is_some() {
                 reply.faults.push("the message has fields that aren't in proto/".into());
             }
-            reply.body = Some(super::message::to_node(&message));
+            reply.body = Some(message::to_reply(&message));
         }
         Err(error) => reply.faults.push(format!("the message can't be decoded: {error}")),
     }
@@ -255,6 +256,12 @@ fn check_details(row: &ErrorRow, details: &Details, faults: &mut Vec<String>) {
     if details.precondition.is_some() != (row.reason == "PAYMENT_STATE_INVALID") {
         faults.push("PreconditionFailure belongs to PAYMENT_STATE_INVALID and to nothing else".into());
     }
+    let violations = details.bad.iter().flat_map(|bad| &bad.field_violations);
+    faults.extend(
+        violations
+            .filter(|violation| message::parameter(&violation.field).is_none())
+            .map(|violation| format!("a violation of {}, as only HTTP calls it", violation.field)),
+    );
     let named = details.info.as_ref().is_some_and(|info| info.metadata.contains_key("payment_id"));
     // A busy or unknown outcome names its payment where one is known.
     if named != NAMES_PAYMENT.contains(&row.reason.as_str()) {
@@ -281,19 +288,19 @@ fn check_precondition(info: &ErrorInfo, details: &Details) -> Option<String> {
 }
 
 /// The problem that HTTP shows for the same error, without `payment`.
-fn problem(contract: &Contract, row: &ErrorRow, info: &ErrorInfo, details: &Details, message: &str) -> Node {
+fn problem(contract: &Contract, row: &ErrorRow, info: &ErrorInfo, details: &Details, told: &str) -> Node {
     let text = |text: &str| Node::Text(text.to_owned());
     let mut members = vec![
         ("type".to_owned(), text(&contract.errors.type_uri(&row.reason))),
         ("title".to_owned(), text(&row.title)),
         ("status".to_owned(), Node::Number(Number::from(row.status))),
-        ("detail".to_owned(), text(message)),
+        ("detail".to_owned(), text(told)),
         ("reason".to_owned(), text(&row.reason)),
     ];
     if let Some(bad) = &details.bad {
         let violations = bad.field_violations.iter().map(|violation| {
             Node::Object(vec![
-                ("field".into(), text(&violation.field)),
+                ("field".into(), text(message::parameter(&violation.field).unwrap_or(&violation.field))),
                 ("reason".into(), text(&violation.reason)),
                 ("description".into(), text(&violation.description)),
             ])

@@ -3,12 +3,13 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::MessageDescriptor;
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
 use regex::Regex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::contract::Contract;
+use super::message::{is_paged, objects};
 use super::node::Node;
 use super::normal::Normaliser;
 use super::reply::Reply;
@@ -29,6 +30,8 @@ const PROBLEM: [&str; 10] = [
     "allowed_states",
     "payment",
 ];
+/// The members of a list, in order.
+const LIST: [&str; 3] = ["data", "has_more", "next_cursor"];
 const PAYMENT: &str = "payments.v1.Payment";
 
 static ID: LazyLock<Option<Regex>> =
@@ -66,7 +69,10 @@ pub fn faults(
     }
     match (&reply.body, output) {
         (Some(body), _) if reply.is_error() => problem(contract, reply, body, &mut faults),
-        (Some(body), Some(output)) => object(output, body, "", &mut faults),
+        (Some(body), Some(output)) => match objects(output) {
+            Some(objects) => list(output, &objects, body, &mut faults),
+            None => object(output, body, "", &mut faults),
+        },
         _ => {}
     }
     faults
@@ -133,6 +139,34 @@ fn problem(contract: &Contract, reply: &Reply, body: &Node, faults: &mut Vec<Str
     }
 }
 
+/// A list: its objects newest first and none twice, and a cursor exactly where there is more.
+fn list(output: &MessageDescriptor, objects: &FieldDescriptor, body: &Node, faults: &mut Vec<String>) {
+    let paged = is_paged(output);
+    ordered(&body.names(), if paged { &LIST } else { &LIST[..1] }, "", faults);
+    let Some(Node::List(items)) = body.get("data") else {
+        faults.push("data isn't a list".into());
+        return;
+    };
+    if let Some(inner) = objects.kind().as_message() {
+        for (index, item) in items.iter().enumerate() {
+            object(inner, item, &format!("data.{index}."), faults);
+        }
+    }
+    if !paged {
+        return;
+    }
+    let more = body.get("has_more") == Some(&Node::Bool(true));
+    if !more && body.get("has_more") != Some(&Node::Bool(false)) || more != body.get("next_cursor").is_some()
+    {
+        faults.push("has_more isn't true with a next_cursor and false without".into());
+    }
+    // An id grows with time, and so does its text.
+    let ids: Vec<_> = items.iter().filter_map(|item| item.get("id")?.text()).collect();
+    if ids.windows(2).any(|pair| pair[0] <= pair[1]) {
+        faults.push(format!("data isn't newest first, or something is there twice: {}", ids.join(", ")));
+    }
+}
+
 /// An object against its message: no unknown member, none out of order, ids and times well-formed.
 fn object(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<String>) {
     let fields: Vec<_> = output.fields().collect();
@@ -188,11 +222,12 @@ fn ids(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<Str
         "PaymentToken" => "ptk_",
         "Payment" => "pay_",
         "Refund" => "ref_",
+        "LedgerEntry" => "ent_",
         _ => return,
     };
-    for (member, prefix) in
-        [("id", own), ("merchant_id", "mer_"), ("payment_token", "ptk_"), ("payment", "pay_")]
-    {
+    let others =
+        [("merchant_id", "mer_"), ("payment_token", "ptk_"), ("operation", "op_"), ("payment", "pay_")];
+    for (member, prefix) in others.into_iter().chain([("id", own)]) {
         if let Some(text) = body.get(member).and_then(Node::text)
             && !(text.starts_with(prefix) && is(&ID, text))
         {
@@ -246,6 +281,35 @@ mod tests {
     #[test]
     fn a_well_formed_object_has_no_faults() {
         assert_eq!(object_faults("payments.v1.PaymentToken", TOKEN), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_fault_of_a_list_is_named() {
+        let contract = Contract::load().unwrap();
+        let output = contract.pool.get_message_by_name("payments.v1.ListPaymentsResponse").unwrap();
+        let found = |json: &str| {
+            let mut faults = Vec::new();
+            list(&output, &objects(&output).unwrap(), &Node::parse(json.as_bytes()).unwrap(), &mut faults);
+            faults
+        };
+        assert_eq!(found(r#"{"data":[],"has_more":false}"#), Vec::<String>::new());
+        assert_eq!(found(r#"{"data":[],"has_more":true,"next_cursor":"x"}"#), Vec::<String>::new());
+        let pages = "has_more isn't true with a next_cursor and false without";
+        for (json, wanted) in [
+            (r#"{"data":[]}"#, pages),
+            (r#"{"data":[],"has_more":true}"#, pages),
+            (r#"{"data":[],"has_more":false,"next_cursor":"x"}"#, pages),
+            (r#"{"has_more":false}"#, "data isn't a list"),
+            (r#"{"has_more":false,"data":[]}"#, "members of * are out of order: has_more, data"),
+        ] {
+            assert_eq!(found(json), [wanted]);
+        }
+        let (one, two) = ("pay_01h455vb4pex5vsknk084sn02q", "pay_01h455vb4pex5vsknk084sn02r");
+        for (first, second, wanted) in [(two, one, false), (one, two, true), (one, one, true)] {
+            let json = format!(r#"{{"data":[{{"id":"{first}"}},{{"id":"{second}"}}],"has_more":false}}"#);
+            let named = found(&json).iter().any(|fault| fault.starts_with("data isn't newest first"));
+            assert_eq!(named, wanted, "{json}");
+        }
     }
 
     #[test]

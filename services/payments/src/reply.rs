@@ -8,10 +8,11 @@ use time::OffsetDateTime;
 
 use crate::{
     domain::{
-        card::{Brand, Expiry},
+        card::PaymentToken,
         error::{Error, Reason},
-        id::{KeyId, MerchantId, PaymentId, RefundId, TokenId},
-        merchant::Merchant,
+        id::{EntryId, KeyId, MerchantId, OperationId, PaymentId, RefundId, TokenId},
+        ledger::{Balance, Written},
+        merchant::{ApiKey, Merchant},
         payment::Payment,
         refund::Refund,
     },
@@ -171,8 +172,58 @@ pub fn refund(refund: &Refund) -> String {
     })
 }
 
+/// A page of payments.
+pub fn payments(data: &[Payment], next_cursor: Option<&str>) -> String {
+    page(data.iter().map(PaymentObject::from), next_cursor)
+}
+
+/// A page of ledger entries.
+pub fn entries(data: &[Written], next_cursor: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Object {
+        id: EntryId,
+        operation: OperationId,
+        payment: PaymentId,
+        account: &'static str,
+        currency: &'static str,
+        amount: i64,
+        #[serde(serialize_with = "time")]
+        created_at: OffsetDateTime,
+    }
+    let object = |written: &Written| Object {
+        id: written.id,
+        operation: written.operation,
+        payment: written.payment,
+        account: written.entry.account.as_str(),
+        currency: written.currency.code(),
+        amount: written.entry.amount,
+        created_at: written.created_at,
+    };
+    page(data.iter().map(object), next_cursor)
+}
+
+/// All balances of a merchant.
+pub fn balances(data: &[Balance]) -> String {
+    #[derive(Serialize)]
+    struct Balances<'a> {
+        data: &'a [Balance],
+    }
+    json(&Balances { data })
+}
+
+fn page<T: Serialize>(data: impl Iterator<Item = T>, next_cursor: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Page<'a, T> {
+        data: Vec<T>,
+        has_more: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<&'a str>,
+    }
+    json(&Page { data: data.collect(), has_more: next_cursor.is_some(), next_cursor })
+}
+
 /// A payment token.
-pub fn token(id: TokenId, brand: Brand, last4: &str, expiry: Expiry, created_at: OffsetDateTime) -> String {
+pub fn token(token: &PaymentToken) -> String {
     #[derive(Serialize)]
     struct Card<'a> {
         brand: &'static str,
@@ -187,8 +238,9 @@ pub fn token(id: TokenId, brand: Brand, last4: &str, expiry: Expiry, created_at:
         #[serde(serialize_with = "time")]
         created_at: OffsetDateTime,
     }
+    let PaymentToken { id, brand, last4, expiry, created_at } = token;
     let card = Card { brand: brand.as_str(), last4, exp_month: expiry.month, exp_year: expiry.year };
-    json(&Token { id, card, created_at })
+    json(&Token { id: *id, card, created_at: *created_at })
 }
 
 /// A merchant.
@@ -216,17 +268,28 @@ pub fn merchant(merchant: &Merchant) -> String {
     })
 }
 
-/// An API key, with its secret: shown once, never stored.
-pub fn api_key(id: KeyId, merchant_id: MerchantId, secret: &str, created_at: OffsetDateTime) -> String {
+/// An API key.
+pub fn api_key(key: &ApiKey) -> String {
     #[derive(Serialize)]
     struct Object<'a> {
         id: KeyId,
         merchant_id: MerchantId,
-        secret: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<&'a str>,
         #[serde(serialize_with = "time")]
         created_at: OffsetDateTime,
+        #[serde(serialize_with = "time_or_none", skip_serializing_if = "Option::is_none")]
+        revoked_at: Option<OffsetDateTime>,
     }
-    json(&Object { id, merchant_id, secret, created_at })
+    let ApiKey { id, merchant, secret, created_at, revoked_at } = key;
+    let secret = secret.as_deref();
+    json(&Object {
+        id: *id,
+        merchant_id: *merchant,
+        secret,
+        created_at: *created_at,
+        revoked_at: *revoked_at,
+    })
 }
 
 /// A stored payment or merchant or token or problem that isn't as this module writes it: a bug, or a hand in the database.

@@ -5,12 +5,14 @@ mod compile;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use http::Method;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::reply::Reply;
@@ -167,7 +169,12 @@ fn check_request(
     sent: &Outgoing,
     faults: &mut Vec<String>,
 ) {
-    let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+    let pairs: Vec<_> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (name, Cow::from(percent_decode_str(value))))
+        .collect();
     for Parameter { place, value } in &operation.parameters {
         let values: Vec<&[u8]> = match place.as_str() {
             "path" => {
@@ -177,11 +184,9 @@ fn check_request(
                     .map(|(_, found)| found.as_bytes())
                     .collect()
             }
-            "query" => pairs
-                .iter()
-                .filter(|(name, _)| *name == value.name)
-                .map(|(_, found)| found.as_bytes())
-                .collect(),
+            "query" => {
+                pairs.iter().filter(|(name, _)| *name == value.name).map(|(_, found)| &**found).collect()
+            }
             _ => {
                 let headers = sent.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&value.name));
                 headers.map(|(_, found)| found.as_slice()).collect()

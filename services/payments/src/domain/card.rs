@@ -3,6 +3,8 @@
 use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::{error::names, id::TokenId};
+
 /// A card number that passed Luhn. Wiped when dropped; no Debug, no Display, no Serialize.
 pub struct CardNumber(Zeroizing<String>);
 
@@ -60,41 +62,32 @@ fn brand(digits: &str) -> Brand {
     }
 }
 
-/// The card schemes that are told apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Brand {
-    /// 4
-    Visa,
-    /// 51 to 55, 2221 to 2720
-    Mastercard,
-    /// 34, 37
-    Amex,
-    /// 6011, 644 to 649, 65
-    Discover,
-    /// 3528 to 3589
-    Jcb,
-    /// 300 to 305, 36, 38, 39
-    Diners,
-    /// 62
-    Unionpay,
-    /// Anything else.
-    Unknown,
+names! {
+    /// The card schemes that are told apart.
+    Brand {
+        Visa = "visa",
+        Mastercard = "mastercard",
+        Amex = "amex",
+        Discover = "discover",
+        Jcb = "jcb",
+        Diners = "diners",
+        Unionpay = "unionpay",
+        Unknown = "unknown",
+    }
 }
 
-impl Brand {
-    /// Its name in JSON and in Postgres.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Visa => "visa",
-            Self::Mastercard => "mastercard",
-            Self::Amex => "amex",
-            Self::Discover => "discover",
-            Self::Jcb => "jcb",
-            Self::Diners => "diners",
-            Self::Unionpay => "unionpay",
-            Self::Unknown => "unknown",
-        }
-    }
+/// What stands for a card, and what may be shown of it.
+pub struct PaymentToken {
+    /// ptk_…
+    pub id: TokenId,
+    /// By the number's first digits.
+    pub brand: Brand,
+    /// The number's last digits.
+    pub last4: String,
+    /// When it ends.
+    pub expiry: Expiry,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
 }
 
 /// When a card ends: it is good until the last moment of this month, in UTC.

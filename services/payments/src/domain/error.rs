@@ -77,6 +77,8 @@ pub enum Error {
     DeadlineExceeded,
     /// A write or the network's answer is unclear; the recovery settles it.
     OutcomeUnknown(Option<PaymentId>, Option<Cause>),
+    /// Not a cursor of this list, merchant and filter.
+    CursorInvalid,
 }
 
 impl Error {
@@ -111,6 +113,7 @@ impl Error {
             Self::AcquirerUnavailable(_) => Reason::AcquirerUnavailable,
             Self::DeadlineExceeded => Reason::DeadlineExceeded,
             Self::OutcomeUnknown(..) => Reason::OutcomeUnknown,
+            Self::CursorInvalid => Reason::CursorInvalid,
         }
     }
 
@@ -200,6 +203,7 @@ names! {
         DeadlineExceeded = "DEADLINE_EXCEEDED",
         OutcomeUnknown = "OUTCOME_UNKNOWN",
         AmountExceedsRefundable = "AMOUNT_EXCEEDS_REFUNDABLE",
+        CursorInvalid = "CURSOR_INVALID",
     }
 }
 
@@ -235,6 +239,8 @@ pub enum Rule {
     NullValue,
     /// A query parameter that the operation doesn't have.
     UnknownParameter,
+    /// A query parameter that is there twice.
+    DuplicateParameter,
 }
 
 impl Rule {
@@ -251,6 +257,7 @@ impl Rule {
             Self::HasNul => "HAS_NUL",
             Self::NullValue => "NULL_VALUE",
             Self::UnknownParameter => "UNKNOWN_PARAMETER",
+            Self::DuplicateParameter => "DUPLICATE_PARAMETER",
         }
     }
 
@@ -267,6 +274,7 @@ impl Rule {
             Self::HasNul => "must not contain NUL".into(),
             Self::NullValue => "must not be null".into(),
             Self::UnknownParameter => "isn't a parameter of this operation".into(),
+            Self::DuplicateParameter => "is given more than once".into(),
         }
     }
 }
@@ -308,6 +316,14 @@ impl Violations {
             return None;
         }
         Some(value)
+    }
+
+    /// What a text was parsed into, if there is one; nothing came of a text that breaks `rule`.
+    pub fn optional<T>(&mut self, field: &'static str, parsed: Option<Option<T>>, rule: Rule) -> Option<T> {
+        if let Some(None) = parsed {
+            self.add(field, rule);
+        }
+        parsed.flatten()
     }
 
     /// A required text of so many bytes, without NUL.
@@ -377,6 +393,7 @@ mod tests {
             Rule::HasNul,
             Rule::NullValue,
             Rule::UnknownParameter,
+            Rule::DuplicateParameter,
         ];
         for rule in rules {
             let template = table["violations"][rule.reason()].as_str().unwrap();

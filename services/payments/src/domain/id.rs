@@ -103,6 +103,8 @@ ids! {
     RefundId = "ref";
     /// What the card network is asked under.
     OperationId = "op";
+    /// A ledger entry.
+    EntryId = "ent";
     /// A request, for support; in the header `Request-Id` alone.
     RequestId = "req";
 }

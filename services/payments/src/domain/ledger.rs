@@ -1,26 +1,20 @@
 //! Journals: signed entries that sum to zero.
 
-use super::money::{Amount, Fees};
+use serde::Serialize;
+use time::OffsetDateTime;
 
-/// The accounts of a merchant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Account {
-    /// What the card network owes.
-    AcquirerReceivable,
-    /// What the merchant is owed.
-    MerchantPayable,
-    /// What was earned.
-    FeeIncome,
-}
+use super::{
+    error::names,
+    id::{EntryId, OperationId, PaymentId},
+    money::{Amount, Currency, Fees},
+};
 
-impl Account {
-    /// Its name in Postgres.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AcquirerReceivable => "acquirer_receivable",
-            Self::MerchantPayable => "merchant_payable",
-            Self::FeeIncome => "fee_income",
-        }
+names! {
+    /// The accounts of a merchant: what the card network owes, what the merchant is owed, what was earned.
+    Account {
+        AcquirerReceivable = "acquirer_receivable",
+        MerchantPayable = "merchant_payable",
+        FeeIncome = "fee_income",
     }
 }
 
@@ -31,6 +25,52 @@ pub struct Entry {
     pub account: Account,
     /// Signed minor units, never zero.
     pub amount: i64,
+}
+
+/// An entry as it was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// ent_…
+    pub id: EntryId,
+    /// op_…: the journal.
+    pub operation: OperationId,
+    /// pay_…
+    pub payment: PaymentId,
+    /// Of this currency.
+    pub currency: Currency,
+    /// The line.
+    pub entry: Entry,
+    /// When.
+    pub created_at: OffsetDateTime,
+}
+
+/// The fold of a merchant's entries of one currency, in signed minor units. The three sum to zero.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Balance {
+    /// Of all three.
+    pub currency: Currency,
+    /// What the card network owes.
+    pub acquirer_receivable: i64,
+    /// What the merchant is owed: negative.
+    pub merchant_payable: i64,
+    /// What was earned: negative.
+    pub fee_income: i64,
+}
+
+impl Balance {
+    /// Without an entry yet.
+    pub fn zero(currency: Currency) -> Self {
+        Self { currency, acquirer_receivable: 0, merchant_payable: 0, fee_income: 0 }
+    }
+
+    /// The place of an account.
+    pub fn of(&mut self, account: Account) -> &mut i64 {
+        match account {
+            Account::AcquirerReceivable => &mut self.acquirer_receivable,
+            Account::MerchantPayable => &mut self.merchant_payable,
+            Account::FeeIncome => &mut self.fee_income,
+        }
+    }
 }
 
 /// What a capture writes: the network owes the amount, the merchant gets it less the fee. Zero entries aren't written.

@@ -2,7 +2,10 @@
 
 use time::OffsetDateTime;
 
-use super::{id::MerchantId, money::Fees};
+use super::{
+    id::{KeyId, MerchantId},
+    money::Fees,
+};
 
 /// A merchant as it was created; nothing changes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,3 +26,17 @@ pub struct Merchant {
 
 /// Where nothing is said.
 pub const DEFAULT_FEES: Fees = Fees { bps: 290, fixed: 30 };
+
+/// A merchant's credential.
+pub struct ApiKey {
+    /// key_…
+    pub id: KeyId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// The whole `tp_live_…` text, known at its making alone.
+    pub secret: Option<String>,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it was revoked first.
+    pub revoked_at: Option<OffsetDateTime>,
+}

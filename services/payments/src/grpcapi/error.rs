@@ -26,6 +26,7 @@ pub fn code(reason: Reason) -> Code {
         | Reason::ValidationFailed
         | Reason::CurrencyUnsupported
         | Reason::CardInvalid
+        | Reason::CursorInvalid
         | Reason::IdempotencyKeyMissing
         | Reason::IdempotencyKeyInvalid => Code::InvalidArgument,
         Reason::Unauthenticated => Code::Unauthenticated,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use payments_proto::payments::v1::{
-    self as message, admin_service_server::AdminService, payment_service_server::PaymentService,
-    vault_service_server::VaultService,
+    self as message, admin_service_server::AdminService, ledger_service_server::LedgerService,
+    payment_service_server::PaymentService, vault_service_server::VaultService,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{domain::error::Violations, usecase::payments::Payments};
 
-/// The three services.
+/// All services.
 #[derive(Clone)]
 pub struct Door {
     payments: Arc<Payments>,
@@ -56,6 +56,20 @@ impl AdminService for Door {
         let key = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(wire::api_key(key)))
     }
+
+    async fn revoke_api_key(
+        &self,
+        request: Request<message::RevokeApiKeyRequest>,
+    ) -> Result<Response<message::ApiKey>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Admin).await?;
+            let id = request.into_inner().id.unwrap_or_default();
+            self.payments.revoke_api_key(&admitted.call, &id, Violations::default()).await
+        };
+        let key = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::api_key(key)))
+    }
 }
 
 #[async_trait]
@@ -70,6 +84,19 @@ impl VaultService for Door {
             let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
             let command = wire::create_payment_token(request.into_inner());
             self.payments.tokenize(&admitted.call, merchant, key, command, Violations::default()).await
+        };
+        seen.answer(work.await, None, wire::stored_token)
+    }
+
+    async fn get_payment_token(
+        &self,
+        request: Request<message::GetPaymentTokenRequest>,
+    ) -> Result<Response<message::PaymentToken>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, id) = (admitted.merchant()?, request.into_inner().id.unwrap_or_default());
+            self.payments.get_payment_token(&admitted.call, merchant, &id, Violations::default()).await
         };
         seen.answer(work.await, None, wire::stored_token)
     }
@@ -164,5 +191,49 @@ impl PaymentService for Door {
         };
         let refund = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(wire::refund(refund)))
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<message::ListPaymentsRequest>,
+    ) -> Result<Response<message::ListPaymentsResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, command) = (admitted.merchant()?, wire::list_payments(request.into_inner()));
+            self.payments.list_payments(&admitted.call, merchant, command, Violations::default()).await
+        };
+        let list = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::payments(list)))
+    }
+}
+
+#[async_trait]
+impl LedgerService for Door {
+    async fn get_balances(
+        &self,
+        request: Request<message::GetBalancesRequest>,
+    ) -> Result<Response<message::GetBalancesResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            self.payments.get_balances(&admitted.call, admitted.merchant()?, Violations::default()).await
+        };
+        let balances = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::balances(balances)))
+    }
+
+    async fn list_ledger_entries(
+        &self,
+        request: Request<message::ListLedgerEntriesRequest>,
+    ) -> Result<Response<message::ListLedgerEntriesResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, command) = (admitted.merchant()?, wire::list_ledger_entries(request.into_inner()));
+            self.payments.list_ledger_entries(&admitted.call, merchant, command, Violations::default()).await
+        };
+        let list = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::entries(list)))
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// The methods that spans and metrics name.
-const METHODS: [&str; 9] = [
+const METHODS: &[&str] = &[
     "payments.v1.AdminService/CreateMerchant",
     "payments.v1.AdminService/CreateApiKey",
     "payments.v1.VaultService/CreatePaymentToken",
@@ -39,6 +39,11 @@ const METHODS: [&str; 9] = [
     "payments.v1.PaymentService/GetPayment",
     "payments.v1.PaymentService/CreateRefund",
     "payments.v1.PaymentService/GetRefund",
+    "payments.v1.PaymentService/ListPayments",
+    "payments.v1.AdminService/RevokeApiKey",
+    "payments.v1.VaultService/GetPaymentToken",
+    "payments.v1.LedgerService/GetBalances",
+    "payments.v1.LedgerService/ListLedgerEntries",
 ];
 
 /// Span, trace and arrival of the call, for its handler.

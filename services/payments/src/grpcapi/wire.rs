@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
+        ledger::{Account, Balance, Written},
+        merchant::ApiKey,
         payment::{CaptureMethod, DeclineReason, Payment, State},
         refund::{Refund, RefundState},
     },
@@ -17,7 +19,10 @@ use crate::{
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
-        merchants::{CreateMerchant, NewKey},
+        ledger::ListLedgerEntries,
+        merchants::CreateMerchant,
+        page::{List, Page},
+        read::ListPayments,
         refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
@@ -76,14 +81,72 @@ pub fn create_refund(message: wire::CreateRefundRequest) -> CreateRefund {
     CreateRefund { id: id.unwrap_or_default(), amount, reason }
 }
 
-/// A new API key.
-pub fn api_key(key: NewKey) -> wire::ApiKey {
+/// ListPaymentsRequest
+pub fn list_payments(message: wire::ListPaymentsRequest) -> ListPayments {
+    let wire::ListPaymentsRequest { page_size, page_token, state, payment_token } = message;
+    let parse = |number| wire::PaymentState::try_from(number).ok().and_then(state_of);
+    ListPayments { page: page(page_size, page_token), state: state.map(parse), payment_token }
+}
+
+fn page(size: Option<i32>, token: Option<String>) -> Page {
+    Page { field: "page_size", size: size.map(i64::from), cursor: token }
+}
+
+/// A page of payments.
+pub fn payments(list: List<Payment>) -> wire::ListPaymentsResponse {
+    wire::ListPaymentsResponse {
+        payments: list.data.into_iter().map(payment).collect(),
+        next_page_token: list.next.unwrap_or_default(),
+    }
+}
+
+/// An API key.
+pub fn api_key(key: ApiKey) -> wire::ApiKey {
     wire::ApiKey {
         id: key.id.to_string(),
         merchant_id: key.merchant.to_string(),
         secret: key.secret,
         created_at: Some(timestamp(key.created_at)),
+        revoked_at: key.revoked_at.map(timestamp),
     }
+}
+
+/// ListLedgerEntriesRequest
+pub fn list_ledger_entries(message: wire::ListLedgerEntriesRequest) -> ListLedgerEntries {
+    let wire::ListLedgerEntriesRequest { page_size, page_token, account } = message;
+    let parse = |number| {
+        let asked = wire::Account::try_from(number).ok()?;
+        Account::ALL.iter().copied().find(|listed| account_message(*listed) == asked)
+    };
+    ListLedgerEntries { page: page(page_size, page_token), account: account.map(parse) }
+}
+
+/// A page of ledger entries.
+pub fn entries(list: List<Written>) -> wire::ListLedgerEntriesResponse {
+    let entry = |written: Written| wire::LedgerEntry {
+        id: written.id.to_string(),
+        operation: written.operation.to_string(),
+        payment: written.payment.to_string(),
+        account: account_message(written.entry.account).into(),
+        currency: written.currency.code().to_owned(),
+        amount: written.entry.amount,
+        created_at: Some(timestamp(written.created_at)),
+    };
+    wire::ListLedgerEntriesResponse {
+        entries: list.data.into_iter().map(entry).collect(),
+        next_page_token: list.next.unwrap_or_default(),
+    }
+}
+
+/// All balances of a merchant.
+pub fn balances(balances: Vec<Balance>) -> wire::GetBalancesResponse {
+    let balance = |balance: Balance| wire::Balance {
+        currency: balance.currency.code().to_owned(),
+        acquirer_receivable: balance.acquirer_receivable,
+        merchant_payable: balance.merchant_payable,
+        fee_income: balance.fee_income,
+    };
+    wire::GetBalancesResponse { balances: balances.into_iter().map(balance).collect() }
 }
 
 /// A payment that was read.
@@ -259,6 +322,14 @@ struct StoredCard {
     exp_year: i32,
 }
 
+fn account_message(account: Account) -> wire::Account {
+    match account {
+        Account::AcquirerReceivable => wire::Account::AcquirerReceivable,
+        Account::MerchantPayable => wire::Account::MerchantPayable,
+        Account::FeeIncome => wire::Account::FeeIncome,
+    }
+}
+
 fn capture_method(method: CaptureMethod) -> wire::CaptureMethod {
     match method {
         CaptureMethod::Automatic => wire::CaptureMethod::Automatic,
@@ -283,6 +354,10 @@ fn refund_state(state: RefundState) -> wire::RefundState {
         RefundState::Succeeded => wire::RefundState::Succeeded,
         RefundState::Failed => wire::RefundState::Failed,
     }
+}
+
+fn state_of(message: wire::PaymentState) -> Option<State> {
+    State::ALL.iter().copied().find(|listed| state(*listed) == message)
 }
 
 fn decline_reason(reason: Option<DeclineReason>) -> wire::DeclineReason {
@@ -311,7 +386,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{
-            card::{Brand, Expiry},
+            card::{Brand, Expiry, PaymentToken},
             id::{MerchantId, PaymentId, TokenId},
             money::{Amount, Currency},
         },
@@ -353,17 +428,11 @@ mod tests {
     #[test]
     fn every_brand_has_a_message() {
         let at = datetime!(2026-01-02 3:04:05 UTC);
-        for brand in [
-            Brand::Visa,
-            Brand::Mastercard,
-            Brand::Amex,
-            Brand::Discover,
-            Brand::Jcb,
-            Brand::Diners,
-            Brand::Unionpay,
-            Brand::Unknown,
-        ] {
-            let body = reply::token(TokenId::fresh(), brand, "4242", Expiry { month: 1, year: 2030 }, at);
+        for brand in Brand::ALL.iter().copied() {
+            let expiry = Expiry { month: 1, year: 2030 };
+            let token =
+                PaymentToken { id: TokenId::fresh(), brand, last4: "4242".into(), expiry, created_at: at };
+            let body = reply::token(&token);
             assert_ne!(stored_token(&body).unwrap().card.unwrap().brand, 0, "{brand:?}");
         }
     }

@@ -35,7 +35,19 @@ pub async fn create_api_key(State(payments): State<Shared>, request: Request) ->
         wire::nothing(&admitted.body().await?)?;
         let violations = std::mem::take(&mut admitted.violations);
         let key = payments.create_api_key(&admitted.call, admitted.path_id(), violations).await?;
-        Ok(Reply::fresh(201, reply::api_key(key.id, key.merchant, &key.secret, key.created_at)))
+        Ok(Reply::fresh(201, reply::api_key(&key)))
+    };
+    respond(work.await)
+}
+
+/// POST /v1/api_keys/{id}/revoke
+pub async fn revoke_api_key(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Admin).await?;
+        wire::nothing(&admitted.body().await?)?;
+        let violations = std::mem::take(&mut admitted.violations);
+        let key = payments.revoke_api_key(&admitted.call, admitted.path_id(), violations).await?;
+        Ok(Reply::fresh(200, reply::api_key(&key)))
     };
     respond(work.await)
 }
@@ -47,6 +59,16 @@ pub async fn create_payment_token(State(payments): State<Shared>, request: Reque
         let (merchant, key) = (admitted.merchant()?, admitted.required_key()?);
         let command = wire::create_payment_token(&admitted.body().await?)?;
         payments.tokenize(&admitted.call, merchant, key, command, admitted.violations).await
+    };
+    respond(work.await)
+}
+
+/// GET /v1/payment_tokens/{id}
+pub async fn get_payment_token(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        payments.get_payment_token(&admitted.call, merchant, admitted.path_id(), violations).await
     };
     respond(work.await)
 }
@@ -109,6 +131,18 @@ pub async fn create_refund(State(payments): State<Shared>, request: Request) -> 
     respond(work.await)
 }
 
+/// GET /v1/payments
+pub async fn list_payments(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, &wire::LIST_PAYMENTS).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let command = wire::list_payments(&mut admitted.query, &mut violations);
+        let list = payments.list_payments(&admitted.call, merchant, command, violations).await?;
+        Ok(Reply::fresh(200, reply::payments(&list.data, list.next.as_deref())))
+    };
+    respond(work.await)
+}
+
 /// GET /v1/refunds/{id}
 pub async fn get_refund(State(payments): State<Shared>, request: Request) -> Response {
     let work = async {
@@ -116,6 +150,30 @@ pub async fn get_refund(State(payments): State<Shared>, request: Request) -> Res
         let (merchant, violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
         let refund = payments.get_refund(&admitted.call, merchant, admitted.path_id(), violations).await?;
         Ok(Reply::fresh(200, reply::refund(&refund)))
+    };
+    respond(work.await)
+}
+
+/// GET /v1/balances
+pub async fn get_balances(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let merchant = admitted.merchant()?;
+        let balances = payments.get_balances(&admitted.call, merchant, admitted.violations).await?;
+        Ok(Reply::fresh(200, reply::balances(&balances)))
+    };
+    respond(work.await)
+}
+
+/// GET /v1/ledger/entries
+pub async fn list_ledger_entries(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let parameters = &wire::LIST_LEDGER_ENTRIES;
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, parameters).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let command = wire::list_ledger_entries(&mut admitted.query, &mut violations);
+        let list = payments.list_ledger_entries(&admitted.call, merchant, command, violations).await?;
+        Ok(Reply::fresh(200, reply::entries(&list.data, list.next.as_deref())))
     };
     respond(work.await)
 }

@@ -19,11 +19,12 @@ use zeroize::Zeroizing;
 use super::{
     body::{self, MAX_BODY, Unread},
     error::{Failed, refused},
+    query::Query,
     router::{BARE, NAMED},
 };
 use crate::{
     domain::{
-        error::{Error, Reason, Rule, Violations},
+        error::{Error, Reason, Violations},
         id::{MerchantId, RequestId},
     },
     telemetry::{Call, Metrics, OTHER_METHOD, Trace, panicked, spans},
@@ -157,6 +158,8 @@ pub struct Admitted {
     pub call: Call,
     /// Who asks.
     pub caller: Caller,
+    /// The parameters.
+    pub query: Query,
     /// What the query already broke.
     pub violations: Violations,
     headers: HeaderMap,
@@ -174,8 +177,18 @@ pub enum Scope {
 }
 
 impl Admitted {
-    /// Everything that is checked before a body is read.
+    /// Everything that is checked before a body is read, of an operation without parameters.
     pub async fn new(payments: &Payments, request: Request, scope: Scope) -> Result<Self, Error> {
+        Self::with(payments, request, scope, &[]).await
+    }
+
+    /// The same of an operation that has these parameters.
+    pub async fn with(
+        payments: &Payments,
+        request: Request,
+        scope: Scope,
+        parameters: &[&'static str],
+    ) -> Result<Self, Error> {
         let (mut parts, body) = request.into_parts();
         let Some(seen) = parts.extensions.remove::<Seen>() else {
             return Err(Error::Internal("a request passed unobserved".into()));
@@ -201,9 +214,9 @@ impl Admitted {
         if call.is_over() {
             return Err(Error::DeadlineExceeded);
         }
-        let violations = check_query(parts.uri.query());
+        let (query, violations) = Query::parse(parts.uri.query(), parameters);
         let path = parts.uri.path().to_owned();
-        Ok(Self { call, caller, violations, headers: parts.headers, body, path })
+        Ok(Self { call, caller, query, violations, headers: parts.headers, body, path })
     }
 
     /// Whose request this is.
@@ -253,28 +266,6 @@ fn check_content(headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::PayloadTooLarge);
     }
     Ok(())
-}
-
-/// No operation has query parameters yet: each distinct name is a violation, and one for all that aren't names.
-fn check_query(query: Option<&str>) -> Violations {
-    let mut violations = Violations::default();
-    let mut seen: Vec<&str> = Vec::new();
-    for pair in query.filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&')) {
-        let name = pair.split('=').next().unwrap_or_default();
-        let is_name = (1..=64).contains(&name.len())
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-        let name = if is_name { name } else { "" };
-        if seen.contains(&name) {
-            continue;
-        }
-        seen.push(name);
-        if is_name {
-            violations.add(name.to_owned(), Rule::UnknownParameter);
-        } else {
-            violations.add("query", Rule::Malformed);
-        }
-    }
-    violations
 }
 
 #[cfg(test)]
@@ -342,19 +333,5 @@ mod tests {
             assert!(!check(&[bad]), "{bad}");
         }
         assert!(!check(&[]) && !check(&["application/json", "application/json"]));
-    }
-
-    #[test]
-    fn query_parameters_are_violations_once_each() {
-        let all = |query: &str| match check_query(Some(query)).check() {
-            Ok(()) => Vec::new(),
-            Err(Error::ValidationFailed(all)) => {
-                all.into_iter().map(|v| (v.field.into_owned(), v.rule.reason())).collect()
-            }
-            Err(other) => panic!("{other:?}"),
-        };
-        assert_eq!(all(""), []);
-        let want = [("limit", "UNKNOWN_PARAMETER"), ("query", "MALFORMED"), ("a_1", "UNKNOWN_PARAMETER")];
-        assert_eq!(all("limit=1&X=2&limit=3&%61=&&a_1"), want.map(|(f, r)| (f.to_owned(), r)));
     }
 }

@@ -5,5 +5,6 @@ mod body;
 pub mod error;
 pub mod handlers;
 pub mod middleware;
+mod query;
 pub mod router;
 pub mod wire;

@@ -18,12 +18,16 @@ pub type Shared = Arc<Payments>;
 const MERCHANTS: &str = "/v1/merchants";
 const API_KEYS: &str = "/v1/merchants/{merchant_id}/api_keys";
 const PAYMENT_TOKENS: &str = "/v1/payment_tokens";
+const API_KEY_REVOKE: &str = "/v1/api_keys/{id}/revoke";
+const PAYMENT_TOKEN: &str = "/v1/payment_tokens/{id}";
 const PAYMENTS: &str = "/v1/payments";
 const PAYMENT: &str = "/v1/payments/{id}";
 const CAPTURE: &str = "/v1/payments/{id}/capture";
 const VOID: &str = "/v1/payments/{id}/void";
 const REFUNDS: &str = "/v1/payments/{id}/refunds";
 const REFUND: &str = "/v1/refunds/{id}";
+const BALANCES: &str = "/v1/balances";
+const LEDGER_ENTRIES: &str = "/v1/ledger/entries";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 
@@ -31,8 +35,21 @@ const OPENAPI: &str = "/openapi.json";
 pub const BARE: [&str; 2] = [LIVEZ, OPENAPI];
 
 /// The routes that spans and metrics name.
-pub const NAMED: [&str; 9] =
-    [MERCHANTS, API_KEYS, PAYMENT_TOKENS, PAYMENTS, PAYMENT, CAPTURE, VOID, REFUNDS, REFUND];
+pub const NAMED: &[&str] = &[
+    MERCHANTS,
+    API_KEYS,
+    API_KEY_REVOKE,
+    PAYMENT_TOKENS,
+    PAYMENT_TOKEN,
+    PAYMENTS,
+    PAYMENT,
+    CAPTURE,
+    VOID,
+    REFUNDS,
+    REFUND,
+    BALANCES,
+    LEDGER_ENTRIES,
+];
 
 /// The routes, inside of what every request passes.
 pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
@@ -40,14 +57,18 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         // the administrator
         .route(MERCHANTS, post(handlers::create_merchant))
         .route(API_KEYS, post(handlers::create_api_key))
+        .route(API_KEY_REVOKE, post(handlers::revoke_api_key))
         // merchants
         .route(PAYMENT_TOKENS, post(handlers::create_payment_token))
-        .route(PAYMENTS, post(handlers::create_payment))
+        .route(PAYMENT_TOKEN, get(handlers::get_payment_token))
+        .route(PAYMENTS, get_or_post(handlers::list_payments, handlers::create_payment))
         .route(PAYMENT, get(handlers::get_payment))
         .route(CAPTURE, post(handlers::capture_payment))
         .route(VOID, post(handlers::void_payment))
         .route(REFUNDS, post(handlers::create_refund))
         .route(REFUND, get(handlers::get_refund))
+        .route(BALANCES, get(handlers::get_balances))
+        .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))
         // anybody
         .route(LIVEZ, get(handlers::live))
         .route(OPENAPI, get(handlers::openapi))
@@ -64,4 +85,15 @@ fn post<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
 fn get<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
     let refuse = || handlers::method_not_allowed("GET");
     routing::get(handler).head(refuse).fallback(refuse)
+}
+
+fn get_or_post<H, T, I, U>(get: H, post: I) -> MethodRouter<Shared>
+where
+    H: Handler<T, Shared>,
+    T: 'static,
+    I: Handler<U, Shared>,
+    U: 'static,
+{
+    let refuse = || handlers::method_not_allowed("GET, POST");
+    routing::get(get).post(post).head(refuse).fallback(refuse)
 }

@@ -1,4 +1,4 @@
-//! Strict JSON into commands. Every member is optional to the decoder and null means absent; everything else that isn't exactly the
+//! Strict JSON and parameters into commands. Every member is optional to the decoder and null means absent; everything else that isn't exactly the
 //! documented shape is MALFORMED_BODY, with no word about where.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
@@ -9,12 +9,20 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
+use super::query::Query;
 use crate::{
-    domain::{error::Error, payment::CaptureMethod},
+    domain::{
+        error::{Error, Violations},
+        ledger::Account,
+        payment::{CaptureMethod, State},
+    },
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
+        ledger::ListLedgerEntries,
         merchants::CreateMerchant,
+        page::Page,
+        read::ListPayments,
         refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
@@ -169,6 +177,33 @@ pub fn create_refund(id: &str, body: &[u8]) -> Result<CreateRefund, Error> {
     }
     let Body { amount, reason } = parse(body)?;
     Ok(CreateRefund { id: id.to_owned(), amount, reason })
+}
+
+/// The parameters of ListPaymentsRequest.
+pub const LIST_PAYMENTS: [&str; 4] = [LIMIT, CURSOR, "state", "payment_token"];
+const LIMIT: &str = "limit";
+const CURSOR: &str = "cursor";
+
+/// ListPaymentsRequest
+pub fn list_payments(query: &mut Query, violations: &mut Violations) -> ListPayments {
+    ListPayments {
+        page: page(query, violations),
+        state: query.text("state").map(|name| State::parse(&name)),
+        payment_token: query.text("payment_token"),
+    }
+}
+
+/// The parameters of ListLedgerEntriesRequest.
+pub const LIST_LEDGER_ENTRIES: [&str; 3] = [LIMIT, CURSOR, "account"];
+
+/// ListLedgerEntriesRequest
+pub fn list_ledger_entries(query: &mut Query, violations: &mut Violations) -> ListLedgerEntries {
+    let account = query.text("account").map(|name| Account::parse(&name));
+    ListLedgerEntries { page: page(query, violations), account }
+}
+
+fn page(query: &mut Query, violations: &mut Violations) -> Page {
+    Page { field: LIMIT, size: query.integer(LIMIT, violations), cursor: query.text(CURSOR) }
 }
 
 #[cfg(test)]

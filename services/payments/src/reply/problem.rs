@@ -55,6 +55,7 @@ pub fn text(reason: Reason) -> Text {
         Reason::DeadlineExceeded => (504, None, "The deadline passed", "Nothing was done before the request's deadline; retry with more time."),
         Reason::OutcomeUnknown => (504, None, "The outcome isn't known yet", "The operation may have been done and is being settled; retry with the same key to learn its outcome."),
         Reason::AmountExceedsRefundable => (409, None, "The amount exceeds what can be refunded", "At most the captured amount less what is already refunded can be refunded."),
+        Reason::CursorInvalid => (400, None, "The cursor isn't valid", "Send a cursor as it was given, with the same filter; or none, to begin with the newest."),
     };
     Text { status, retry_after, title, detail }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{
         id::{KeyId, MerchantId, NIL_MERCHANT},
-        merchant::Merchant,
+        merchant::{ApiKey, Merchant},
     },
     reply::Reply,
     telemetry::Call,
@@ -67,9 +67,27 @@ pub async fn insert_api_key(
     Ok(!rows.is_empty())
 }
 
+/// Revokes a key once: the first time stays. None where there is no such key.
+pub async fn revoke_api_key(
+    db: &Db,
+    call: &Call,
+    id: KeyId,
+    now: OffsetDateTime,
+) -> Result<Option<ApiKey>, Failure> {
+    let make = || sqlx::query_file!("../../db/queries/revoke_api_key.sql", id.0, now);
+    let row = db.rows(Step::first(call, "revoke_api_key"), make).await?.pop();
+    Ok(row.map(|row| ApiKey {
+        id: KeyId(row.id),
+        merchant: MerchantId(row.merchant_id),
+        secret: None,
+        created_at: row.created_at,
+        revoked_at: row.revoked_at,
+    }))
+}
+
 /// What a credential is checked against.
 #[derive(Clone)]
-pub struct ApiKey {
+pub struct Credential {
     /// Whose.
     pub merchant: MerchantId,
     /// Over the secret's 64 hex digits.
@@ -77,13 +95,13 @@ pub struct ApiKey {
 }
 
 /// None where the key is unknown or revoked. Not part of a request's trace: one look-up serves many.
-pub async fn find_api_key(db: &Db, call: &Call, id: KeyId) -> Result<Option<ApiKey>, Failure> {
+pub async fn find_api_key(db: &Db, call: &Call, id: KeyId) -> Result<Option<Credential>, Failure> {
     let make = || sqlx::query_file!("../../db/queries/find_api_key.sql", id.0);
     let row = db.rows(Step::untraced(call, "find_api_key"), make).await?.pop();
     row.filter(|row| row.revoked_at.is_none())
         .map(|row| {
             let secret_sha256 = row.secret_sha256.try_into().map_err(|_| broken("find_api_key"))?;
-            Ok(ApiKey { merchant: MerchantId(row.merchant_id), secret_sha256 })
+            Ok(Credential { merchant: MerchantId(row.merchant_id), secret_sha256 })
         })
         .transpose()
 }

@@ -8,6 +8,7 @@
 pub mod db;
 pub mod events;
 pub mod idempotency;
+pub mod ledger;
 pub mod merchants;
 pub mod operations;
 pub mod payments;

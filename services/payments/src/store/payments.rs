@@ -48,6 +48,15 @@ macro_rules! shown {
 }
 pub(super) use shown;
 
+/// The payment of a row that is read, not claimed.
+macro_rules! read {
+    ($row:ident, $merchant:expr) => {{
+        let reason = $row.decline_reason.as_deref().map(DeclineReason::parse);
+        let known = reason != Some(None);
+        shown!([] $row, $merchant, PaymentId($row.id), reason.flatten(), $row.updated_at).filter(|_| known)
+    }};
+}
+
 /// Takes the key and creates the payment, `created` as its event's data.
 pub async fn claim_payment(
     db: &Db,
@@ -110,13 +119,26 @@ pub async fn get_payment(
     id: PaymentId,
 ) -> Result<Option<Payment>, Failure> {
     let make = || sqlx::query_file!("../../db/queries/get_payment.sql", merchant.0, id.0);
-    let Some(row) = db.rows(Step::first(call, "get_payment"), make).await?.pop() else {
-        return Ok(None);
-    };
-    let reason = row.decline_reason.as_deref().map(DeclineReason::parse);
-    let known = reason != Some(None);
-    let payment = shown!([] row, merchant, PaymentId(row.id), reason.flatten(), row.updated_at);
-    payment.filter(|_| known).map(Some).ok_or_else(|| broken("get_payment"))
+    let row = db.rows(Step::first(call, "get_payment"), make).await?.pop();
+    row.map(|row| read!(row, merchant).ok_or_else(|| broken("get_payment"))).transpose()
+}
+
+/// A merchant's payments before one of them, newest first.
+pub async fn list_payments(
+    db: &Db,
+    call: &Call,
+    merchant: MerchantId,
+    before: Option<Uuid>,
+    state: Option<State>,
+    token: Option<TokenId>,
+    limit: i64,
+) -> Result<Vec<Payment>, Failure> {
+    let (state, token) = (state.map(State::as_str), token.map(|token| token.0));
+    let make =
+        || sqlx::query_file!("../../db/queries/list_payments.sql", merchant.0, before, state, token, limit);
+    let rows = db.rows(Step::first(call, "list_payments"), make).await?;
+    let payments = rows.into_iter().map(|row| read!(row, merchant)).collect::<Option<_>>();
+    payments.ok_or_else(|| broken("list_payments"))
 }
 
 /// Postgres orders members by length first; the contract orders them by their bytes.

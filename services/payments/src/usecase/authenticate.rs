@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         db::Failure,
-        merchants::{ApiKey, find_api_key},
+        merchants::{Credential, find_api_key},
     },
     telemetry::Call,
 };
@@ -31,7 +31,7 @@ const LOOK_UP_LIMIT: Duration = Duration::from_secs(2);
 pub(super) const KEY_PREFIX: &str = "tp_live_";
 
 /// The cache of keys; only those that exist are remembered.
-pub(super) fn cache() -> Cache<KeyId, ApiKey> {
+pub(super) fn cache() -> Cache<KeyId, Credential> {
     Cache::builder().max_capacity(MAX_KEYS).time_to_live(REMEMBERED).build()
 }
 
@@ -91,7 +91,7 @@ impl Payments {
         }
     }
 
-    async fn look_up(&self, call: &Call, id: KeyId) -> Result<ApiKey, Error> {
+    async fn look_up(&self, call: &Call, id: KeyId) -> Result<Credential, Error> {
         let init = async {
             let call = call.until(Instant::now() + LOOK_UP_LIMIT);
             match find_api_key(&self.db, &call, id).await {

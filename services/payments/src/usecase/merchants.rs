@@ -1,4 +1,4 @@
-//! CreateMerchant and CreateApiKey: the administrator's verbs.
+//! CreateMerchant, CreateApiKey and RevokeApiKey: the administrator's verbs.
 
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -13,11 +13,11 @@ use crate::{
     domain::{
         error::{Error, Violations},
         id::{KeyId, MerchantId},
-        merchant::{DEFAULT_FEES, Merchant},
+        merchant::{ApiKey, DEFAULT_FEES, Merchant},
         money::{Fees, MAX_AMOUNT},
     },
     reply::{self, Reply},
-    store::merchants::{insert_api_key, insert_merchant},
+    store::merchants::{insert_api_key, insert_merchant, revoke_api_key},
     telemetry::Call,
 };
 
@@ -43,18 +43,6 @@ pub struct CreateMerchant {
     pub velocity_limit: Option<i64>,
 }
 
-/// A new API key, with its secret: shown once.
-pub struct NewKey {
-    /// key_…
-    pub id: KeyId,
-    /// Whose.
-    pub merchant: MerchantId,
-    /// The whole `tp_live_…` text.
-    pub secret: String,
-    /// When.
-    pub created_at: OffsetDateTime,
-}
-
 impl Payments {
     /// The reply is a merchant (201).
     pub async fn create_merchant(
@@ -78,7 +66,7 @@ impl Payments {
         call: &Call,
         merchant: &str,
         violations: Violations,
-    ) -> Result<NewKey, Error> {
+    ) -> Result<ApiKey, Error> {
         violations.check()?;
         let merchant = MerchantId::sent(merchant);
         let (id, secret) = (KeyId::fresh(), hex::encode(rand::random::<[u8; 32]>()));
@@ -88,7 +76,20 @@ impl Payments {
         if !inserted.map_err(|failure| failure.writing(None))? {
             return Err(Error::ResourceNotFound);
         }
-        Ok(NewKey { id, merchant, secret: format!("{KEY_PREFIX}{}_{secret}", id.suffix()), created_at })
+        let secret = format!("{KEY_PREFIX}{}_{secret}", id.suffix());
+        Ok(ApiKey { id, merchant, secret: Some(secret), created_at, revoked_at: None })
+    }
+
+    /// `id` is as it was sent. Those who remember the key aren't told: it bites when they forget it.
+    pub async fn revoke_api_key(
+        &self,
+        call: &Call,
+        id: &str,
+        violations: Violations,
+    ) -> Result<ApiKey, Error> {
+        violations.check()?;
+        let revoked = revoke_api_key(&self.db, call, KeyId::sent(id), self.clock.now()).await;
+        revoked.map_err(|failure| failure.writing(None))?.ok_or(Error::ResourceNotFound)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     acquirer::Acquirer,
     domain::id::KeyId,
     hash_pool::HashPool,
-    store::{db::Db, merchants::ApiKey},
+    store::{db::Db, merchants::Credential},
     telemetry::Metrics,
 };
 
@@ -61,7 +61,7 @@ pub struct Payments {
     pub(crate) clock: Clock,
     pub(crate) settings: Arc<Settings>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) keys: Cache<KeyId, ApiKey>,
+    pub(super) keys: Cache<KeyId, Credential>,
     pub(crate) tasks: TaskTracker,
     pub(super) held: Held,
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
-        card::{CardNumber, Expiry},
+        card::{CardNumber, Expiry, PaymentToken},
         error::{Error, Rule, Violations},
         id::{MerchantId, OperationId, TokenId},
     },
@@ -72,20 +72,21 @@ impl Payments {
         let (card, fingerprint) = self.hash(call, merchant, card).await?;
         let network_token =
             self.acquirer.provision(call, operation, &card.number, card.expiry, &card.cvc).await?;
-        let (id, now) = (TokenId::fresh(), self.clock.now());
-        let (brand, last4) = (card.number.brand(), card.number.last4());
-        let reply = Reply::fresh(201, reply::token(id, brand, last4, card.expiry, now));
+        let token = PaymentToken {
+            id: TokenId::fresh(),
+            brand: card.number.brand(),
+            last4: card.number.last4().to_owned(),
+            expiry: card.expiry,
+            created_at: self.clock.now(),
+        };
+        let reply = Reply::fresh(201, reply::token(&token));
         let new = NewToken {
             merchant,
             key: key.as_str(),
             request_hash,
-            id,
+            token: &token,
             fingerprint,
             network_token: &network_token,
-            brand,
-            last4,
-            expiry: card.expiry,
-            now,
             reply: &reply,
         };
         let inserted = take(None, || insert_payment_token(&self.db, call, &new));

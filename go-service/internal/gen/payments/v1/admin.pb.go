@@ -250,8 +250,11 @@ type ApiKey struct {
 	Id         string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	MerchantId string `protobuf:"bytes,2,opt,name=merchant_id,json=merchantId,proto3" json:"merchant_id,omitempty"`
 	// tp_live_<the id without key_>_<64 hex digits>. Shown this once; what is stored is SHA-256 over its 64 hex digits as ASCII.
-	Secret        string                 `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Absent in the reply to RevokeApiKey.
+	Secret    *string                `protobuf:"bytes,3,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was revoked first; absent while it is good.
+	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,8 +304,8 @@ func (x *ApiKey) GetMerchantId() string {
 }
 
 func (x *ApiKey) GetSecret() string {
-	if x != nil {
-		return x.Secret
+	if x != nil && x.Secret != nil {
+		return *x.Secret
 	}
 	return ""
 }
@@ -312,6 +315,58 @@ func (x *ApiKey) GetCreatedAt() *timestamppb.Timestamp {
 		return x.CreatedAt
 	}
 	return nil
+}
+
+func (x *ApiKey) GetRevokedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokedAt
+	}
+	return nil
+}
+
+type RevokeApiKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key_…, from the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
+	Id            *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeApiKeyRequest) Reset() {
+	*x = RevokeApiKeyRequest{}
+	mi := &file_payments_v1_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeApiKeyRequest) ProtoMessage() {}
+
+func (x *RevokeApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RevokeApiKeyRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
 }
 
 var File_payments_v1_admin_proto protoreflect.FileDescriptor
@@ -345,17 +400,24 @@ const file_payments_v1_admin_proto_rawDesc = "" +
 	"\x13CreateApiKeyRequest\x12$\n" +
 	"\vmerchant_id\x18\x01 \x01(\tH\x00R\n" +
 	"merchantId\x88\x01\x01B\x0e\n" +
-	"\f_merchant_id\"\x8c\x01\n" +
+	"\f_merchant_id\"\xd7\x01\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vmerchant_id\x18\x02 \x01(\tR\n" +
-	"merchantId\x12\x16\n" +
-	"\x06secret\x18\x03 \x01(\tR\x06secret\x129\n" +
+	"merchantId\x12\x1b\n" +
+	"\x06secret\x18\x03 \x01(\tH\x00R\x06secret\x88\x01\x01\x129\n" +
 	"\n" +
-	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xa2\x01\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"revoked_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAtB\t\n" +
+	"\a_secret\"1\n" +
+	"\x13RevokeApiKeyRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id2\xe9\x01\n" +
 	"\fAdminService\x12K\n" +
 	"\x0eCreateMerchant\x12\".payments.v1.CreateMerchantRequest\x1a\x15.payments.v1.Merchant\x12E\n" +
-	"\fCreateApiKey\x12 .payments.v1.CreateApiKeyRequest\x1a\x13.payments.v1.ApiKeyB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"\fCreateApiKey\x12 .payments.v1.CreateApiKeyRequest\x1a\x13.payments.v1.ApiKey\x12E\n" +
+	"\fRevokeApiKey\x12 .payments.v1.RevokeApiKeyRequest\x1a\x13.payments.v1.ApiKeyB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_admin_proto_rawDescOnce sync.Once
@@ -369,26 +431,30 @@ func file_payments_v1_admin_proto_rawDescGZIP() []byte {
 	return file_payments_v1_admin_proto_rawDescData
 }
 
-var file_payments_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_payments_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_payments_v1_admin_proto_goTypes = []any{
 	(*CreateMerchantRequest)(nil), // 0: payments.v1.CreateMerchantRequest
 	(*Merchant)(nil),              // 1: payments.v1.Merchant
 	(*CreateApiKeyRequest)(nil),   // 2: payments.v1.CreateApiKeyRequest
 	(*ApiKey)(nil),                // 3: payments.v1.ApiKey
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*RevokeApiKeyRequest)(nil),   // 4: payments.v1.RevokeApiKeyRequest
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_payments_v1_admin_proto_depIdxs = []int32{
-	4, // 0: payments.v1.Merchant.created_at:type_name -> google.protobuf.Timestamp
-	4, // 1: payments.v1.ApiKey.created_at:type_name -> google.protobuf.Timestamp
-	0, // 2: payments.v1.AdminService.CreateMerchant:input_type -> payments.v1.CreateMerchantRequest
-	2, // 3: payments.v1.AdminService.CreateApiKey:input_type -> payments.v1.CreateApiKeyRequest
-	1, // 4: payments.v1.AdminService.CreateMerchant:output_type -> payments.v1.Merchant
-	3, // 5: payments.v1.AdminService.CreateApiKey:output_type -> payments.v1.ApiKey
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 0: payments.v1.Merchant.created_at:type_name -> google.protobuf.Timestamp
+	5, // 1: payments.v1.ApiKey.created_at:type_name -> google.protobuf.Timestamp
+	5, // 2: payments.v1.ApiKey.revoked_at:type_name -> google.protobuf.Timestamp
+	0, // 3: payments.v1.AdminService.CreateMerchant:input_type -> payments.v1.CreateMerchantRequest
+	2, // 4: payments.v1.AdminService.CreateApiKey:input_type -> payments.v1.CreateApiKeyRequest
+	4, // 5: payments.v1.AdminService.RevokeApiKey:input_type -> payments.v1.RevokeApiKeyRequest
+	1, // 6: payments.v1.AdminService.CreateMerchant:output_type -> payments.v1.Merchant
+	3, // 7: payments.v1.AdminService.CreateApiKey:output_type -> payments.v1.ApiKey
+	3, // 8: payments.v1.AdminService.RevokeApiKey:output_type -> payments.v1.ApiKey
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_admin_proto_init() }
@@ -399,13 +465,15 @@ func file_payments_v1_admin_proto_init() {
 	file_payments_v1_admin_proto_msgTypes[0].OneofWrappers = []any{}
 	file_payments_v1_admin_proto_msgTypes[1].OneofWrappers = []any{}
 	file_payments_v1_admin_proto_msgTypes[2].OneofWrappers = []any{}
+	file_payments_v1_admin_proto_msgTypes[3].OneofWrappers = []any{}
+	file_payments_v1_admin_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_admin_proto_rawDesc), len(file_payments_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -57,6 +57,7 @@ const (
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED         ErrorReason = 26
 	ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN           ErrorReason = 27
 	ErrorReason_ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE ErrorReason = 28
+	ErrorReason_ERROR_REASON_CURSOR_INVALID            ErrorReason = 29
 )
 
 // Enum value maps for ErrorReason.
@@ -91,6 +92,7 @@ var (
 		26: "ERROR_REASON_DEADLINE_EXCEEDED",
 		27: "ERROR_REASON_OUTCOME_UNKNOWN",
 		28: "ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE",
+		29: "ERROR_REASON_CURSOR_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -122,6 +124,7 @@ var (
 		"ERROR_REASON_DEADLINE_EXCEEDED":         26,
 		"ERROR_REASON_OUTCOME_UNKNOWN":           27,
 		"ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE": 28,
+		"ERROR_REASON_CURSOR_INVALID":            29,
 	}
 )
 
@@ -156,7 +159,7 @@ var File_payments_v1_error_proto protoreflect.FileDescriptor
 
 const file_payments_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x17payments/v1/error.proto\x12\vpayments.v1*\xa9\b\n" +
+	"\x17payments/v1/error.proto\x12\vpayments.v1*\xca\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_MALFORMED_BODY\x10\x01\x12\"\n" +
@@ -187,7 +190,8 @@ const file_payments_v1_error_proto_rawDesc = "" +
 	"!ERROR_REASON_ACQUIRER_UNAVAILABLE\x10\x19\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x1a\x12 \n" +
 	"\x1cERROR_REASON_OUTCOME_UNKNOWN\x10\x1b\x12*\n" +
-	"&ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE\x10\x1cB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"&ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE\x10\x1c\x12\x1f\n" +
+	"\x1bERROR_REASON_CURSOR_INVALID\x10\x1dB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_error_proto_rawDescOnce sync.Once

@@ -729,6 +729,133 @@ func (x *Refund) GetUpdatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Every list is asked for like this: over HTTP the page is `limit` and `cursor` and comes back as {"data":[…],"has_more":true,
+// "next_cursor":"…"}, next_cursor absent on the last page. A violation names the parameter as its door does.
+type ListPaymentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100; 10 where absent.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// From the page before; an empty one is as absent. CURSOR_INVALID where it isn't one, is another merchant's or has another filter.
+	PageToken *string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3,oneof" json:"page_token,omitempty"`
+	// Only payments in this state. UNKNOWN_VALUE where there is no such state.
+	State *PaymentState `protobuf:"varint,3,opt,name=state,proto3,enum=payments.v1.PaymentState,oneof" json:"state,omitempty"`
+	// Only payments with this token, ptk_…; MALFORMED where it isn't a type id of a payment token.
+	PaymentToken  *string `protobuf:"bytes,4,opt,name=payment_token,json=paymentToken,proto3,oneof" json:"payment_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPaymentsRequest) Reset() {
+	*x = ListPaymentsRequest{}
+	mi := &file_payments_v1_payment_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPaymentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPaymentsRequest) ProtoMessage() {}
+
+func (x *ListPaymentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPaymentsRequest.ProtoReflect.Descriptor instead.
+func (*ListPaymentsRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListPaymentsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPaymentsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+func (x *ListPaymentsRequest) GetState() PaymentState {
+	if x != nil && x.State != nil {
+		return *x.State
+	}
+	return PaymentState_PAYMENT_STATE_UNSPECIFIED
+}
+
+func (x *ListPaymentsRequest) GetPaymentToken() string {
+	if x != nil && x.PaymentToken != nil {
+		return *x.PaymentToken
+	}
+	return ""
+}
+
+type ListPaymentsResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Payments []*Payment             `protobuf:"bytes,1,rep,name=payments,proto3" json:"payments,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPaymentsResponse) Reset() {
+	*x = ListPaymentsResponse{}
+	mi := &file_payments_v1_payment_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPaymentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPaymentsResponse) ProtoMessage() {}
+
+func (x *ListPaymentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPaymentsResponse.ProtoReflect.Descriptor instead.
+func (*ListPaymentsResponse) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListPaymentsResponse) GetPayments() []*Payment {
+	if x != nil {
+		return x.Payments
+	}
+	return nil
+}
+
+func (x *ListPaymentsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 type Payment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// pay_…
@@ -759,7 +886,7 @@ type Payment struct {
 
 func (x *Payment) Reset() {
 	*x = Payment{}
-	mi := &file_payments_v1_payment_proto_msgTypes[7]
+	mi := &file_payments_v1_payment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +898,7 @@ func (x *Payment) String() string {
 func (*Payment) ProtoMessage() {}
 
 func (x *Payment) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_payment_proto_msgTypes[7]
+	mi := &file_payments_v1_payment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +911,7 @@ func (x *Payment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payment.ProtoReflect.Descriptor instead.
 func (*Payment) Descriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{7}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Payment) GetId() string {
@@ -958,7 +1085,21 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\t\n" +
 	"\a_reasonB\x11\n" +
-	"\x0f_failure_reason\"\x88\x06\n" +
+	"\x0f_failure_reason\"\xf4\x01\n" +
+	"\x13ListPaymentsRequest\x12 \n" +
+	"\tpage_size\x18\x01 \x01(\x05H\x00R\bpageSize\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tH\x01R\tpageToken\x88\x01\x01\x124\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x19.payments.v1.PaymentStateH\x02R\x05state\x88\x01\x01\x12(\n" +
+	"\rpayment_token\x18\x04 \x01(\tH\x03R\fpaymentToken\x88\x01\x01B\f\n" +
+	"\n" +
+	"_page_sizeB\r\n" +
+	"\v_page_tokenB\b\n" +
+	"\x06_stateB\x10\n" +
+	"\x0e_payment_token\"p\n" +
+	"\x14ListPaymentsResponse\x120\n" +
+	"\bpayments\x18\x01 \x03(\v2\x14.payments.v1.PaymentR\bpayments\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x88\x06\n" +
 	"\aPayment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
 	"\rpayment_token\x18\x02 \x01(\tR\fpaymentToken\x12\x16\n" +
@@ -1011,7 +1152,7 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x1cDECLINE_REASON_INCORRECT_CVC\x10\x04\x12!\n" +
 	"\x1dDECLINE_REASON_LOST_OR_STOLEN\x10\x05\x12#\n" +
 	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x06\x12\x1f\n" +
-	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xb8\x03\n" +
+	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\x8d\x04\n" +
 	"\x0ePaymentService\x12H\n" +
 	"\rCreatePayment\x12!.payments.v1.CreatePaymentRequest\x1a\x14.payments.v1.Payment\x12J\n" +
 	"\x0eCapturePayment\x12\".payments.v1.CapturePaymentRequest\x1a\x14.payments.v1.Payment\x12D\n" +
@@ -1019,7 +1160,8 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\n" +
 	"GetPayment\x12\x1e.payments.v1.GetPaymentRequest\x1a\x14.payments.v1.Payment\x12E\n" +
 	"\fCreateRefund\x12 .payments.v1.CreateRefundRequest\x1a\x13.payments.v1.Refund\x12?\n" +
-	"\tGetRefund\x12\x1d.payments.v1.GetRefundRequest\x1a\x13.payments.v1.RefundB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"\tGetRefund\x12\x1d.payments.v1.GetRefundRequest\x1a\x13.payments.v1.Refund\x12S\n" +
+	"\fListPayments\x12 .payments.v1.ListPaymentsRequest\x1a!.payments.v1.ListPaymentsResponseB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_payment_proto_rawDescOnce sync.Once
@@ -1034,7 +1176,7 @@ func file_payments_v1_payment_proto_rawDescGZIP() []byte {
 }
 
 var file_payments_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_payments_v1_payment_proto_goTypes = []any{
 	(CaptureMethod)(0),            // 0: payments.v1.CaptureMethod
 	(PaymentState)(0),             // 1: payments.v1.PaymentState
@@ -1047,41 +1189,47 @@ var file_payments_v1_payment_proto_goTypes = []any{
 	(*CreateRefundRequest)(nil),   // 8: payments.v1.CreateRefundRequest
 	(*GetRefundRequest)(nil),      // 9: payments.v1.GetRefundRequest
 	(*Refund)(nil),                // 10: payments.v1.Refund
-	(*Payment)(nil),               // 11: payments.v1.Payment
-	nil,                           // 12: payments.v1.CreatePaymentRequest.MetadataEntry
-	nil,                           // 13: payments.v1.Payment.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*ListPaymentsRequest)(nil),   // 11: payments.v1.ListPaymentsRequest
+	(*ListPaymentsResponse)(nil),  // 12: payments.v1.ListPaymentsResponse
+	(*Payment)(nil),               // 13: payments.v1.Payment
+	nil,                           // 14: payments.v1.CreatePaymentRequest.MetadataEntry
+	nil,                           // 15: payments.v1.Payment.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_payments_v1_payment_proto_depIdxs = []int32{
 	0,  // 0: payments.v1.CreatePaymentRequest.capture:type_name -> payments.v1.CaptureMethod
-	12, // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
+	14, // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
 	2,  // 2: payments.v1.Refund.state:type_name -> payments.v1.RefundState
-	14, // 3: payments.v1.Refund.created_at:type_name -> google.protobuf.Timestamp
-	14, // 4: payments.v1.Refund.updated_at:type_name -> google.protobuf.Timestamp
-	0,  // 5: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
-	13, // 6: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
-	1,  // 7: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
-	3,  // 8: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
-	14, // 9: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
-	14, // 10: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
-	14, // 11: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
-	4,  // 12: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
-	5,  // 13: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
-	6,  // 14: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
-	7,  // 15: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
-	8,  // 16: payments.v1.PaymentService.CreateRefund:input_type -> payments.v1.CreateRefundRequest
-	9,  // 17: payments.v1.PaymentService.GetRefund:input_type -> payments.v1.GetRefundRequest
-	11, // 18: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
-	11, // 19: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
-	11, // 20: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
-	11, // 21: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
-	10, // 22: payments.v1.PaymentService.CreateRefund:output_type -> payments.v1.Refund
-	10, // 23: payments.v1.PaymentService.GetRefund:output_type -> payments.v1.Refund
-	18, // [18:24] is the sub-list for method output_type
-	12, // [12:18] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	16, // 3: payments.v1.Refund.created_at:type_name -> google.protobuf.Timestamp
+	16, // 4: payments.v1.Refund.updated_at:type_name -> google.protobuf.Timestamp
+	1,  // 5: payments.v1.ListPaymentsRequest.state:type_name -> payments.v1.PaymentState
+	13, // 6: payments.v1.ListPaymentsResponse.payments:type_name -> payments.v1.Payment
+	0,  // 7: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
+	15, // 8: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
+	1,  // 9: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
+	3,  // 10: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
+	16, // 11: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
+	16, // 12: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
+	16, // 13: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 14: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
+	5,  // 15: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
+	6,  // 16: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
+	7,  // 17: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
+	8,  // 18: payments.v1.PaymentService.CreateRefund:input_type -> payments.v1.CreateRefundRequest
+	9,  // 19: payments.v1.PaymentService.GetRefund:input_type -> payments.v1.GetRefundRequest
+	11, // 20: payments.v1.PaymentService.ListPayments:input_type -> payments.v1.ListPaymentsRequest
+	13, // 21: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
+	13, // 22: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
+	13, // 23: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
+	13, // 24: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
+	10, // 25: payments.v1.PaymentService.CreateRefund:output_type -> payments.v1.Refund
+	10, // 26: payments.v1.PaymentService.GetRefund:output_type -> payments.v1.Refund
+	12, // 27: payments.v1.PaymentService.ListPayments:output_type -> payments.v1.ListPaymentsResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_payment_proto_init() }
@@ -1097,13 +1245,14 @@ func file_payments_v1_payment_proto_init() {
 	file_payments_v1_payment_proto_msgTypes[5].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[6].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[7].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_payment_proto_rawDesc), len(file_payments_v1_payment_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -217,6 +217,51 @@ func (x *Card) GetCvc() string {
 	return ""
 }
 
+type GetPaymentTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
+	Id            *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPaymentTokenRequest) Reset() {
+	*x = GetPaymentTokenRequest{}
+	mi := &file_payments_v1_vault_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPaymentTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPaymentTokenRequest) ProtoMessage() {}
+
+func (x *GetPaymentTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_vault_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPaymentTokenRequest.ProtoReflect.Descriptor instead.
+func (*GetPaymentTokenRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_vault_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GetPaymentTokenRequest) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
 type PaymentToken struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ptk_…
@@ -229,7 +274,7 @@ type PaymentToken struct {
 
 func (x *PaymentToken) Reset() {
 	*x = PaymentToken{}
-	mi := &file_payments_v1_vault_proto_msgTypes[2]
+	mi := &file_payments_v1_vault_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +286,7 @@ func (x *PaymentToken) String() string {
 func (*PaymentToken) ProtoMessage() {}
 
 func (x *PaymentToken) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_vault_proto_msgTypes[2]
+	mi := &file_payments_v1_vault_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +299,7 @@ func (x *PaymentToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentToken.ProtoReflect.Descriptor instead.
 func (*PaymentToken) Descriptor() ([]byte, []int) {
-	return file_payments_v1_vault_proto_rawDescGZIP(), []int{2}
+	return file_payments_v1_vault_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PaymentToken) GetId() string {
@@ -290,7 +335,7 @@ type CardSummary struct {
 
 func (x *CardSummary) Reset() {
 	*x = CardSummary{}
-	mi := &file_payments_v1_vault_proto_msgTypes[3]
+	mi := &file_payments_v1_vault_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +347,7 @@ func (x *CardSummary) String() string {
 func (*CardSummary) ProtoMessage() {}
 
 func (x *CardSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_vault_proto_msgTypes[3]
+	mi := &file_payments_v1_vault_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +360,7 @@ func (x *CardSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CardSummary.ProtoReflect.Descriptor instead.
 func (*CardSummary) Descriptor() ([]byte, []int) {
-	return file_payments_v1_vault_proto_rawDescGZIP(), []int{3}
+	return file_payments_v1_vault_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CardSummary) GetBrand() CardBrand {
@@ -363,7 +408,10 @@ const file_payments_v1_vault_proto_rawDesc = "" +
 	"\n" +
 	"_exp_monthB\v\n" +
 	"\t_exp_yearB\x06\n" +
-	"\x04_cvc\"\x87\x01\n" +
+	"\x04_cvc\"4\n" +
+	"\x16GetPaymentTokenRequest\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id\"\x87\x01\n" +
 	"\fPaymentToken\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x04card\x18\x02 \x01(\v2\x18.payments.v1.CardSummaryR\x04card\x129\n" +
@@ -383,9 +431,10 @@ const file_payments_v1_vault_proto_rawDesc = "" +
 	"\x0eCARD_BRAND_JCB\x10\x05\x12\x15\n" +
 	"\x11CARD_BRAND_DINERS\x10\x06\x12\x17\n" +
 	"\x13CARD_BRAND_UNIONPAY\x10\a\x12\x16\n" +
-	"\x12CARD_BRAND_UNKNOWN\x10\b2g\n" +
+	"\x12CARD_BRAND_UNKNOWN\x10\b2\xba\x01\n" +
 	"\fVaultService\x12W\n" +
-	"\x12CreatePaymentToken\x12&.payments.v1.CreatePaymentTokenRequest\x1a\x19.payments.v1.PaymentTokenB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"\x12CreatePaymentToken\x12&.payments.v1.CreatePaymentTokenRequest\x1a\x19.payments.v1.PaymentToken\x12Q\n" +
+	"\x0fGetPaymentToken\x12#.payments.v1.GetPaymentTokenRequest\x1a\x19.payments.v1.PaymentTokenB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_vault_proto_rawDescOnce sync.Once
@@ -400,24 +449,27 @@ func file_payments_v1_vault_proto_rawDescGZIP() []byte {
 }
 
 var file_payments_v1_vault_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_payments_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_payments_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_payments_v1_vault_proto_goTypes = []any{
 	(CardBrand)(0),                    // 0: payments.v1.CardBrand
 	(*CreatePaymentTokenRequest)(nil), // 1: payments.v1.CreatePaymentTokenRequest
 	(*Card)(nil),                      // 2: payments.v1.Card
-	(*PaymentToken)(nil),              // 3: payments.v1.PaymentToken
-	(*CardSummary)(nil),               // 4: payments.v1.CardSummary
-	(*timestamppb.Timestamp)(nil),     // 5: google.protobuf.Timestamp
+	(*GetPaymentTokenRequest)(nil),    // 3: payments.v1.GetPaymentTokenRequest
+	(*PaymentToken)(nil),              // 4: payments.v1.PaymentToken
+	(*CardSummary)(nil),               // 5: payments.v1.CardSummary
+	(*timestamppb.Timestamp)(nil),     // 6: google.protobuf.Timestamp
 }
 var file_payments_v1_vault_proto_depIdxs = []int32{
 	2, // 0: payments.v1.CreatePaymentTokenRequest.card:type_name -> payments.v1.Card
-	4, // 1: payments.v1.PaymentToken.card:type_name -> payments.v1.CardSummary
-	5, // 2: payments.v1.PaymentToken.created_at:type_name -> google.protobuf.Timestamp
+	5, // 1: payments.v1.PaymentToken.card:type_name -> payments.v1.CardSummary
+	6, // 2: payments.v1.PaymentToken.created_at:type_name -> google.protobuf.Timestamp
 	0, // 3: payments.v1.CardSummary.brand:type_name -> payments.v1.CardBrand
 	1, // 4: payments.v1.VaultService.CreatePaymentToken:input_type -> payments.v1.CreatePaymentTokenRequest
-	3, // 5: payments.v1.VaultService.CreatePaymentToken:output_type -> payments.v1.PaymentToken
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
+	3, // 5: payments.v1.VaultService.GetPaymentToken:input_type -> payments.v1.GetPaymentTokenRequest
+	4, // 6: payments.v1.VaultService.CreatePaymentToken:output_type -> payments.v1.PaymentToken
+	4, // 7: payments.v1.VaultService.GetPaymentToken:output_type -> payments.v1.PaymentToken
+	6, // [6:8] is the sub-list for method output_type
+	4, // [4:6] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
 	4, // [4:4] is the sub-list for extension extendee
 	0, // [0:4] is the sub-list for field type_name
@@ -430,13 +482,14 @@ func file_payments_v1_vault_proto_init() {
 	}
 	file_payments_v1_vault_proto_msgTypes[0].OneofWrappers = []any{}
 	file_payments_v1_vault_proto_msgTypes[1].OneofWrappers = []any{}
+	file_payments_v1_vault_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_vault_proto_rawDesc), len(file_payments_v1_vault_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

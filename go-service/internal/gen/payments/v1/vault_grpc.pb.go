@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	VaultService_CreatePaymentToken_FullMethodName = "/payments.v1.VaultService/CreatePaymentToken"
+	VaultService_GetPaymentToken_FullMethodName    = "/payments.v1.VaultService/GetPaymentToken"
 )
 
 // VaultServiceClient is the client API for VaultService service.
@@ -31,6 +32,8 @@ type VaultServiceClient interface {
 	// POST /v1/payment_tokens, 201. An idempotency key is required.
 	// VALIDATION_FAILED for the shape of a member; then CARD_INVALID for a wrong check digit or a card whose month has ended (UTC).
 	CreatePaymentToken(ctx context.Context, in *CreatePaymentTokenRequest, opts ...grpc.CallOption) (*PaymentToken, error)
+	// GET /v1/payment_tokens/{id}, 200.
+	GetPaymentToken(ctx context.Context, in *GetPaymentTokenRequest, opts ...grpc.CallOption) (*PaymentToken, error)
 }
 
 type vaultServiceClient struct {
@@ -51,6 +54,16 @@ func (c *vaultServiceClient) CreatePaymentToken(ctx context.Context, in *CreateP
 	return out, nil
 }
 
+func (c *vaultServiceClient) GetPaymentToken(ctx context.Context, in *GetPaymentTokenRequest, opts ...grpc.CallOption) (*PaymentToken, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PaymentToken)
+	err := c.cc.Invoke(ctx, VaultService_GetPaymentToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // VaultServiceServer is the server API for VaultService service.
 // All implementations must embed UnimplementedVaultServiceServer
 // for forward compatibility.
@@ -58,6 +71,8 @@ type VaultServiceServer interface {
 	// POST /v1/payment_tokens, 201. An idempotency key is required.
 	// VALIDATION_FAILED for the shape of a member; then CARD_INVALID for a wrong check digit or a card whose month has ended (UTC).
 	CreatePaymentToken(context.Context, *CreatePaymentTokenRequest) (*PaymentToken, error)
+	// GET /v1/payment_tokens/{id}, 200.
+	GetPaymentToken(context.Context, *GetPaymentTokenRequest) (*PaymentToken, error)
 	mustEmbedUnimplementedVaultServiceServer()
 }
 
@@ -70,6 +85,9 @@ type UnimplementedVaultServiceServer struct{}
 
 func (UnimplementedVaultServiceServer) CreatePaymentToken(context.Context, *CreatePaymentTokenRequest) (*PaymentToken, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreatePaymentToken not implemented")
+}
+func (UnimplementedVaultServiceServer) GetPaymentToken(context.Context, *GetPaymentTokenRequest) (*PaymentToken, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetPaymentToken not implemented")
 }
 func (UnimplementedVaultServiceServer) mustEmbedUnimplementedVaultServiceServer() {}
 func (UnimplementedVaultServiceServer) testEmbeddedByValue()                      {}
@@ -110,6 +128,24 @@ func _VaultService_CreatePaymentToken_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _VaultService_GetPaymentToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPaymentTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServiceServer).GetPaymentToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: VaultService_GetPaymentToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServiceServer).GetPaymentToken(ctx, req.(*GetPaymentTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // VaultService_ServiceDesc is the grpc.ServiceDesc for VaultService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -120,6 +156,10 @@ var VaultService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreatePaymentToken",
 			Handler:    _VaultService_CreatePaymentToken_Handler,
+		},
+		{
+			MethodName: "GetPaymentToken",
+			Handler:    _VaultService_GetPaymentToken_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
