@@ -211,11 +211,11 @@ func (e *endpoint) log(ctx context.Context, method string, answer response, err 
 		if answer.reason == string(domain.ReasonOverloaded) {
 			level = slog.LevelWarn // shed, as it should be
 		}
-		t.Log.LogAttrs(ctx, level, "request failed", slog.String("method", method), slog.String("route", e.pattern),
-			slog.Int("status", answer.status), slog.String("reason", answer.reason), slog.Any("error", err))
+		t.Log.LogAttrs(ctx, level, "request failed", slog.String("method", method), telemetry.Route(e.pattern),
+			slog.Int("status", answer.status), slog.String("reason", answer.reason), telemetry.Cause(err))
 	}
 	if t.Log.Enabled(ctx, slog.LevelDebug) {
-		t.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", method), slog.String("route", e.pattern), slog.Int("status", answer.status),
+		t.Log.LogAttrs(ctx, slog.LevelDebug, "request", slog.String("method", method), telemetry.Route(e.pattern), slog.Int("status", answer.status),
 			slog.Float64("duration_ms", telemetry.Milliseconds(took)))
 	}
 }
