@@ -57,7 +57,7 @@ func TestPathsAndMethodsAreCheckedBeforeAnythingElse(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ method, path, allow string }{
-		{"GET", "/v1/payments", "POST"}, {"DELETE", "/v1/payments/x", "GET"}, {"OPTIONS", "/v1/merchants", "POST"}, {"PROPFIND", "/v1/payments/x/capture", "POST"},
+		{"PUT", "/v1/payments", "GET, POST"}, {"DELETE", "/v1/payments/x", "GET"}, {"OPTIONS", "/v1/merchants", "POST"}, {"PROPFIND", "/v1/payments/x/capture", "POST"},
 		{"POST", "/livez", "GET"}, {"HEAD", "/livez", "GET"},
 	} {
 		r := s.raw(c.method + " " + c.path + "?a=b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
