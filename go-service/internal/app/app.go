@@ -43,6 +43,7 @@ type App struct {
 	HTTPAddr, GRPCAddr, AdminAddr string // as bound
 	Recovery                      *workers.Recovery
 	Relay                         *workers.Relay
+	Waker                         *workers.Waker
 
 	telemetry  *telemetry.Telemetry
 	options    Options
@@ -91,6 +92,8 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 		}
 	}
 	a.payments = payments(a.db)
+	a.payments.Streams = usecase.NewStreams(c.Streams, c.StreamHeartbeat, c.StreamWrite)
+	a.Waker = &workers.Waker{DatabaseURL: c.DatabaseURL, Streams: a.payments.Streams, Log: t.Log}
 	a.Recovery = &workers.Recovery{Payments: payments(a.worker)}
 	a.Relay = workers.NewRelay(a.worker, o.Now, t)
 	auth := usecase.NewAuthenticator(a.db, c.AdminToken)
@@ -118,6 +121,7 @@ func (a *App) Run(ctx context.Context) error {
 	background.Go(func() {
 		if a.awaitSchema(ctx) && a.options.Workers {
 			background.Go(func() { a.Relay.Run(ctx) })
+			background.Go(func() { a.Waker.Run(ctx) })
 			a.Recovery.Run(ctx)
 		}
 	})
@@ -165,6 +169,7 @@ func (a *App) drain(background *sync.WaitGroup) {
 	a.telemetry.Log.Info("draining")
 	a.readiness.Draining()
 	a.grpcDoor.Drain()
+	a.payments.Streams.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), a.options.DrainTimeout)
 	defer cancel()
 	var doors errgroup.Group

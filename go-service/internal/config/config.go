@@ -39,6 +39,9 @@ type Config struct {
 	HashWait            time.Duration
 	AuthorizationPeriod time.Duration
 	Lease               time.Duration
+	Streams             int
+	StreamHeartbeat     time.Duration
+	StreamWrite         time.Duration
 	LogLevel            slog.Level
 	OTLPEndpoint        string // OTEL_EXPORTER_OTLP_ENDPOINT; empty: spans aren't exported
 }
@@ -97,6 +100,12 @@ var variables = []variable{
 		}},
 	{name: "LEASE_MS", kind: "integer", defaultText: "4000", min: 100, max: 60_000, about: "how long a claimed operation belongs to its request before the recovery takes it",
 		set: func(c *Config, _ string, n int64) error { c.Lease = milliseconds(n); return nil }},
+	{name: "STREAMS", kind: "integer", defaultText: "1000", min: 0, max: 65_536, about: "event streams at once; further ones are shed",
+		set: func(c *Config, _ string, n int64) error { c.Streams = int(n); return nil }},
+	{name: "STREAM_HEARTBEAT_MS", kind: "integer", defaultText: "15000", min: 10, max: 60_000, about: "the silence after which a stream sends a heartbeat",
+		set: func(c *Config, _ string, n int64) error { c.StreamHeartbeat = milliseconds(n); return nil }},
+	{name: "STREAM_WRITE_MS", kind: "integer", defaultText: "10000", min: 10, max: 60_000, about: "how long a stream's consumer may leave a message unread before it is dropped",
+		set: func(c *Config, _ string, n int64) error { c.StreamWrite = milliseconds(n); return nil }},
 	{name: "LOG_LEVEL", kind: "level", defaultText: "info", about: "error, warn, info or debug", set: setLogLevel},
 	{name: "SERVICE_PASSWORD", kind: "text", min: 0, max: 255, about: "read by `payments migrate` alone: the password to give to the role twinpay_service"},
 }

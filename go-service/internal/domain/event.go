@@ -1,5 +1,20 @@
 package domain
 
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Event is an event as it was published.
+type Event struct {
+	ID        uuid.UUID
+	Type      string // of an EventType
+	Sequence  int64  // its place among the merchant's events: from 1, without gaps
+	CreatedAt time.Time
+	Object    []byte // as it was then: JSON
+}
+
 // EventType is what a merchant is told of.
 type EventType string
 

@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ var methods = map[string]*method{
 	paymentsv1.PaymentService_GetRefund_FullMethodName:        newMethod(paymentsv1.PaymentService_GetRefund_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_ListPayments_FullMethodName:     newMethod(paymentsv1.PaymentService_ListPayments_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.EventService_WatchEvents_FullMethodName:        newMethod(paymentsv1.EventService_WatchEvents_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 }
 
 type callKey struct{}
@@ -93,34 +95,38 @@ func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServe
 		return nil, status.FromContextError(ctx.Err()).Err() // nobody is told anything, and nothing failed
 	}
 	rendered, failure := statusOf(err)
-	name := code.Code_name[int32(rendered.Code())]
-	took := time.Since(began)
-	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(m.name), telemetry.RPCStatus.String(name)}
-	if serverFault(rendered.Code()) {
-		telemetry.Fail(span, string(failure.Reason))
-		attributes = append(attributes, telemetry.ErrorType.String(string(failure.Reason)))
-	}
-	if span.IsRecording() {
-		span.SetAttributes(telemetry.RPCStatus.String(name))
-		if err != nil {
-			span.SetAttributes(telemetry.Reason.String(string(failure.Reason)))
-		}
-	}
-	d.telemetry.RPCDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
-	d.log(ctx, m, rendered.Code(), name, failure, err, took)
+	d.report(ctx, m, rendered, failure, err, time.Since(began))
 	if err != nil {
 		return nil, rendered.Err()
 	}
 	return answer, nil
 }
 
+// report tells span, metrics and log what became of a call; a status that the library has made has no failure.
+func (d *Door) report(ctx context.Context, m *method, rendered *status.Status, failure *domain.Error, err error, took time.Duration) {
+	span := trace.SpanFromContext(ctx)
+	name := code.Code_name[int32(rendered.Code())]
+	reason := ""
+	if failure != nil {
+		reason = string(failure.Reason)
+	}
+	attributes := []attribute.KeyValue{telemetry.RPCSystem.String("grpc"), telemetry.RPCMethod.String(m.name), telemetry.RPCStatus.String(name)}
+	if serverFault(rendered.Code()) {
+		telemetry.Fail(span, cmp.Or(reason, name))
+		attributes = append(attributes, telemetry.ErrorType.String(cmp.Or(reason, name)))
+	}
+	if span.IsRecording() {
+		span.SetAttributes(telemetry.RPCStatus.String(name))
+		if reason != "" {
+			span.SetAttributes(telemetry.Reason.String(reason))
+		}
+	}
+	d.telemetry.RPCDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
+	d.log(ctx, m, rendered.Code(), name, failure, err, took)
+}
+
 // answer does the checks in the order of the contract, then what the method does.
 func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, request any, handler grpc.UnaryHandler) (answer any, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			answer, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
 	if broken, ok := request.(undecodable); ok {
 		return nil, domain.Because(domain.ReasonMalformedBody, broken)
 	}
@@ -131,18 +137,37 @@ func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, requ
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	err = recovered(func() error {
+		call, err := d.admit(ctx, m, incoming)
+		if err == nil {
+			answer, err = handler(context.WithValue(ctx, callKey{}, call), request)
+		}
+		return err
+	})
+	return answer, err
+}
+
+// admit finds out whose call it is and under which key.
+func (d *Door) admit(ctx context.Context, m *method, incoming metadata.MD) (usecase.Call, error) {
 	merchantID, err := d.auth.Authenticate(ctx, m.role, incoming.Get(authorizationKey))
 	if err != nil {
-		return nil, err
+		return usecase.Call{}, err
 	}
 	if ctx.Err() != nil {
-		return nil, domain.Because(domain.ReasonDeadlineExceeded, ctx.Err())
+		return usecase.Call{}, domain.Because(domain.ReasonDeadlineExceeded, ctx.Err())
 	}
 	key, err := usecase.ParseKey(m.key, incoming.Get(idempotencyKey))
-	if err != nil {
-		return nil, err
-	}
-	return handler(context.WithValue(ctx, callKey{}, usecase.Call{MerchantID: merchantID, Key: key}), request)
+	return usecase.Call{MerchantID: merchantID, Key: key}, err
+}
+
+// recovered takes a panic for an internal error.
+func recovered(work func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return work()
 }
 
 func newRequestID() metadata.MD {
@@ -167,7 +192,7 @@ func serverFault(c codes.Code) bool {
 
 // log says what failed here, once; what a client did wrong is its own business.
 func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, failure *domain.Error, err error, took time.Duration) {
-	if serverFault(c) {
+	if serverFault(c) && failure != nil {
 		level := slog.LevelError
 		if failure.Reason == domain.ReasonOverloaded {
 			level = slog.LevelWarn // shed, as it should be
@@ -186,36 +211,4 @@ func unknownMethod(_ any, stream grpc.ServerStream) error {
 	_ = stream.SetHeader(newRequestID()) // fails on a stream that has ended
 	rendered, _ := statusOf(domain.NewError(domain.ReasonRouteNotFound))
 	return rendered.Err()
-}
-
-// interceptStream ends a stream when the service drains, since a stream that watches never ends by itself.
-func (d *Door) interceptStream(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	defer context.AfterFunc(d.draining, cancel)()
-	err := handler(server, endingStream{stream, ctx})
-	if d.draining.Err() != nil {
-		return status.Error(codes.Unavailable, "the service is draining")
-	}
-	return err
-}
-
-// endingStream is a stream that ends with another context.
-type endingStream struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-func (s endingStream) Context() context.Context { return s.ctx }
-
-// RecvMsg gives up with the context; grpc-go's waits for the client. That one goes on until the stream is over, which it is soon.
-func (s endingStream) RecvMsg(message any) error {
-	received := make(chan error, 1)
-	go func() { received <- s.ServerStream.RecvMsg(message) }()
-	select {
-	case err := <-received:
-		return err
-	case <-s.ctx.Done():
-		return status.FromContextError(s.ctx.Err()).Err()
-	}
 }

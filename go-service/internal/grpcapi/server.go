@@ -32,6 +32,7 @@ const (
 var services = []string{
 	"", paymentsv1.AdminService_ServiceDesc.ServiceName, paymentsv1.VaultService_ServiceDesc.ServiceName, paymentsv1.PaymentService_ServiceDesc.ServiceName,
 	paymentsv1.LedgerService_ServiceDesc.ServiceName,
+	paymentsv1.EventService_ServiceDesc.ServiceName,
 }
 
 // Door answers gRPC calls.
@@ -40,6 +41,7 @@ type Door struct {
 	paymentsv1.UnimplementedVaultServiceServer
 	paymentsv1.UnimplementedPaymentServiceServer
 	paymentsv1.UnimplementedLedgerServiceServer
+	paymentsv1.UnimplementedEventServiceServer
 
 	payments  *usecase.Payments
 	auth      *usecase.Authenticator
@@ -76,6 +78,7 @@ func (d *Door) Server() *grpc.Server {
 	d.register(server, paymentsv1.VaultService_ServiceDesc)
 	d.register(server, paymentsv1.PaymentService_ServiceDesc)
 	d.register(server, paymentsv1.LedgerService_ServiceDesc)
+	d.register(server, paymentsv1.EventService_ServiceDesc)
 	healthv1.RegisterHealthServer(server, d.health)
 	reflection.RegisterV1(server)
 	return server

@@ -11,10 +11,11 @@ import (
 
 // request is a request that has passed all checks before its body is decoded.
 type request struct {
-	call  usecase.Call
-	body  []byte
-	path  func(name string) string // an id of the path, as it was sent
-	query map[string]string        // what was given of the parameters
+	call   usecase.Call
+	header http.Header
+	body   []byte
+	path   func(name string) string // an id of the path, as it was sent
+	query  map[string]string        // what was given of the parameters
 }
 
 // response is what is written.
@@ -24,6 +25,7 @@ type response struct {
 	replayed bool
 	header   map[string]string // beside those that every response has
 	reason   string            // of a problem
+	watch    *usecase.Watch    // instead of a body
 }
 
 // kept is the answer of a verb that keeps its replies; a refusal is kept as a problem.
@@ -158,6 +160,15 @@ func (d *Door) listLedgerEntries(ctx context.Context, r *request) (response, err
 		return response{}, err
 	}
 	return response{status: http.StatusOK, body: reply.LedgerEntries(list.Data, list.Next)}, nil
+}
+
+func (d *Door) watchEvents(ctx context.Context, r *request) (response, error) {
+	command := usecase.WatchEvents{Field: "last_event_id", AfterSequence: r.lastEventID()}
+	if parameter := r.integer("after_sequence"); command.AfterSequence == nil {
+		command = usecase.WatchEvents{Field: "after_sequence", AfterSequence: parameter}
+	}
+	watch, err := d.payments.WatchEvents(ctx, r.call, command)
+	return response{status: http.StatusOK, watch: watch}, err
 }
 
 // live says that the process runs, and asks nobody.

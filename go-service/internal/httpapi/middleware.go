@@ -160,7 +160,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = problem(err)
 	}
 	limitUnread(w, r)
-	write(w, answer)
+	whole := true
+	if answer.watch != nil {
+		whole = d.stream(ctx, w, answer.watch)
+	} else {
+		write(w, answer)
+	}
 
 	attributes = append(attributes, telemetry.HTTPStatus.Int(answer.status))
 	if answer.status >= http.StatusInternalServerError {
@@ -176,6 +181,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := time.Since(began)
 	d.telemetry.HTTPDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
 	e.log(ctx, r.Method, answer, err, took)
+	if !whole {
+		panic(http.ErrAbortHandler) // or the end would look like that of a whole body
+	}
 }
 
 func (e *endpoint) methodNotAllowed() response {
@@ -261,7 +269,7 @@ func (e *endpoint) answer(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return response{}, err
 	}
 	query, violations := parseQuery(r.URL.RawQuery, route.parameters)
-	request := request{call: usecase.Call{MerchantID: merchantID, Key: key, Violations: violations}, path: r.PathValue, query: query}
+	request := request{call: usecase.Call{MerchantID: merchantID, Key: key, Violations: violations}, path: r.PathValue, query: query, header: r.Header}
 	if hasBody {
 		if request.body, err = readBody(ctx, w, r); err != nil {
 			return response{}, err

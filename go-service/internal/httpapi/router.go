@@ -30,5 +30,7 @@ func (d *Door) routes() []*route {
 
 		{http.MethodGet, "/v1/balances", merchant, usecase.KeyIgnored, d.getBalances, nil},
 		{http.MethodGet, "/v1/ledger/entries", merchant, usecase.KeyIgnored, d.listLedgerEntries, listLedgerEntriesParameters},
+
+		{http.MethodGet, "/v1/events/stream", merchant, usecase.KeyIgnored, d.watchEvents, watchEventsParameters},
 	}
 }

@@ -171,6 +171,15 @@ func PaymentToken(t *domain.PaymentToken) []byte {
 	return append(dst, '}')
 }
 
+// Event renders an event: the envelope around the object's own bytes.
+func Event(e *domain.Event) []byte {
+	dst := appendID(append(make([]byte, 0, len(e.Object)+192), `{"id":`...), domain.PrefixEvent, e.ID)
+	dst = appendText(append(dst, `,"type":`...), e.Type)
+	dst = strconv.AppendInt(append(dst, `,"sequence":`...), e.Sequence, 10)
+	dst = appendTime(append(dst, `,"created_at":`...), e.CreatedAt)
+	return append(append(append(dst, `,"data":{"object":`...), e.Object...), "}}"...)
+}
+
 func appendID(dst []byte, prefix string, id [16]byte) []byte {
 	return append(domain.AppendID(append(dst, '"'), prefix, id), '"')
 }

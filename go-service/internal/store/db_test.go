@@ -27,8 +27,8 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 
 // all are the statements of this package; the service runs no others.
 var all = []prepared{
-	claimOperation, claimPayment, findAPIKey, findReplay, getBalances, getPayment, getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
-	insertPaymentToken, leasePendingOperations, listLedgerEntries, listPayments, publishEvents, recordOperation, rejectOperation, releaseOperation,
+	claimOperation, claimPayment, findAPIKey, findReplay, getBalances, getLastSequence, getPayment, getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
+	insertPaymentToken, leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments, publishEvents, recordOperation, rejectOperation, releaseOperation,
 	revokeAPIKey,
 }
 

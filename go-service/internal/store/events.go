@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"twinpay.dev/payments/internal/domain"
 )
 
 // Published is what a look into the outbox came to.
@@ -28,4 +31,70 @@ func (d *DB) PublishEvents(ctx context.Context, holder uuid.UUID, now, leasedUnt
 	row, found, err := publishEvents.one(ctx, d, holder, now, leasedUntil, limit)
 	row, err = always(publishEvents.name, row, found, err)
 	return Published{Leader: row.Leader, Events: row.Published, Oldest: row.OldestCreatedAt}, err
+}
+
+type listEventsRow struct {
+	ID        uuid.UUID
+	Type      string
+	Sequence  int64
+	CreatedAt time.Time
+	Data      []byte
+}
+
+var listEventsAfter = newStatement[listEventsRow]("list_events_after", opens|unseen)
+
+// ListEventsAfter answers up to limit events that follow a sequence.
+func (d *DB) ListEventsAfter(ctx context.Context, merchantID uuid.UUID, after, limit int64) ([]domain.Event, error) {
+	rows, err := listEventsAfter.all(ctx, d, merchantID, after, limit)
+	events := make([]domain.Event, len(rows))
+	for i, row := range rows {
+		events[i] = domain.Event{ID: row.ID, Type: row.Type, Sequence: row.Sequence, CreatedAt: row.CreatedAt, Object: row.Data}
+	}
+	return events, err
+}
+
+type getLastSequenceRow struct{ Last int64 }
+
+var getLastSequence = newStatement[getLastSequenceRow]("get_last_sequence", opens)
+
+// GetLastSequence answers the sequence of the newest event, 0 where there is none yet.
+func (d *DB) GetLastSequence(ctx context.Context, merchantID uuid.UUID) (int64, error) {
+	row, found, err := getLastSequence.one(ctx, d, merchantID)
+	row, err = always(getLastSequence.name, row, found, err)
+	return row.Last, err
+}
+
+// ListenForEvents hears, on a connection of its own, of merchants with new events, until the connection is lost or the context ends. What
+// was published before it calls listening, it doesn't tell.
+func ListenForEvents(ctx context.Context, url string, listening func(), published func(merchantID uuid.UUID)) error {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	config.ConnectTimeout = connectTimeout
+	config.RuntimeParams["application_name"] = "payments"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		_ = conn.Close(closing) // of no use any more
+	}()
+	if _, err := conn.Exec(ctx, "listen events_published"); err != nil {
+		return err
+	}
+	listening()
+	for {
+		notice, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		merchantID, err := uuid.Parse(notice.Payload)
+		if err != nil {
+			return err
+		}
+		published(merchantID)
+	}
 }

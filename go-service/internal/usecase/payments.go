@@ -26,6 +26,7 @@ type Payments struct {
 	HashIterations      int
 	AuthorizationPeriod time.Duration
 	Lease               time.Duration
+	Streams             *Streams // nil for the workers
 
 	running  sync.WaitGroup // operations that run on when their client has gone
 	settling sync.Map       // of *store.Operation whose lease is ours, to the context.Context that has its trace

@@ -167,6 +167,8 @@ pub struct Step {
     /// Whether the body, sent so far, never ends, HTTP only.
     #[serde(default)]
     pub stalls: bool,
+    /// How many items of a stream are read, 1 where it isn't said.
+    pub items: Option<usize>,
     /// The deadline in milliseconds: Request-Timeout-Ms or grpc-timeout.
     pub timeout_ms: Option<u64>,
     /// Names for members of the reply: `payment = "id"`.

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn every_operation_and_every_error_is_known_on_both_doors() {
         let contract = Contract::load().unwrap();
-        let rpcs: usize = ["AdminService", "VaultService", "PaymentService", "LedgerService"]
+        let rpcs: usize = ["AdminService", "VaultService", "PaymentService", "EventService", "LedgerService"]
             .map(|service| {
                 contract.pool.get_service_by_name(&format!("payments.v1.{service}")).unwrap().methods().len()
             })

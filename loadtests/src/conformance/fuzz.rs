@@ -151,6 +151,7 @@ async fn read(crowd: &Crowd, url: &str) -> anyhow::Result<Bytes> {
         body: Bytes::new(),
         chunked: false,
         stalls: false,
+        items: 0,
     };
     Ok(crowd.bench.wire.http(&outgoing, false).await?.body)
 }

@@ -23,6 +23,7 @@ pub mod run;
 pub mod session;
 pub mod shape;
 pub mod slowest;
+mod stream;
 pub mod vars;
 pub mod wire;
 pub mod world;

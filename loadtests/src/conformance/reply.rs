@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::Number;
@@ -13,6 +14,7 @@ use super::case::Door;
 use super::contract::{Contract, ErrorRow, code, code_name};
 use super::message;
 use super::node::Node;
+use super::stream;
 use super::wire::Incomings;
 
 /// Reasons whose gRPC status names the payment.
@@ -92,11 +94,14 @@ impl Reply {
 pub fn from_http(door: Door, incomings: Incomings) -> Reply {
     let text = String::from_utf8_lossy(&incomings.body).into_owned();
     let mut faults = Vec::new();
-    let body = match Node::parse(&incomings.body) {
+    let streams = incomings.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+    let parsed = if streams { stream::from_blocks(&text) } else { Node::parse(&incomings.body) };
+    let body = match parsed {
         Ok(node) => Some(node),
         Err(_) if incomings.body.is_empty() => None,
         Err(error) => {
-            faults.push(format!("the body isn't JSON: {error}"));
+            let kind = if streams { "a stream of events" } else { "JSON" };
+            faults.push(format!("the body isn't {kind}: {error}"));
             None
         }
     };
@@ -142,6 +147,13 @@ fn read_message(body: &Bytes, output: Option<&MessageDescriptor>, success: u16, 
         reply.faults.push("success where no message is known".into());
         return;
     };
+    if output.name() == stream::OUTPUT {
+        match stream::from_messages(body, output) {
+            Ok(items) => reply.body = Some(items),
+            Err(error) => reply.faults.push(error),
+        }
+        return;
+    }
     match DynamicMessage::decode(output.clone(), body.clone()) {
         Ok(message) => {
             if message.unknown_fields().next().is_some() {

@@ -139,6 +139,7 @@ impl Bench {
             body: body.to_string().into(),
             chunked: false,
             stalls: false,
+            items: 0,
         };
         let reply = from_http(Door::Http, self.wire.http(&outgoing, false).await?);
         let found = reply.body.as_ref().and_then(|body| body.get(member)?.text().map(str::to_owned));
@@ -240,6 +241,7 @@ impl Bench {
                 body: body.into(),
                 chunked: false,
                 stalls: false,
+                items: items(&self.contract, step, operation),
             },
             operation,
             output: method.as_ref().map(prost_reflect::MethodDescriptor::output),
@@ -393,6 +395,7 @@ fn http_request<'a>(
             body,
             chunked: step.chunked,
             stalls: step.stalls,
+            items: items(contract, step, operation),
         },
         operation,
         output: operation
@@ -401,6 +404,12 @@ fn http_request<'a>(
         streaming: false,
         versioned,
     })
+}
+
+/// How much of a stream is read; 0 where the operation has none.
+fn items(contract: &Contract, step: &Step, operation: Option<&Operation>) -> usize {
+    let method = operation.and_then(|operation| contract.method(&operation.rpc).ok());
+    if method.is_some_and(|method| method.is_server_streaming()) { step.items.unwrap_or(1) } else { 0 }
 }
 
 /// Of hex digits, with blanks between them for the reader.

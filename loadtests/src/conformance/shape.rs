@@ -13,6 +13,7 @@ use super::message::{is_paged, objects};
 use super::node::Node;
 use super::normal::Normaliser;
 use super::reply::Reply;
+use super::stream;
 
 /// Headers that must be the same on both twins.
 pub const COMPARED: [&str; 6] =
@@ -32,6 +33,8 @@ const PROBLEM: [&str; 10] = [
 ];
 /// The members of a list, in order.
 const LIST: [&str; 3] = ["data", "has_more", "next_cursor"];
+/// The members of an event, in order.
+const EVENT: [&str; 5] = ["id", "type", "sequence", "created_at", "data"];
 const PAYMENT: &str = "payments.v1.Payment";
 
 static ID: LazyLock<Option<Regex>> =
@@ -61,7 +64,7 @@ pub fn faults(
         faults.push("idempotency-replayed is neither true nor absent".into());
     }
     if reply.door.is_http() {
-        http_headers(contract, reply, versioned, &mut faults);
+        http_headers(contract, reply, output, versioned, &mut faults);
     }
     // No amount, year or count has as many digits as a card number; ids and secrets are taken out before.
     if is(&DIGITS, &Normaliser::default().apply(&reply.text)) {
@@ -69,6 +72,7 @@ pub fn faults(
     }
     match (&reply.body, output) {
         (Some(body), _) if reply.is_error() => problem(contract, reply, body, &mut faults),
+        (Some(body), Some(output)) if output.name() == stream::OUTPUT => told(contract, body, &mut faults),
         (Some(body), Some(output)) => match objects(output) {
             Some(objects) => list(output, &objects, body, &mut faults),
             None => object(output, body, "", &mut faults),
@@ -78,7 +82,13 @@ pub fn faults(
     faults
 }
 
-fn http_headers(contract: &Contract, reply: &Reply, versioned: bool, faults: &mut Vec<String>) {
+fn http_headers(
+    contract: &Contract,
+    reply: &Reply,
+    output: Option<&MessageDescriptor>,
+    versioned: bool,
+    faults: &mut Vec<String>,
+) {
     let mut want = |name: &str, wanted: Option<String>| {
         let found = reply.header(name);
         if found != wanted {
@@ -88,7 +98,11 @@ fn http_headers(contract: &Contract, reply: &Reply, versioned: bool, faults: &mu
     if versioned {
         want("cache-control", Some("no-store".into()));
     }
-    let kind = if reply.is_error() { "application/problem+json" } else { "application/json" };
+    let kind = match output {
+        _ if reply.is_error() => "application/problem+json",
+        Some(output) if output.name() == stream::OUTPUT => "text/event-stream",
+        _ => "application/json",
+    };
     want("content-type", Some(kind.into()));
     let row = reply.reason().and_then(|reason| contract.errors.row(reason));
     want("retry-after", row.and_then(|row| row.retry_after).map(|seconds| seconds.to_string()));
@@ -164,6 +178,37 @@ fn list(output: &MessageDescriptor, objects: &FieldDescriptor, body: &Node, faul
     let ids: Vec<_> = items.iter().filter_map(|item| item.get("id")?.text()).collect();
     if ids.windows(2).any(|pair| pair[0] <= pair[1]) {
         faults.push(format!("data isn't newest first, or something is there twice: {}", ids.join(", ")));
+    }
+}
+
+/// A stream: a heartbeat first, then events whose objects are whole and whose sequence has no gap.
+fn told(contract: &Contract, body: &Node, faults: &mut Vec<String>) {
+    let Some(Node::List(items)) = body.get("items") else {
+        faults.push("no items".into());
+        return;
+    };
+    if items.first().is_none_or(|first| first.get("heartbeat").is_none()) {
+        faults.push("the first item isn't a heartbeat".into());
+    }
+    let events: Vec<_> = items.iter().filter_map(|item| item.get("event")).collect();
+    for (index, event) in events.iter().enumerate() {
+        ordered(&event.names(), &EVENT, &format!("event {index}: "), faults);
+        let id = event.get("id").and_then(Node::text).unwrap_or_default();
+        let at = event.get("created_at").and_then(Node::text).unwrap_or_default();
+        if !(id.starts_with("evt_") && is(&ID, id) && is(&TIME, at)) {
+            faults.push(format!("event {index} has the id {id:?} and the time {at:?}"));
+        }
+        let refund = event.get("type").and_then(Node::text).is_some_and(|kind| kind.starts_with("refund."));
+        let message = if refund { "payments.v1.Refund" } else { PAYMENT };
+        match (event.at("data.object"), contract.pool.get_message_by_name(message)) {
+            (Some(told), Some(output)) => object(&output, told, &format!("event {index}: "), faults),
+            _ => faults.push(format!("event {index} has no object")),
+        }
+    }
+    let sequences: Vec<_> =
+        events.iter().filter_map(|event| event.get("sequence")?.to_string().parse::<i64>().ok()).collect();
+    if sequences.len() != events.len() || sequences.windows(2).any(|pair| pair[1] != pair[0] + 1) {
+        faults.push(format!("the sequence is {sequences:?}"));
     }
 }
 

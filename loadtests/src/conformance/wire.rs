@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream as source};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -14,6 +15,8 @@ use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::stream;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -37,6 +40,8 @@ pub struct Outgoing {
     pub chunked: bool,
     /// Whether it never ends.
     pub stalls: bool,
+    /// How many items of a stream of events are waited for; 0: it isn't one.
+    pub items: usize,
 }
 
 /// What came back.
@@ -75,6 +80,12 @@ impl Wire {
         let exchange = async {
             let response = client.request(request(outgoing)?).await.map_err(with_causes)?;
             let (head, body) = response.into_parts();
+            if head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+                let mut incomings =
+                    Incomings { status: head.status, headers: head.headers, body: Bytes::new() };
+                stream::read(body, &mut incomings, outgoing.items, stream::blocks).await?;
+                return Ok(incomings);
+            }
             let body = body.collect().await.map_err(with_causes)?.to_bytes();
             anyhow::Ok(Incomings { status: head.status, headers: head.headers, body })
         };
@@ -94,7 +105,11 @@ impl Wire {
             let response = self.http2.request(request(&framed)?).await.map_err(with_causes)?;
             let (head, body) = response.into_parts();
             let mut incomings = Incomings { status: head.status, headers: head.headers, body: Bytes::new() };
-            read_message(body, &mut incomings, streaming).await?;
+            if outgoing.items > 0 {
+                stream::read(body, &mut incomings, outgoing.items, stream::messages).await?;
+            } else {
+                read_message(body, &mut incomings, streaming).await?;
+            }
             anyhow::Ok(incomings)
         };
         tokio::time::timeout(LIMIT, exchange)
@@ -103,7 +118,8 @@ impl Wire {
     }
 }
 
-fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+/// An error and all that lies behind it.
+pub fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     anyhow!("{:#}", anyhow::Error::new(error))
 }
 
@@ -113,8 +129,8 @@ fn request(outgoing: &Outgoing) -> anyhow::Result<Request<Body>> {
         let piece = |chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)));
         let chunks: Vec<_> = outgoing.body.chunks(CHUNK).map(piece).collect();
         let rest =
-            if outgoing.stalls { stream::pending().left_stream() } else { stream::empty().right_stream() };
-        StreamBody::new(stream::iter(chunks).chain(rest)).boxed_unsync()
+            if outgoing.stalls { source::pending().left_stream() } else { source::empty().right_stream() };
+        StreamBody::new(source::iter(chunks).chain(rest)).boxed_unsync()
     } else {
         Full::new(outgoing.body.clone()).boxed_unsync()
     };
@@ -149,7 +165,8 @@ async fn read_message(mut body: Incoming, incomings: &mut Incomings, streaming: 
     Ok(())
 }
 
-fn message_size(bytes: &BytesMut) -> Option<usize> {
+/// How long the first message is, without its prefix of five bytes.
+pub fn message_size(bytes: &[u8]) -> Option<usize> {
     let prefix = bytes.get(1..5)?;
     Some(u32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]) as usize)
 }
@@ -167,6 +184,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             chunked: false,
             stalls: false,
+            items: 0,
         }
     }
 

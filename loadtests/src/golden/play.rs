@@ -98,6 +98,7 @@ impl Player {
                 body: Bytes::new(),
                 chunked: false,
                 stalls: false,
+                items: 0,
             };
             let reply = bench.wire.http(&get, false).await?;
             if reply.status != 200 {

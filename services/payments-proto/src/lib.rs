@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, reason = "generated; the comments stand in proto/")]
 #![expect(clippy::allow_attributes_without_reason, reason = "generated")]
+#![expect(clippy::large_enum_variant, reason = "generated")]
 #![expect(clippy::too_many_lines, reason = "generated")]
 
 /// Everything in `proto/` as an encoded `google.protobuf.FileDescriptorSet`, comments included.

@@ -26,7 +26,7 @@ use crate::{
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},
-    workers::{recovery::Recovery, relay::Relay},
+    workers::{recovery::Recovery, relay::Relay, waker::Waker},
 };
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -62,6 +62,8 @@ pub struct Workers {
     pub recovery: Recovery,
     /// Publishes events.
     pub relay: Relay,
+    /// Tells streams of them.
+    pub waker: Waker,
 }
 
 /// Where a service listens.
@@ -90,6 +92,9 @@ impl App {
             hash_iterations: config.hash_iterations,
             authorization: config.authorization,
             lease: config.lease,
+            streams: config.streams,
+            stream_heartbeat: config.stream_heartbeat,
+            stream_write: config.stream_write,
         };
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());
@@ -97,6 +102,7 @@ impl App {
         let workers = Workers {
             recovery: Recovery::new(Arc::new(payments.with_db(workers_db.clone()))),
             relay: Relay::new(workers_db.clone(), clock, metrics.clone()),
+            waker: Waker::new(config.database_url.clone(), payments.streams.clone()),
         };
         Ok(Self {
             payments: Arc::new(payments),
@@ -146,6 +152,7 @@ impl App {
         info!("draining");
         readiness.send_modify(|readiness| readiness.draining = true);
         doors.cancel();
+        self.payments.streams.drain();
         self.payments.tasks.close();
         let until = Instant::now() + self.drain;
         let drained = timeout_at(until, async {
@@ -175,8 +182,8 @@ async fn work(
 ) {
     let seen = see_schema(&payments.db, &readiness, &stop).await;
     match workers.filter(|_| seen) {
-        Some(Workers { recovery, relay }) => {
-            tokio::join!(recovery.run(stop.clone()), relay.run(stop));
+        Some(Workers { recovery, relay, waker }) => {
+            tokio::join!(recovery.run(stop.clone()), relay.run(stop.clone()), waker.run(stop));
         }
         None => stop.cancelled().await,
     }

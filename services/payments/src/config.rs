@@ -51,7 +51,7 @@ const fn variable(
 
 /// All variables, in the order of `proto/config.toml`.
 #[rustfmt::skip]
-pub const VARIABLES: [Variable; 18] = [
+pub const VARIABLES: [Variable; 21] = [
     variable("DATABASE_URL", Kind::Url, None, None, "Postgres, as the role twinpay_service; `payments migrate` takes the owner's"),
     variable("DATABASE_CONNECTIONS", Kind::Integer, Some("16"), Some((1, 200)), "connections for requests"),
     variable("WORKER_CONNECTIONS", Kind::Integer, Some("4"), Some((1, 50)), "connections for the workers, so that they and the requests can't starve each other"),
@@ -68,6 +68,9 @@ pub const VARIABLES: [Variable; 18] = [
     variable("HASH_WAIT_MS", Kind::Integer, Some("20"), Some((0, 30_000)), "how long a hash waits before it is shed"),
     variable("AUTHORIZATION_DAYS", Kind::Integer, Some("7"), Some((1, 365)), "how long an authorisation can be captured"),
     variable("LEASE_MS", Kind::Integer, Some("4000"), Some((100, 60_000)), "how long a claimed operation belongs to its request before the recovery takes it"),
+    variable("STREAMS", Kind::Integer, Some("1000"), Some((0, 65_536)), "event streams at once; further ones are shed"),
+    variable("STREAM_HEARTBEAT_MS", Kind::Integer, Some("15000"), Some((10, 60_000)), "the silence after which a stream sends a heartbeat"),
+    variable("STREAM_WRITE_MS", Kind::Integer, Some("10000"), Some((10, 60_000)), "how long a stream's consumer may leave a message unread before it is dropped"),
     variable("LOG_LEVEL", Kind::Level, Some("info"), None, "error, warn, info or debug"),
     variable("SERVICE_PASSWORD", Kind::Text, Some(""), Some((0, 255)), "read by `payments migrate` alone: the password to give to the role twinpay_service"),
 ];
@@ -115,6 +118,12 @@ pub struct Config {
     pub authorization: time::Duration,
     /// Of a claimed operation.
     pub lease: Duration,
+    /// At once.
+    pub streams: usize,
+    /// Silence of a stream.
+    pub stream_heartbeat: Duration,
+    /// For a consumer to read a message.
+    pub stream_write: Duration,
     /// Of our own lines.
     pub log_level: LevelFilter,
     /// OTEL_EXPORTER_OTLP_ENDPOINT; nothing is exported where it is unset or empty.
@@ -143,6 +152,9 @@ impl Config {
             hash_wait: source.milliseconds("HASH_WAIT_MS")?,
             authorization: time::Duration::days(source.integer("AUTHORIZATION_DAYS")?),
             lease: source.milliseconds("LEASE_MS")?,
+            streams: source.integer("STREAMS")?,
+            stream_heartbeat: source.milliseconds("STREAM_HEARTBEAT_MS")?,
+            stream_write: source.milliseconds("STREAM_WRITE_MS")?,
             log_level: match source.text("LOG_LEVEL")?.as_str() {
                 "error" => LevelFilter::ERROR,
                 "warn" => LevelFilter::WARN,

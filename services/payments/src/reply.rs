@@ -10,6 +10,7 @@ use crate::{
     domain::{
         card::PaymentToken,
         error::{Error, Reason},
+        event::Event,
         id::{EntryId, KeyId, MerchantId, OperationId, PaymentId, RefundId, TokenId},
         ledger::{Balance, Written},
         merchant::{ApiKey, Merchant},
@@ -292,6 +293,16 @@ pub fn api_key(key: &ApiKey) -> String {
     })
 }
 
+/// An event: the envelope around the object's own bytes.
+pub fn event(event: &Event) -> String {
+    let Event { id, kind, sequence, created_at, object } = event;
+    let at = rfc3339(*created_at);
+    // No name of a type has a character that JSON escapes.
+    format!(
+        r#"{{"id":"{id}","type":"{kind}","sequence":{sequence},"created_at":"{at}","data":{{"object":{object}}}}}"#
+    )
+}
+
 /// A stored payment or merchant or token or problem that isn't as this module writes it: a bug, or a hand in the database.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored reply can't be read")]
@@ -346,5 +357,21 @@ mod tests {
             r#""updated_at":"2026-01-02T03:04:05.000006Z"}"#
         );
         assert_eq!(payment(&paid()), want);
+    }
+
+    #[test]
+    fn an_event_is_an_envelope_around_the_object_as_it_was() {
+        let event = super::event(&Event {
+            id: crate::domain::id::EventId(Uuid::nil()),
+            kind: "payment.created".into(),
+            sequence: 7,
+            created_at: datetime!(2026-01-02 3:04:05.000_006 UTC),
+            object: r#"{"a": 1}"#.into(),
+        });
+        let want = concat!(
+            r#"{"id":"evt_00000000000000000000000000","type":"payment.created","sequence":7,"#,
+            r#""created_at":"2026-01-02T03:04:05.000006Z","data":{"object":{"a": 1}}}"#
+        );
+        assert_eq!(event, want);
     }
 }

@@ -114,6 +114,7 @@ fn capture() -> (Outgoing, String) {
         body: Bytes::from_static(br#"{"amount":400}"#),
         chunked: false,
         stalls: false,
+        items: 0,
     };
     let root = root();
     let capture = &root["paths"]["/v1/payments/{id}/capture"]["post"];

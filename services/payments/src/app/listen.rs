@@ -98,7 +98,10 @@ async fn attend(
     stop: CancellationToken,
 ) {
     let activity = Activity::new((0, None));
-    let service = service_fn(|request: Request<Incoming>| {
+    // Handlers end a connection by it whose client doesn't read.
+    let cut = CancellationToken::new();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(cut.clone());
         let running = Running::begin(&activity);
         let answer = routes.clone().call(request);
         async move {
@@ -118,6 +121,7 @@ async fn attend(
         tokio::select! {
             // How a client ends its connection is its own affair.
             _ = connection.as_mut() => return,
+            () = cut.cancelled() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();

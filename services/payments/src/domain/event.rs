@@ -1,5 +1,24 @@
 //! What the world is told: one event a recorded change.
 
+use time::OffsetDateTime;
+
+use super::id::EventId;
+
+/// An event as it was published.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// evt_…
+    pub id: EventId,
+    /// The name of an [`EventType`].
+    pub kind: String,
+    /// Its place among the merchant's events: from 1, without gaps.
+    pub sequence: i64,
+    /// When it happened.
+    pub created_at: OffsetDateTime,
+    /// The object as it was then: JSON.
+    pub object: String,
+}
+
 /// Types of events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EventType {

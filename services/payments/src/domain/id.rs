@@ -105,6 +105,8 @@ ids! {
     OperationId = "op";
     /// A ledger entry.
     EntryId = "ent";
+    /// An event.
+    EventId = "evt";
     /// A request, for support; in the header `Request-Id` alone.
     RequestId = "req";
 }

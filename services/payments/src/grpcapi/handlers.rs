@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use payments_proto::payments::v1::{
-    self as message, admin_service_server::AdminService, ledger_service_server::LedgerService,
-    payment_service_server::PaymentService, vault_service_server::VaultService,
+    self as message, admin_service_server::AdminService, event_service_server::EventService,
+    ledger_service_server::LedgerService, payment_service_server::PaymentService,
+    vault_service_server::VaultService,
 };
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     interceptors::{Scope, Seen},
+    stream::{self, EventStream},
     wire,
 };
 use crate::{domain::error::Violations, usecase::payments::Payments};
@@ -235,5 +237,25 @@ impl LedgerService for Door {
         };
         let list = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(wire::entries(list)))
+    }
+}
+
+#[async_trait]
+impl EventService for Door {
+    type WatchEventsStream = EventStream;
+
+    async fn watch_events(
+        &self,
+        request: Request<message::WatchEventsRequest>,
+    ) -> Result<Response<EventStream>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let merchant = admitted.merchant()?;
+            let command = wire::watch_events(request.get_ref());
+            self.payments.watch_events(admitted.call, merchant, command, Violations::default()).await
+        };
+        let watch = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(stream::open(watch, seen)))
     }
 }

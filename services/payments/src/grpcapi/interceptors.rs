@@ -9,7 +9,8 @@ use axum::{
     response::Response as HttpResponse,
 };
 use futures::FutureExt as _;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt as _;
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
@@ -44,7 +45,11 @@ const METHODS: &[&str] = &[
     "payments.v1.VaultService/GetPaymentToken",
     "payments.v1.LedgerService/GetBalances",
     "payments.v1.LedgerService/ListLedgerEntries",
+    WATCH_EVENTS,
 ];
+
+/// The one whose answer lasts.
+const WATCH_EVENTS: &str = "payments.v1.EventService/WatchEvents";
 
 /// Span, trace and arrival of the call, for its handler.
 #[derive(Clone)]
@@ -83,10 +88,40 @@ pub async fn observe(
         response.headers_mut().insert("request-id", id);
     }
     if let Some(method) = known {
-        let status = response.extensions().get::<Status>();
-        report(&metrics, method, status, &span, trace, arrived.elapsed());
+        let status = response.extensions().get::<Status>().cloned();
+        if method == WATCH_EVENTS && status.is_none() {
+            let gone = Some(Status::cancelled("the client has gone"));
+            let mut ended = Ended { metrics, status: gone, seen };
+            return response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    frame.trailers_ref().inspect(|trailers| ended.with(trailers));
+                    frame
+                }))
+            });
+        }
+        drop(Ended { metrics, status, seen });
     }
     response
+}
+
+/// Reports when it is dropped: at the end of an answer that lasts, else when it is there.
+struct Ended {
+    metrics: Arc<Metrics>,
+    status: Option<Status>,
+    seen: Seen,
+}
+
+impl Ended {
+    fn with(&mut self, trailers: &HeaderMap) {
+        self.status = Status::from_header_map(trailers);
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let Seen { method, span, trace, arrived } = &self.seen;
+        report(&self.metrics, method, self.status.as_ref(), span, *trace, arrived.elapsed());
+    }
 }
 
 /// tonic says OUT_OF_RANGE of a message over the limit, INTERNAL of one that it can't read, and UNIMPLEMENTED of an unknown method, in

@@ -5,4 +5,5 @@ pub mod error;
 pub mod handlers;
 pub mod interceptors;
 pub mod server;
+mod stream;
 pub mod wire;

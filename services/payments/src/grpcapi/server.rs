@@ -15,6 +15,7 @@ use payments_proto::{
     FILE_DESCRIPTOR_SET,
     payments::v1::{
         admin_service_server::{self, AdminServiceServer},
+        event_service_server::{self, EventServiceServer},
         ledger_service_server::{self, LedgerServiceServer},
         payment_service_server::{self, PaymentServiceServer},
         vault_service_server::{self, VaultServiceServer},
@@ -36,12 +37,13 @@ use crate::{admin::Readiness, domain::error::Cause, telemetry::Metrics, usecase:
 const MAX_MESSAGE: usize = 65_536;
 
 /// What can be asked for its health; the empty name is the whole.
-const SERVICES: [&str; 5] = [
+const SERVICES: &[&str] = &[
     "",
     admin_service_server::SERVICE_NAME,
     vault_service_server::SERVICE_NAME,
     payment_service_server::SERVICE_NAME,
     ledger_service_server::SERVICE_NAME,
+    event_service_server::SERVICE_NAME,
 ];
 
 /// The services, inside of what every call passes.
@@ -59,13 +61,15 @@ pub fn router(
         .with_service_name(vault_service_server::SERVICE_NAME)
         .with_service_name(payment_service_server::SERVICE_NAME)
         .with_service_name(ledger_service_server::SERVICE_NAME)
+        .with_service_name(event_service_server::SERVICE_NAME)
         .with_service_name(pb::health_server::SERVICE_NAME)
         .with_service_name(server_reflection_server::SERVICE_NAME)
         .build_v1()?;
     let routes = Routes::new(AdminServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
         .add_service(VaultServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
         .add_service(PaymentServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(LedgerServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(LedgerServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(EventServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
         .add_service(HealthServer::new(HealthOf { readiness }))
         .add_service(reflection);
     let routes = routes.into_axum_router().layer(from_fn_with_state(draining, end_reflection));

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
+        event::Event,
         ledger::{Account, Balance, Written},
         merchant::ApiKey,
         payment::{CaptureMethod, DeclineReason, Payment, State},
@@ -19,6 +20,7 @@ use crate::{
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
+        events::{Item, WatchEvents},
         ledger::ListLedgerEntries,
         merchants::CreateMerchant,
         page::{List, Page},
@@ -73,6 +75,36 @@ pub fn create_payment(message: wire::CreatePaymentRequest) -> CreatePayment {
 pub fn capture_payment(message: wire::CapturePaymentRequest) -> CapturePayment {
     let wire::CapturePaymentRequest { id, amount, r#final } = message;
     CapturePayment { id: id.unwrap_or_default(), amount, last: r#final }
+}
+
+/// WatchEventsRequest
+pub fn watch_events(message: &wire::WatchEventsRequest) -> WatchEvents {
+    WatchEvents { field: "after_sequence", after_sequence: message.after_sequence }
+}
+
+/// What a stream tells.
+pub fn items(item: Item) -> Result<Vec<wire::WatchEventsResponse>, Unreadable> {
+    use wire::watch_events_response::Item as Told;
+    let told = |item| wire::WatchEventsResponse { item: Some(item) };
+    match item {
+        Item::Heartbeat => Ok(vec![told(Told::Heartbeat(wire::Heartbeat {}))]),
+        Item::Events(events) => events.into_iter().map(|sent| Ok(told(Told::Event(event(sent)?)))).collect(),
+    }
+}
+
+fn event(event: Event) -> Result<wire::Event, Unreadable> {
+    let object = if event.kind.starts_with("refund.") {
+        wire::event::Object::Refund(stored_refund(&event.object)?)
+    } else {
+        wire::event::Object::Payment(stored_payment(&event.object)?)
+    };
+    Ok(wire::Event {
+        id: event.id.to_string(),
+        r#type: event.kind,
+        sequence: event.sequence,
+        created_at: Some(timestamp(event.created_at)),
+        object: Some(object),
+    })
 }
 
 /// CreateRefundRequest

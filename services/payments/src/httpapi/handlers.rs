@@ -5,12 +5,13 @@ use axum::{
     response::Response,
 };
 use http::{HeaderValue, header};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{refused, respond},
     middleware::{Admitted, Scope},
     router::Shared,
-    wire,
+    stream, wire,
 };
 use crate::{
     domain::error::Error,
@@ -176,6 +177,22 @@ pub async fn list_ledger_entries(State(payments): State<Shared>, request: Reques
         Ok(Reply::fresh(200, reply::entries(&list.data, list.next.as_deref())))
     };
     respond(work.await)
+}
+
+/// GET /v1/events/stream
+pub async fn watch_events(State(payments): State<Shared>, request: Request) -> Response {
+    let connection = request.extensions().get::<CancellationToken>().cloned().unwrap_or_default();
+    let work = async {
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, &wire::WATCH_EVENTS).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let resumes = admitted.last_event_id(&mut violations);
+        let command = wire::watch_events(resumes, &mut admitted.query, &mut violations);
+        payments.watch_events(admitted.call, merchant, command, violations).await
+    };
+    match work.await {
+        Ok(watch) => stream::respond(watch, connection),
+        Err(error) => refused(&error),
+    }
 }
 
 /// GET /livez: no dependency is asked.

@@ -1,7 +1,7 @@
 //! What every request passes, in the contract's order of checks: path, (the router's) method, content type, declared size,
 //! credential, deadline, key, body.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     body::Body,
@@ -11,6 +11,7 @@ use axum::{
 };
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http_body_util::BodyExt as _;
 use opentelemetry::KeyValue;
 use tokio::time::Instant;
 use tracing::{Span, debug, error, warn};
@@ -21,10 +22,11 @@ use super::{
     error::{Failed, refused},
     query::Query,
     router::{BARE, NAMED},
+    stream::Lasting,
 };
 use crate::{
     domain::{
-        error::{Error, Reason, Violations},
+        error::{Error, Reason, Rule, Violations},
         id::{MerchantId, RequestId},
     },
     telemetry::{Call, Metrics, OTHER_METHOD, Trace, panicked, spans},
@@ -33,6 +35,7 @@ use crate::{
 
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout-ms");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Span, trace and arrival of the request, for its handler.
@@ -81,24 +84,46 @@ pub async fn observe(State(metrics): State<Arc<Metrics>>, mut request: Request, 
     if no_store {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if !bare {
-        report(&metrics, &method, route, &response, &span, trace, arrived.elapsed());
+    if bare {
+        return response;
     }
+    let failed = response.extensions().get::<Failed>().cloned();
+    let status = response.status().as_u16();
+    let seen = Seen { span, trace, arrived };
+    let ended = Ended { metrics, method, route, status, failed, seen };
+    if response.extensions().get::<Lasting>().is_some() {
+        return response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _until_dropped = &ended;
+                frame
+            }))
+        });
+    }
+    drop(ended);
     response
 }
 
-fn report(
-    metrics: &Metrics,
-    method: &Method,
+/// Reports when it is dropped: with the last byte of a body that lasts, else before the first.
+struct Ended {
+    metrics: Arc<Metrics>,
+    method: Method,
     route: Option<&'static str>,
-    response: &Response,
-    span: &Span,
-    trace: Trace,
-    took: Duration,
-) {
-    let status = response.status().as_u16();
+    status: u16,
+    failed: Option<Failed>,
+    seen: Seen,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        report(self);
+    }
+}
+
+fn report(ended: &Ended) {
+    let Ended { metrics, method, route, status, failed, seen } = ended;
+    let Seen { span, trace, arrived } = seen;
+    let (status, route, took) = (*status, *route, arrived.elapsed());
     span.record("http.response.status_code", i64::from(status));
-    let failed = response.extensions().get::<Failed>();
     if let Some(Failed { reason, cause }) = failed {
         span.record("twinpay.reason", reason.as_str());
         if status >= 500 {
@@ -113,7 +138,7 @@ fn report(
             }
         }
     }
-    let fault = failed.filter(|_| status >= 500).map(|failed| failed.reason.as_str());
+    let fault = failed.as_ref().filter(|_| status >= 500).map(|failed| failed.reason.as_str());
     let mut attributes = vec![
         KeyValue::new("http.request.method", known(method)),
         KeyValue::new("http.response.status_code", i64::from(status)),
@@ -238,6 +263,18 @@ impl Admitted {
     /// The idempotency key.
     pub fn required_key(&self) -> Result<IdempotencyKey, Error> {
         self.key()?.ok_or(Error::IdempotencyKeyMissing)
+    }
+
+    /// The sequence after which a stream resumes, as browsers send it; one that isn't a number is a violation.
+    pub fn last_event_id(&self, violations: &mut Violations) -> Option<i64> {
+        let mut values = self.headers.get_all(LAST_EVENT_ID).iter();
+        let value = values.next()?;
+        let number = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let number = number.and_then(|text| text.parse().ok()).filter(|_| values.next().is_none());
+        if number.is_none() {
+            violations.add("last_event_id", Rule::Malformed);
+        }
+        number
     }
 
     /// The whole body; wiped when dropped, since it may hold a card.

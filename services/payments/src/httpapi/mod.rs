@@ -7,4 +7,5 @@ pub mod handlers;
 pub mod middleware;
 mod query;
 pub mod router;
+mod stream;
 pub mod wire;

@@ -28,6 +28,7 @@ const REFUNDS: &str = "/v1/payments/{id}/refunds";
 const REFUND: &str = "/v1/refunds/{id}";
 const BALANCES: &str = "/v1/balances";
 const LEDGER_ENTRIES: &str = "/v1/ledger/entries";
+const EVENT_STREAM: &str = "/v1/events/stream";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 
@@ -49,6 +50,7 @@ pub const NAMED: &[&str] = &[
     REFUND,
     BALANCES,
     LEDGER_ENTRIES,
+    EVENT_STREAM,
 ];
 
 /// The routes, inside of what every request passes.
@@ -69,6 +71,7 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(REFUND, get(handlers::get_refund))
         .route(BALANCES, get(handlers::get_balances))
         .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))
+        .route(EVENT_STREAM, get(handlers::watch_events))
         // anybody
         .route(LIVEZ, get(handlers::live))
         .route(OPENAPI, get(handlers::openapi))

@@ -19,6 +19,7 @@ use crate::{
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
+        events::WatchEvents,
         ledger::ListLedgerEntries,
         merchants::CreateMerchant,
         page::Page,
@@ -204,6 +205,18 @@ pub fn list_ledger_entries(query: &mut Query, violations: &mut Violations) -> Li
 
 fn page(query: &mut Query, violations: &mut Violations) -> Page {
     Page { field: LIMIT, size: query.integer(LIMIT, violations), cursor: query.text(CURSOR) }
+}
+
+/// The parameters of WatchEventsRequest.
+pub const WATCH_EVENTS: [&str; 1] = ["after_sequence"];
+
+/// WatchEventsRequest; `resumes` is the header's, which wins.
+pub fn watch_events(resumes: Option<i64>, query: &mut Query, violations: &mut Violations) -> WatchEvents {
+    let parameter = query.integer("after_sequence", violations);
+    match resumes {
+        Some(_) => WatchEvents { field: "last_event_id", after_sequence: resumes },
+        None => WatchEvents { field: "after_sequence", after_sequence: parameter },
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{
 /// How often a statement is run in all that Postgres undoes for another's sake.
 const MAX_ATTEMPTS: u32 = 3;
 /// How long a new connection may take, whatever the caller's deadline.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// More than there are statements, so that none is ever prepared twice on one connection.
 const STATEMENT_CACHE: usize = 64;
 

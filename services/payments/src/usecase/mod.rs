@@ -5,6 +5,7 @@ pub mod authenticate;
 pub mod capture;
 pub mod create;
 pub mod deadline;
+pub mod events;
 pub mod idempotency;
 pub mod ledger;
 pub mod merchants;

@@ -6,7 +6,7 @@ use moka::future::Cache;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
-use super::{authenticate, operation::Held};
+use super::{authenticate, events::Streams, operation::Held};
 use crate::{
     acquirer::Acquirer,
     domain::id::KeyId,
@@ -50,6 +50,12 @@ pub struct Settings {
     pub authorization: time::Duration,
     /// Of a claimed operation.
     pub lease: std::time::Duration,
+    /// Event streams at once.
+    pub streams: usize,
+    /// The silence after which a stream sends a heartbeat.
+    pub stream_heartbeat: std::time::Duration,
+    /// How long a stream's consumer may leave a message unread.
+    pub stream_write: std::time::Duration,
 }
 
 /// All use cases. Cheap to clone.
@@ -64,6 +70,7 @@ pub struct Payments {
     pub(super) keys: Cache<KeyId, Credential>,
     pub(crate) tasks: TaskTracker,
     pub(super) held: Held,
+    pub(crate) streams: Arc<Streams>,
 }
 
 impl Payments {
@@ -76,6 +83,7 @@ impl Payments {
         settings: Settings,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let streams = Streams::new(settings.streams, settings.stream_heartbeat, settings.stream_write);
         Self {
             db,
             acquirer,
@@ -86,6 +94,7 @@ impl Payments {
             keys: authenticate::cache(),
             tasks: TaskTracker::new(),
             held: Held::default(),
+            streams: Arc::new(streams),
         }
     }
 

@@ -3,3 +3,4 @@
 
 pub mod recovery;
 pub mod relay;
+pub mod waker;

@@ -12,4 +12,5 @@ mod process;
 mod recovery;
 mod relay;
 mod road;
+mod streams;
 mod world;

@@ -22,7 +22,7 @@ use payments::{
     domain::error::Cause,
     telemetry::Metrics,
     usecase::payments::Clock,
-    workers::{recovery::Recovery, relay::Relay},
+    workers::{recovery::Recovery, relay::Relay, waker::Waker},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -47,6 +47,7 @@ pub struct World {
     pub owner_url: String,
     pub recovery: Recovery,
     pub relay: Relay,
+    pub waker: Waker,
     pub metrics: Arc<Metrics>,
     skew: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
@@ -173,7 +174,7 @@ impl World {
         });
         let config = config(service_url, network(setting.latency).await, &setting.env);
         let mut app = App::bind(&config, clock).await.unwrap();
-        let Workers { recovery, relay } = app.workers.take().unwrap();
+        let Workers { recovery, relay, waker } = app.workers.take().unwrap();
         app.drain = setting.drain.unwrap_or(app.drain);
         let (at, metrics) = (app.addresses().unwrap(), app.metrics.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -181,7 +182,7 @@ impl World {
             let _ = stopped.await;
         }));
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { at, owner_url, recovery, relay, metrics, skew, stop: Some(stop), running, http }
+        Self { at, owner_url, recovery, relay, waker, metrics, skew, stop: Some(stop), running, http }
     }
 
     /// Moves the service's clock.
@@ -241,6 +242,15 @@ impl World {
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// A GET at the HTTP door whose body isn't read yet.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> http::Response<hyper::body::Incoming> {
+        let mut request = Request::builder().uri(format!("http://{}{path}", self.at.http));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.http.request(request.body(Full::default()).unwrap()).await.unwrap()
     }
 
     /// One POST at the HTTP door.
