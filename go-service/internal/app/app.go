@@ -44,6 +44,7 @@ type App struct {
 	Recovery                      *workers.Recovery
 	Relay                         *workers.Relay
 	Waker                         *workers.Waker
+	Expiry                        *workers.Expiry
 
 	telemetry  *telemetry.Telemetry
 	options    Options
@@ -94,7 +95,8 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	a.payments = payments(a.db)
 	a.payments.Streams = usecase.NewStreams(c.Streams, c.StreamHeartbeat, c.StreamWrite)
 	a.Waker = &workers.Waker{DatabaseURL: c.DatabaseURL, Streams: a.payments.Streams, Log: t.Log}
-	a.Recovery = &workers.Recovery{Payments: payments(a.worker)}
+	working := payments(a.worker)
+	a.Recovery, a.Expiry = &workers.Recovery{Payments: working}, &workers.Expiry{Payments: working}
 	a.Relay = workers.NewRelay(a.worker, o.Now, t)
 	auth := usecase.NewAuthenticator(a.db, c.AdminToken)
 	a.http = httpapi.New(a.payments, auth, t).Server()
@@ -122,6 +124,7 @@ func (a *App) Run(ctx context.Context) error {
 		if a.awaitSchema(ctx) && a.options.Workers {
 			background.Go(func() { a.Relay.Run(ctx) })
 			background.Go(func() { a.Waker.Run(ctx) })
+			background.Go(func() { a.Expiry.Run(ctx) })
 			a.Recovery.Run(ctx)
 		}
 	})

@@ -27,6 +27,7 @@ const (
 	StateCaptured          PaymentState = "captured"
 	StateDeclined          PaymentState = "declined"
 	StateVoided            PaymentState = "voided"
+	StateExpired           PaymentState = "expired"
 )
 
 // Known reports whether there is such a state.
@@ -212,4 +213,13 @@ func Refuse(p Payment, kind OperationKind, amount int64, now time.Time) Change {
 	}
 	refusal := &Error{Reason: ReasonOperationRefused, PaymentID: p.ID, Payment: &p}
 	return Change{Amount: amount, FailureReason: "refused", Payment: p, Events: []EventType{event}, Refusal: refusal}
+}
+
+// Expire is what becomes of a payment whose authorisation has lapsed; what was captured stays so. expire_payments names its event.
+func Expire(p Payment, now time.Time) Payment {
+	p.State, p.ExpiresAt, p.UpdatedAt = StateExpired, time.Time{}, now
+	if p.Captured > 0 {
+		p.State = StateCaptured
+	}
+	return p
 }

@@ -127,3 +127,16 @@ func TestWhatARefusalChanges(t *testing.T) {
 		t.Errorf("told %v and %v", refund.Events, refused.Events)
 	}
 }
+
+func TestAnAuthorisationThatLapsesLeavesWhatWasCaptured(t *testing.T) {
+	for _, c := range []struct {
+		before Payment
+		state  PaymentState
+	}{{payment(StateAuthorized, 1000, 0), StateExpired}, {payment(StatePartiallyCaptured, 1000, 1), StateCaptured}} {
+		want := c.before
+		want.State, want.ExpiresAt, want.UpdatedAt = c.state, time.Time{}, t1
+		if got := Expire(c.before, t1); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}

@@ -185,6 +185,7 @@ var (
 		domain.StateCaptured:          paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
 		domain.StateDeclined:          paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
 		domain.StateVoided:            paymentsv1.PaymentState_PAYMENT_STATE_VOIDED,
+		domain.StateExpired:           paymentsv1.PaymentState_PAYMENT_STATE_EXPIRED,
 	}
 	refundStates = map[domain.RefundState]paymentsv1.RefundState{
 		domain.RefundPending:   paymentsv1.RefundState_REFUND_STATE_PENDING,

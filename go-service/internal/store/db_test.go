@@ -27,9 +27,9 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 
 // all are the statements of this package; the service runs no others.
 var all = []prepared{
-	claimOperation, claimPayment, findAPIKey, findReplay, getBalances, getLastSequence, getPayment, getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant,
-	insertPaymentToken, leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments, publishEvents, recordOperation, rejectOperation, releaseOperation,
-	revokeAPIKey,
+	claimOperation, claimPayment, expirePayments, findAPIKey, findExpiredPayments, findReplay, getBalances, getLastSequence, getPayment, getPaymentToken,
+	getRefund, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken, leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments,
+	publishEvents, recordOperation, rejectOperation, releaseOperation, revokeAPIKey,
 }
 
 // goTypes are the types that a column may be collected into.

@@ -26,7 +26,7 @@ use crate::{
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},
-    workers::{recovery::Recovery, relay::Relay, waker::Waker},
+    workers::{expiry::Expiry, recovery::Recovery, relay::Relay, waker::Waker},
 };
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -60,6 +60,8 @@ pub struct App {
 pub struct Workers {
     /// Settles what requests left pending.
     pub recovery: Recovery,
+    /// Ends what has lapsed.
+    pub expiry: Expiry,
     /// Publishes events.
     pub relay: Relay,
     /// Tells streams of them.
@@ -99,8 +101,10 @@ impl App {
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());
         let payments = Payments::new(db, acquirer, hash_pool, clock.clone(), settings, metrics.clone());
+        let working = Arc::new(payments.with_db(workers_db.clone()));
         let workers = Workers {
-            recovery: Recovery::new(Arc::new(payments.with_db(workers_db.clone()))),
+            recovery: Recovery::new(Arc::clone(&working)),
+            expiry: Expiry::new(working),
             relay: Relay::new(workers_db.clone(), clock, metrics.clone()),
             waker: Waker::new(config.database_url.clone(), payments.streams.clone()),
         };
@@ -182,8 +186,13 @@ async fn work(
 ) {
     let seen = see_schema(&payments.db, &readiness, &stop).await;
     match workers.filter(|_| seen) {
-        Some(Workers { recovery, relay, waker }) => {
-            tokio::join!(recovery.run(stop.clone()), relay.run(stop.clone()), waker.run(stop));
+        Some(Workers { recovery, expiry, relay, waker }) => {
+            tokio::join!(
+                recovery.run(stop.clone()),
+                expiry.run(stop.clone()),
+                relay.run(stop.clone()),
+                waker.run(stop)
+            );
         }
         None => stop.cancelled().await,
     }

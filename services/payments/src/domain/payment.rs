@@ -20,6 +20,7 @@ names! {
         Captured = "captured",
         Declined = "declined",
         Voided = "voided",
+        Expired = "expired",
     }
 }
 
@@ -279,6 +280,12 @@ pub fn conclude(
     change
 }
 
+/// What becomes of a payment whose authorisation has lapsed; what was captured stays so. `expire_payments` names its event.
+pub fn expire(before: Payment, now: OffsetDateTime) -> Payment {
+    let state = if before.captured == 0 { State::Expired } else { State::Captured };
+    Payment { state, expires_at: None, updated_at: now, ..before }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,6 +419,17 @@ mod tests {
             (refused.amount.minor(), refused.events),
             (600, [EventType::PaymentOperationFailed].as_slice())
         );
+    }
+
+    #[test]
+    fn an_authorisation_that_lapses_leaves_what_was_captured() {
+        for (before, state) in [
+            (payment(State::Authorized, 1000, 0), State::Expired),
+            (payment(State::PartiallyCaptured, 1000, 1), State::Captured),
+        ] {
+            let want = Payment { state, expires_at: None, updated_at: LATER, ..before.clone() };
+            assert_eq!(expire(before, LATER), want);
+        }
     }
 
     #[test]

@@ -377,6 +377,7 @@ fn state(state: State) -> wire::PaymentState {
         State::Captured => wire::PaymentState::Captured,
         State::Declined => wire::PaymentState::Declined,
         State::Voided => wire::PaymentState::Voided,
+        State::Expired => wire::PaymentState::Expired,
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod db;
 pub mod events;
+pub mod expiry;
 pub mod idempotency;
 pub mod ledger;
 pub mod merchants;

@@ -22,7 +22,7 @@ use payments::{
     domain::error::Cause,
     telemetry::Metrics,
     usecase::payments::Clock,
-    workers::{recovery::Recovery, relay::Relay, waker::Waker},
+    workers::{expiry::Expiry, recovery::Recovery, relay::Relay, waker::Waker},
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -48,6 +48,7 @@ pub struct World {
     pub recovery: Recovery,
     pub relay: Relay,
     pub waker: Waker,
+    pub expiry: Expiry,
     pub metrics: Arc<Metrics>,
     skew: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
@@ -174,7 +175,7 @@ impl World {
         });
         let config = config(service_url, network(setting.latency).await, &setting.env);
         let mut app = App::bind(&config, clock).await.unwrap();
-        let Workers { recovery, relay, waker } = app.workers.take().unwrap();
+        let Workers { recovery, expiry, relay, waker } = app.workers.take().unwrap();
         app.drain = setting.drain.unwrap_or(app.drain);
         let (at, metrics) = (app.addresses().unwrap(), app.metrics.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -182,7 +183,7 @@ impl World {
             let _ = stopped.await;
         }));
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { at, owner_url, recovery, relay, waker, metrics, skew, stop: Some(stop), running, http }
+        Self { at, owner_url, recovery, expiry, relay, waker, metrics, skew, stop: Some(stop), running, http }
     }
 
     /// Moves the service's clock.

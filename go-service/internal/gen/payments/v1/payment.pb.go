@@ -88,6 +88,8 @@ const (
 	PaymentState_PAYMENT_STATE_DECLINED           PaymentState = 5
 	// Released before anything was captured.
 	PaymentState_PAYMENT_STATE_VOIDED PaymentState = 6
+	// The authorisation lapsed before anything was captured.
+	PaymentState_PAYMENT_STATE_EXPIRED PaymentState = 7
 )
 
 // Enum value maps for PaymentState.
@@ -100,6 +102,7 @@ var (
 		4: "PAYMENT_STATE_CAPTURED",
 		5: "PAYMENT_STATE_DECLINED",
 		6: "PAYMENT_STATE_VOIDED",
+		7: "PAYMENT_STATE_EXPIRED",
 	}
 	PaymentState_value = map[string]int32{
 		"PAYMENT_STATE_UNSPECIFIED":        0,
@@ -109,6 +112,7 @@ var (
 		"PAYMENT_STATE_CAPTURED":           4,
 		"PAYMENT_STATE_DECLINED":           5,
 		"PAYMENT_STATE_VOIDED":             6,
+		"PAYMENT_STATE_EXPIRED":            7,
 	}
 )
 
@@ -1130,7 +1134,7 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\rCaptureMethod\x12\x1e\n" +
 	"\x1aCAPTURE_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CAPTURE_METHOD_AUTOMATIC\x10\x01\x12\x19\n" +
-	"\x15CAPTURE_METHOD_MANUAL\x10\x02*\xe1\x01\n" +
+	"\x15CAPTURE_METHOD_MANUAL\x10\x02*\xfc\x01\n" +
 	"\fPaymentState\x12\x1d\n" +
 	"\x19PAYMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PAYMENT_STATE_PROCESSING\x10\x01\x12\x1c\n" +
@@ -1138,7 +1142,8 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	" PAYMENT_STATE_PARTIALLY_CAPTURED\x10\x03\x12\x1a\n" +
 	"\x16PAYMENT_STATE_CAPTURED\x10\x04\x12\x1a\n" +
 	"\x16PAYMENT_STATE_DECLINED\x10\x05\x12\x18\n" +
-	"\x14PAYMENT_STATE_VOIDED\x10\x06*z\n" +
+	"\x14PAYMENT_STATE_VOIDED\x10\x06\x12\x19\n" +
+	"\x15PAYMENT_STATE_EXPIRED\x10\a*z\n" +
 	"\vRefundState\x12\x1c\n" +
 	"\x18REFUND_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REFUND_STATE_PENDING\x10\x01\x12\x1a\n" +
