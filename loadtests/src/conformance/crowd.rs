@@ -60,7 +60,27 @@ pub fn pay(key: &str, token: &str, capture: &str, reference: &str, amount: u64) 
 
 /// Captures a part.
 pub fn capture(key: &str, payment: &str, amount: u64) -> Step {
-    let mut step = call("CapturePayment", key, json!({"amount": amount}));
+    of("CapturePayment", key, payment, json!({"amount": amount}))
+}
+
+/// Releases what isn't captured.
+pub fn void(key: &str, payment: &str) -> Step {
+    of("VoidPayment", key, payment, json!({}))
+}
+
+/// Gives back a part.
+pub fn refund(key: &str, payment: &str, amount: u64) -> Step {
+    of("CreateRefund", key, payment, json!({"amount": amount}))
+}
+
+/// Reads a payment.
+pub fn get(payment: &str) -> Step {
+    let path = [("id".into(), payment.into())].into();
+    Step { call: Some("GetPayment".into()), path, ..Step::default() }
+}
+
+fn of(name: &str, key: &str, payment: &str, body: Value) -> Step {
+    let mut step = call(name, key, body);
     step.path.insert("id".into(), payment.into());
     step
 }

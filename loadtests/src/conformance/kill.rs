@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::agree;
 use super::case::{Door, Step};
 use super::check::comparable;
-use super::crowd::{Crowd, capture, pay, tokenise};
+use super::crowd::{Crowd, capture, pay, refund, tokenise, void};
 use super::ledger;
 use super::reply::Reply;
 use super::route::Site;
@@ -254,7 +254,8 @@ impl Patient {
     }
 }
 
-/// Sales, and payments captured in two parts, one after the other until the twin is gone.
+/// Sales, some given back in two parts, and payments captured in two parts or voided after one, one after the other until
+/// the twin is gone.
 async fn play(crowd: Arc<Crowd>, tokens: Arc<Vec<String>>, site: Site, client: usize) -> Vec<Sent> {
     let mut sent = Vec::new();
     let mut ask = async |step: Step| -> Option<String> {
@@ -264,17 +265,23 @@ async fn play(crowd: Arc<Crowd>, tokens: Arc<Vec<String>>, site: Site, client: u
         sent.push(Sent { site: site.clone(), step, reply });
         if gone { None } else { Some(id.unwrap_or_default()) }
     };
-    for turn in client.. {
+    'turns: for turn in client.. {
         let token = &tokens[turn % tokens.len()];
         let kind = if turn % 2 == 0 { "automatic" } else { "manual" };
         let Some(payment) = ask(pay(&unique(), token, kind, &unique(), 1000)).await else { break };
-        if kind == "automatic" || payment.is_empty() {
+        if payment.is_empty() {
             continue;
         }
-        if ask(capture(&unique(), &payment, 400)).await.is_none()
-            || ask(capture(&unique(), &payment, 600)).await.is_none()
-        {
-            break;
+        let then = match turn % 4 {
+            0 => vec![refund(&unique(), &payment, 400), refund(&unique(), &payment, 600)],
+            1 => vec![capture(&unique(), &payment, 400), capture(&unique(), &payment, 600)],
+            2 => Vec::new(),
+            _ => vec![capture(&unique(), &payment, 400), void(&unique(), &payment)],
+        };
+        for step in then {
+            if ask(step).await.is_none() {
+                break 'turns;
+            }
         }
     }
     sent

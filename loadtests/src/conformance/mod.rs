@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod message;
 pub mod node;
 pub mod normal;
+pub mod one_payment;
 pub mod races;
 pub mod reply;
 pub mod report;

@@ -1,5 +1,6 @@
 //! `loadtest races`: many clients with one key at the same moment, over both doors and both twins of one database. One
-//! effect each, and every reply that isn't IDEMPOTENCY_IN_PROGRESS is the same.
+//! effect each, and every reply that isn't IDEMPOTENCY_IN_PROGRESS is the same. And many with keys of their own at one
+//! payment: `one_payment`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use stack::test_postgres;
 use super::case::{Door, Step};
 use super::crowd::{Crowd, EFFECTS, capture, count, pay, tokenise};
 use super::ledger;
+use super::one_payment;
 use super::reply::Reply;
 use super::route::{Site, Target};
 use super::vars::unique;
@@ -22,14 +24,15 @@ use super::world::{Ground, leave_logs, target};
 ///
 /// Starts a Postgres (or uses the one of TEST_DATABASE_URL), a card network and both services on one database. In each
 /// race all clients send the same request under the same key at once. There must be one first reply and one effect in the
-/// database; every other reply is the same as the first, or says that it is in progress.
+/// database; every other reply is the same as the first, or says that it is in progress. In every fourth race they capture,
+/// void and refund one payment, each under a key of its own: only documented replies, and the payment is their sum.
 ///
 /// Prints what was replied how often, and each fault. Logs are kept where there was one.
 ///
 /// Exit codes: 0 each race had one effect; 1 one hadn't; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct Races {
-    /// Races, 1 to 100000; tokenise, pay and capture take turns
+    /// Races, 1 to 100000; tokenise, pay, capture, and all verbs at one payment take turns
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
     /// Clients at once, 2 to 512
@@ -39,9 +42,11 @@ pub struct Races {
 
 /// What one race did.
 #[derive(Debug, Default)]
-struct Tally {
-    replies: BTreeMap<&'static str, u64>,
-    faults: Vec<String>,
+pub struct Tally {
+    /// How often each kind of reply came.
+    pub replies: BTreeMap<&'static str, u64>,
+    /// What must not be.
+    pub faults: Vec<String>,
 }
 
 /// What is raced for, and the rows that one effect leaves, in the order of `EFFECTS`.
@@ -61,17 +66,18 @@ impl Races {
         let sites = sites(&rust, &go);
         let crowd = Crowd::new(&ground, &sites[0].target).await?;
         let (begin, mut all) = (Instant::now(), Tally::default());
-        eprintln!(
-            "races: {} rounds of {} clients with one key, two twins, both doors",
-            self.rounds, self.clients
-        );
+        eprintln!("races: {} rounds of {} clients, two twins, both doors", self.rounds, self.clients);
         for round in 0..self.rounds {
-            let heat =
-                heat(&crowd, &sites[0], round).await.with_context(|| format!("preparing round {round}"))?;
-            let tally = race(&crowd, &sites, &heat, self.clients, &database.owner_url).await?;
-            all.faults.extend(
-                tally.faults.into_iter().map(|fault| format!("round {round}, {}: {fault}", heat.name)),
-            );
+            let (name, tally) = if round % 4 == 3 {
+                ("one payment", one_payment::race(&crowd, &sites, self.clients).await?)
+            } else {
+                let heat = heat(&crowd, &sites[0], round)
+                    .await
+                    .with_context(|| format!("preparing round {round}"))?;
+                (heat.name, race(&crowd, &sites, &heat, self.clients, &database.owner_url).await?)
+            };
+            all.faults
+                .extend(tally.faults.into_iter().map(|fault| format!("round {round}, {name}: {fault}")));
             for (kind, count) in tally.replies {
                 *all.replies.entry(kind).or_default() += count;
             }
@@ -103,12 +109,12 @@ fn sites(rust: &Instance, go: &Instance) -> Vec<Site> {
 /// Everything that the race itself doesn't make is made before it.
 async fn heat(crowd: &Crowd, site: &Site, round: u32) -> anyhow::Result<Heat> {
     let (key, reference) = (unique(), unique());
-    if round.is_multiple_of(3) {
+    if round % 4 == 0 {
         let step = tokenise(&key, "4242424242424242");
         return Ok(Heat { name: "CreatePaymentToken", step, wanted: [1, 0, 0, 1, 1, 0, 0] });
     }
     let token = crowd.make(site, &tokenise(&unique(), "4242424242424242")).await?;
-    if round % 3 == 1 {
+    if round % 4 == 1 {
         let step = pay(&key, &token, "automatic", &reference, 1000);
         return Ok(Heat { name: "CreatePayment", step, wanted: [0, 1, 1, 1, 1, 3, 3] });
     }

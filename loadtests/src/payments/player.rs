@@ -21,6 +21,7 @@ enum Step {
     Tokenize { body: Bytes },
     Pay { head: String, tail: String, automatic: bool, declined: bool },
     Capture,
+    Refund,
     Get,
 }
 
@@ -37,6 +38,7 @@ pub struct PaymentPlayer {
     tokens: u64,
     payments: u64,
     captures: u64,
+    refunds: u64,
 }
 
 impl PaymentPlayer {
@@ -60,7 +62,18 @@ impl PaymentPlayer {
         }
         let made = vec![None; trace.lines.len()];
         let host = HeaderValue::try_from(&target.authority)?;
-        Ok(Self { steps, merchants, made, host, credentials, mark, tokens: 0, payments: 0, captures: 0 })
+        Ok(Self {
+            steps,
+            merchants,
+            made,
+            host,
+            credentials,
+            mark,
+            tokens: 0,
+            payments: 0,
+            captures: 0,
+            refunds: 0,
+        })
     }
 
     fn earlier(&self, line: &Line) -> Option<&str> {
@@ -107,6 +120,10 @@ impl Player for PaymentPlayer {
                 let path = format!("/v1/payments/{}/capture", self.earlier(line)?);
                 self.request(line, Method::POST, &path, Some(Bytes::from_static(b"{}")))
             }
+            Step::Refund => {
+                let path = format!("/v1/payments/{}/refunds", self.earlier(line)?);
+                self.request(line, Method::POST, &path, Some(Bytes::from_static(b"{}")))
+            }
             Step::Get => {
                 let path = format!("/v1/payments/{}", self.earlier(line)?);
                 self.request(line, Method::GET, &path, None)
@@ -118,7 +135,7 @@ impl Player for PaymentPlayer {
         let wanted = match &self.steps[line.id as usize] {
             Step::Tokenize { .. } => StatusCode::CREATED,
             Step::Pay { declined: true, .. } => StatusCode::PAYMENT_REQUIRED,
-            Step::Pay { .. } => StatusCode::CREATED,
+            Step::Pay { .. } | Step::Refund => StatusCode::CREATED,
             Step::Capture | Step::Get => StatusCode::OK,
         };
         if status != wanted {
@@ -135,6 +152,7 @@ impl Player for PaymentPlayer {
             Step::Tokenize { .. } => self.tokens += 1,
             Step::Pay { .. } => self.payments += 1,
             Step::Capture => self.captures += 1,
+            Step::Refund => self.refunds += 1,
             Step::Get => {}
         }
         if sampled && let Err(problem) = self.check_body(line, body) {
@@ -150,6 +168,7 @@ impl Player for PaymentPlayer {
             effect("payment tokens", self.tokens),
             effect("payments", self.payments),
             effect("captures", self.captures),
+            effect("refunds", self.refunds),
         ]
     }
 }
@@ -184,6 +203,11 @@ impl PaymentPlayer {
                 member(payment, "state", &state.into())
             }
             Step::Capture => member(&reply, "state", &"captured".into()),
+            Step::Refund => {
+                member(&reply, "payment", &self.earlier(line).unwrap_or_default().into())?;
+                member(&reply, "amount", &line.parameters["amount"])?;
+                member(&reply, "state", &"succeeded".into())
+            }
             Step::Get => member(&reply, "id", &self.earlier(line).unwrap_or_default().into()),
         }
     }
@@ -214,6 +238,7 @@ fn step(line: &Line, mark: &str) -> anyhow::Result<Step> {
             }
         }
         "capture" => Step::Capture,
+        "refund" => Step::Refund,
         "get" => Step::Get,
         other => bail!("unknown operation `{other}`"),
     })
@@ -305,6 +330,25 @@ mod tests {
         assert_eq!(player.check(pay, StatusCode::CREATED, &reply, true), Checked::Expected);
         assert_eq!(player.prepare(capture).unwrap().uri().path(), format!("/v1/payments/{PAYMENT}/capture"));
         assert_eq!(player.effects()[1], Effect { name: "payments", count: 1 });
+    }
+
+    #[test]
+    fn a_refund_is_of_the_sale_before_it() {
+        let (trace, mut player) = playing();
+        let line = trace.lines.iter().find(|line| line.operation == "refund").unwrap();
+        assert!(player.prepare(line).is_none());
+        player.made[line.needs.unwrap() as usize] = Some(PAYMENT.into());
+        assert_eq!(player.prepare(line).unwrap().uri().path(), format!("/v1/payments/{PAYMENT}/refunds"));
+        let reply = |payment: &str| {
+            let amount = &line.parameters["amount"];
+            Bytes::from(format!(
+                r#"{{"id":"ref_x","payment":"{payment}","amount":{amount},"state":"succeeded"}}"#
+            ))
+        };
+        let other = player.check(line, StatusCode::CREATED, &reply("pay_other"), true);
+        assert!(matches!(other, Checked::Unexpected(_)), "{other:?}");
+        assert_eq!(player.check(line, StatusCode::CREATED, &reply(PAYMENT), true), Checked::Expected);
+        assert_eq!(player.effects()[3].name, "refunds");
     }
 
     #[test]

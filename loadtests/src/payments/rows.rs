@@ -3,11 +3,12 @@
 use anyhow::Context;
 use sqlx::{Connection, PgConnection};
 
-/// In the order of the player's effects: payment tokens, payments, captures.
-const COUNTS: [&str; 3] = [
+/// In the order of the player's effects: payment tokens, payments, captures, refunds.
+const COUNTS: [&str; 4] = [
     "select count(*) from payment_tokens",
     "select count(*) from payments where state <> 'processing'",
     "select count(*) from operations where kind = 'capture' and state = 'succeeded'",
+    "select count(*) from operations where kind = 'refund' and state = 'succeeded'",
 ];
 
 /// Rows of each effect in the database of `owner_url`.

@@ -13,11 +13,12 @@ use crate::workload::{Operation, Player, PlayerTarget, Workload};
 pub const MERCHANTS: usize = 8;
 
 /// In the order of a payment's life.
-const OPERATIONS: [Operation; 5] = [
+const OPERATIONS: [Operation; 6] = [
     Operation { name: "tokenize", needs: &[] },
     Operation { name: "sale", needs: &["tokenize"] },
     Operation { name: "authorize", needs: &["tokenize"] },
     Operation { name: "capture", needs: &["authorize"] },
+    Operation { name: "refund", needs: &["sale", "capture"] },
     Operation { name: "get", needs: &["sale", "authorize"] },
 ];
 const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
@@ -42,9 +43,12 @@ impl Workload for Payments {
                 _ => return Err(format!("unknown parameter `{name}`, expected card")),
             }
         }
-        let held = flow.steps.iter().any(|step| step == "authorize");
-        if is_declined(flow) && held {
-            return Err("`card = \"declined\"` goes with sale only: there would be nothing to capture".into());
+        let more = flow.steps.iter().any(|step| step == "authorize" || step == "refund");
+        if is_declined(flow) && more {
+            return Err(
+                "`card = \"declined\"` goes with sale only: there would be nothing to capture or refund"
+                    .into(),
+            );
         }
         Ok(())
     }
@@ -60,6 +64,7 @@ impl Workload for Payments {
                 "tokenize" => {
                     json!({"merchant": merchant, "number": number, "exp_month": month, "exp_year": 2090, "cvc": "737"})
                 }
+                "refund" => json!({"merchant": merchant, "amount": amount}),
                 "sale" | "authorize" => {
                     json!({"merchant": merchant, "amount": amount, "currency": currency, "declined": is_declined(flow)})
                 }

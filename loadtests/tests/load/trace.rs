@@ -78,6 +78,7 @@ fn rates_and_shares_are_those_of_the_scenario() {
     assert!((count("tokenize") / expected - 1.0).abs() < 0.02, "{} of {expected}", count("tokenize"));
     assert!((count("authorize") / count("tokenize") - 0.36).abs() < 0.01);
     assert!((count("capture") / count("authorize") - 1.0).abs() < 0.01);
+    assert!((count("refund") / count("tokenize") - 0.05).abs() < 0.005);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn steps_that_cannot_work_are_refused_in_one_line() {
     );
     assert_eq!(
         refusal(r#""capture""#, r#""chargeback""#),
-        "x.toml: flows[1].steps[2]: unknown operation `chargeback`, expected one of tokenize, sale, authorize, capture, get"
+        "x.toml: flows[1].steps[2]: unknown operation `chargeback`, expected one of tokenize, sale, authorize, capture, refund, get"
     );
     assert_eq!(
         refusal(r#"card = "declined""#, r#"card = "gold""#),
