@@ -10,7 +10,7 @@ const eightDays = 8 * 24 * time.Hour
 
 func (s *service) expire(want int) {
 	s.t.Helper()
-	if got, err := s.app.Expiry.Step(s.t.Context()); err != nil || got != want {
+	if got, err := s.app.Workers.Expiry.Step(s.t.Context()); err != nil || got != want {
 		s.t.Fatalf("%d expired, %v; want %d", got, err, want)
 	}
 }

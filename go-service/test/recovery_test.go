@@ -286,7 +286,7 @@ func (s *service) runRecovery() (stop func(), stopped <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.app.Recovery.Run(ctx)
+		s.app.Workers.Recovery.Run(ctx)
 	}()
 	return cancel, ended
 }

@@ -188,7 +188,7 @@ func TestALongOutboxIsPublishedInBatchesAndInItsOrder(t *testing.T) {
 	s := start(t, settings{})
 	s.happened(450)
 	for _, want := range []int64{200, 200, 50, 0} {
-		s.published(s.app.Relay, want)
+		s.published(s.app.Workers.Relay, want)
 	}
 	s.told(0, 450)
 	if got := query[int64](s, "select count(*) from events where sequence::text = data"); got != 450 {

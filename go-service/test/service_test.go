@@ -129,7 +129,7 @@ func (s *service) advance(d time.Duration) { s.offset.Add(int64(d)) }
 // recover makes one step of the recovery, and checks how many operations it settled.
 func (s *service) recover(want int) {
 	s.t.Helper()
-	if got, err := s.app.Recovery.Step(s.t.Context()); err != nil || got != want {
+	if got, err := s.app.Workers.Recovery.Step(s.t.Context()); err != nil || got != want {
 		s.t.Fatalf("the recovery settled %d, %v; want %d", got, err, want)
 	}
 }

@@ -142,7 +142,7 @@ func nextEvent(t *testing.T, stream grpcStream) *paymentsv1.Event {
 func (s *service) sold(token, key string) reply {
 	s.t.Helper()
 	answer := s.must(201, s.post(key, "/v1/payments", paymentBody(token, "automatic", key)))
-	s.published(s.app.Relay, 3)
+	s.published(s.app.Workers.Relay, 3)
 	return answer
 }
 
@@ -153,7 +153,7 @@ func (s *service) grow(count, size int) {
 		select merchant_id, gen_random_uuid(), 'payment.captured', replace(data, '"state"', '"description":"' || repeat('x', $2::int) || '","state"'), created_at
 		from events cross join generate_series(1, $1::int) where sequence = 1`, count, size)
 	for {
-		published, err := s.app.Relay.Step(s.t.Context())
+		published, err := s.app.Workers.Relay.Step(s.t.Context())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func (s *service) grow(count, size int) {
 func (s *service) waking() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { defer close(ended); s.app.Waker.Run(ctx) }()
+	go func() { defer close(ended); s.app.Workers.Waker.Run(ctx) }()
 	s.t.Cleanup(func() { stop(); <-ended })
 }
 

@@ -41,10 +41,7 @@ var ErrSchema = errors.New("the database's schema is missing or of another versi
 // App is a service that listens.
 type App struct {
 	HTTPAddr, GRPCAddr, AdminAddr string // as bound
-	Recovery                      *workers.Recovery
-	Relay                         *workers.Relay
-	Waker                         *workers.Waker
-	Expiry                        *workers.Expiry
+	Workers                       *workers.Workers
 
 	telemetry  *telemetry.Telemetry
 	options    Options
@@ -94,10 +91,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	}
 	a.payments = payments(a.db)
 	a.payments.Streams = usecase.NewStreams(c.Streams, c.StreamHeartbeat, c.StreamWrite)
-	a.Waker = &workers.Waker{DatabaseURL: c.DatabaseURL, Streams: a.payments.Streams, Log: t.Log}
-	working := payments(a.worker)
-	a.Recovery, a.Expiry = &workers.Recovery{Payments: working}, &workers.Expiry{Payments: working}
-	a.Relay = workers.NewRelay(a.worker, o.Now, t)
+	a.Workers = workers.New(payments(a.worker), a.payments.Streams, c)
 	auth := usecase.NewAuthenticator(a.db, c.AdminToken)
 	a.http = httpapi.New(a.payments, auth, t).Server()
 	a.grpcDoor = grpcapi.New(a.payments, auth, t)
@@ -122,10 +116,7 @@ func (a *App) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() {
 		if a.awaitSchema(ctx) && a.options.Workers {
-			background.Go(func() { a.Relay.Run(ctx) })
-			background.Go(func() { a.Waker.Run(ctx) })
-			background.Go(func() { a.Expiry.Run(ctx) })
-			a.Recovery.Run(ctx)
+			a.Workers.Run(ctx)
 		}
 	})
 	var err error
@@ -179,12 +170,12 @@ func (a *App) drain(background *sync.WaitGroup) {
 	doors.Go(func() error { return a.http.Shutdown(ctx) })
 	doors.Go(func() error { return within(ctx, a.grpc.GracefulStop) })
 	doors.Go(func() error { return within(ctx, background.Wait) })
-	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.Recovery.Payments.Wait))
+	err := errors.Join(doors.Wait(), within(ctx, a.payments.Wait), within(ctx, a.Workers.Recovery.Payments.Wait))
 	if err != nil {
 		a.telemetry.Log.Warn("work was cut off", "error", err)
 		var releasing sync.WaitGroup
 		releasing.Go(a.payments.ReleaseAll)
-		releasing.Go(a.Recovery.Payments.ReleaseAll)
+		releasing.Go(a.Workers.Recovery.Payments.ReleaseAll)
 		releasing.Wait()
 	}
 	if err := errors.Join(within(ctx, a.db.Close), within(ctx, a.worker.Close)); err != nil {

@@ -42,6 +42,7 @@ type Config struct {
 	Streams             int
 	StreamHeartbeat     time.Duration
 	StreamWrite         time.Duration
+	KeyAge              time.Duration
 	LogLevel            slog.Level
 	OTLPEndpoint        string // OTEL_EXPORTER_OTLP_ENDPOINT; empty: spans aren't exported
 }
@@ -106,6 +107,8 @@ var variables = []variable{
 		set: func(c *Config, _ string, n int64) error { c.StreamHeartbeat = milliseconds(n); return nil }},
 	{name: "STREAM_WRITE_MS", kind: "integer", defaultText: "10000", min: 10, max: 60_000, about: "how long a stream's consumer may leave a message unread before it is dropped",
 		set: func(c *Config, _ string, n int64) error { c.StreamWrite = milliseconds(n); return nil }},
+	{name: "KEY_HOURS", kind: "integer", defaultText: "24", min: 1, max: 720, about: "how long an idempotency key is kept",
+		set: func(c *Config, _ string, n int64) error { c.KeyAge = time.Duration(n) * time.Hour; return nil }},
 	{name: "LOG_LEVEL", kind: "level", defaultText: "info", about: "error, warn, info or debug", set: setLogLevel},
 	{name: "SERVICE_PASSWORD", kind: "text", min: 0, max: 255, about: "read by `payments migrate` alone: the password to give to the role twinpay_service"},
 }

@@ -29,7 +29,7 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 var all = []prepared{
 	claimOperation, claimPayment, expirePayments, findAPIKey, findExpiredPayments, findReplay, getBalances, getLastSequence, getPayment, getPaymentToken,
 	getRefund, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken, leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments,
-	publishEvents, recordOperation, rejectOperation, releaseOperation, revokeAPIKey,
+	publishEvents, recordOperation, rejectOperation, releaseOperation, revokeAPIKey, rollUpBalances, sweepIdempotencyKeys,
 }
 
 // goTypes are the types that a column may be collected into.

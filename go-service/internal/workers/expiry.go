@@ -10,39 +10,22 @@ import (
 )
 
 const (
-	expiryBatch    = 100 // payments a step
 	expiryInterval = time.Second
-	expiryTimeout  = 5 * time.Second // of a step's statements together
+	expiryBatch    = 100 // payments a step
 )
 
 // Expiry ends authorisations that have lapsed. The card network isn't asked: it lets them lapse by itself.
-type Expiry struct {
-	Payments *usecase.Payments // over the workers' own connections
-}
+type Expiry struct{ payments *usecase.Payments }
 
-// Run steps until the context ends; a step that has begun is finished.
+// Run ends what lapses until the context ends.
 func (e *Expiry) Run(ctx context.Context) {
-	ticker := time.NewTicker(expiryInterval)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		expired, err := e.Step(context.WithoutCancel(ctx))
-		if err != nil {
-			e.Payments.Telemetry.Log.WarnContext(ctx, "lapsed authorisations can't be ended", "error", err)
-		}
-		if expired == expiryBatch {
-			continue // there may be more
-		}
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
-	}
+	poll(ctx, e.payments.Telemetry, "expiry", expiryInterval, e.Step)
 }
 
 // Step ends what has lapsed, up to a batch, and answers how many. What changed or is busy since it was read is left for later.
 func (e *Expiry) Step(ctx context.Context) (int, error) {
-	p := e.Payments
-	ctx, cancel := context.WithTimeout(ctx, expiryTimeout)
+	p := e.payments
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	now := p.Now().UTC().Truncate(time.Microsecond)
 	lapsed, err := p.DB.FindExpiredPayments(ctx, now, expiryBatch)

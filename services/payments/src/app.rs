@@ -26,7 +26,7 @@ use crate::{
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},
-    workers::{expiry::Expiry, recovery::Recovery, relay::Relay, waker::Waker},
+    workers::Workers,
 };
 
 const DRAIN: Duration = Duration::from_secs(10);
@@ -53,19 +53,6 @@ pub struct App {
     grpc: TcpListener,
     admin: TcpListener,
     workers_db: Db,
-}
-
-/// What goes on without a request.
-#[derive(Clone)]
-pub struct Workers {
-    /// Settles what requests left pending.
-    pub recovery: Recovery,
-    /// Ends what has lapsed.
-    pub expiry: Expiry,
-    /// Publishes events.
-    pub relay: Relay,
-    /// Tells streams of them.
-    pub waker: Waker,
 }
 
 /// Where a service listens.
@@ -97,20 +84,16 @@ impl App {
             streams: config.streams,
             stream_heartbeat: config.stream_heartbeat,
             stream_write: config.stream_write,
+            key_age: config.key_age,
         };
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());
-        let payments = Payments::new(db, acquirer, hash_pool, clock.clone(), settings, metrics.clone());
-        let working = Arc::new(payments.with_db(workers_db.clone()));
-        let workers = Workers {
-            recovery: Recovery::new(Arc::clone(&working)),
-            expiry: Expiry::new(working),
-            relay: Relay::new(workers_db.clone(), clock, metrics.clone()),
-            waker: Waker::new(config.database_url.clone(), payments.streams.clone()),
-        };
+        let payments = Payments::new(db, acquirer, hash_pool, clock, settings, metrics.clone());
+        let working = payments.with_db(workers_db.clone());
+        let workers = Some(Workers::new(working, config, metrics.clone()));
         Ok(Self {
             payments: Arc::new(payments),
-            workers: Some(workers),
+            workers,
             metrics,
             drain: DRAIN,
             http: bind(&config.http_addr).await?,
@@ -160,7 +143,7 @@ impl App {
         self.payments.tasks.close();
         let until = Instant::now() + self.drain;
         let drained = timeout_at(until, async {
-            // The worker hands operations back by tasks, and so does what the doors began.
+            // The recovery hands operations back by tasks, and so does what the doors began.
             while workers.join_next().await.is_some() {}
             while serving.join_next().await.is_some() {}
             self.payments.tasks.wait().await;
@@ -186,14 +169,7 @@ async fn work(
 ) {
     let seen = see_schema(&payments.db, &readiness, &stop).await;
     match workers.filter(|_| seen) {
-        Some(Workers { recovery, expiry, relay, waker }) => {
-            tokio::join!(
-                recovery.run(stop.clone()),
-                expiry.run(stop.clone()),
-                relay.run(stop.clone()),
-                waker.run(stop)
-            );
-        }
+        Some(workers) => workers.run(stop).await,
         None => stop.cancelled().await,
     }
 }

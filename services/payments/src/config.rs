@@ -51,7 +51,7 @@ const fn variable(
 
 /// All variables, in the order of `proto/config.toml`.
 #[rustfmt::skip]
-pub const VARIABLES: [Variable; 21] = [
+pub const VARIABLES: [Variable; 22] = [
     variable("DATABASE_URL", Kind::Url, None, None, "Postgres, as the role twinpay_service; `payments migrate` takes the owner's"),
     variable("DATABASE_CONNECTIONS", Kind::Integer, Some("16"), Some((1, 200)), "connections for requests"),
     variable("WORKER_CONNECTIONS", Kind::Integer, Some("4"), Some((1, 50)), "connections for the workers, so that they and the requests can't starve each other"),
@@ -71,6 +71,7 @@ pub const VARIABLES: [Variable; 21] = [
     variable("STREAMS", Kind::Integer, Some("1000"), Some((0, 65_536)), "event streams at once; further ones are shed"),
     variable("STREAM_HEARTBEAT_MS", Kind::Integer, Some("15000"), Some((10, 60_000)), "the silence after which a stream sends a heartbeat"),
     variable("STREAM_WRITE_MS", Kind::Integer, Some("10000"), Some((10, 60_000)), "how long a stream's consumer may leave a message unread before it is dropped"),
+    variable("KEY_HOURS", Kind::Integer, Some("24"), Some((1, 720)), "how long an idempotency key is kept"),
     variable("LOG_LEVEL", Kind::Level, Some("info"), None, "error, warn, info or debug"),
     variable("SERVICE_PASSWORD", Kind::Text, Some(""), Some((0, 255)), "read by `payments migrate` alone: the password to give to the role twinpay_service"),
 ];
@@ -124,6 +125,8 @@ pub struct Config {
     pub stream_heartbeat: Duration,
     /// For a consumer to read a message.
     pub stream_write: Duration,
+    /// Of an idempotency key.
+    pub key_age: time::Duration,
     /// Of our own lines.
     pub log_level: LevelFilter,
     /// OTEL_EXPORTER_OTLP_ENDPOINT; nothing is exported where it is unset or empty.
@@ -155,6 +158,7 @@ impl Config {
             streams: source.integer("STREAMS")?,
             stream_heartbeat: source.milliseconds("STREAM_HEARTBEAT_MS")?,
             stream_write: source.milliseconds("STREAM_WRITE_MS")?,
+            key_age: time::Duration::hours(source.integer("KEY_HOURS")?),
             log_level: match source.text("LOG_LEVEL")?.as_str() {
                 "error" => LevelFilter::ERROR,
                 "warn" => LevelFilter::WARN,

@@ -54,7 +54,7 @@ pub async fn expire_payments(
     call: &Call,
     expired: &[Expired],
     now: OffsetDateTime,
-) -> Result<usize, Failure> {
+) -> Result<i64, Failure> {
     let merchants: Vec<Uuid> = expired.iter().map(|one| one.payment.merchant.0).collect();
     let ids: Vec<Uuid> = expired.iter().map(|one| one.payment.id.0).collect();
     let versions: Vec<i32> = expired.iter().map(|one| one.version).collect();
@@ -74,6 +74,5 @@ pub async fn expire_payments(
         )
     };
     let row = db.rows(Step::background(call, "expire_payments"), make).await?.pop();
-    let count = row.and_then(|row| row.expired).ok_or_else(|| broken("expire_payments"))?;
-    Ok(usize::try_from(count).unwrap_or(0))
+    row.and_then(|row| row.expired).ok_or_else(|| broken("expire_payments"))
 }

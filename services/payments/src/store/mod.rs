@@ -15,3 +15,4 @@ pub mod operations;
 pub mod payments;
 pub mod refunds;
 pub mod tokens;
+pub mod upkeep;

@@ -56,6 +56,8 @@ pub struct Settings {
     pub stream_heartbeat: std::time::Duration,
     /// How long a stream's consumer may leave a message unread.
     pub stream_write: std::time::Duration,
+    /// Of an idempotency key.
+    pub key_age: time::Duration,
 }
 
 /// All use cases. Cheap to clone.

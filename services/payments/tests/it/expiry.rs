@@ -16,11 +16,11 @@ async fn what_has_lapsed_expires_and_what_was_captured_stays() {
     let part = world.pay(&secret, &token, "manual", "b").await.text("id");
     assert_eq!(world.capture(&secret, &part, "c", json!({"amount": 400})).await.status, 200);
     world.pay(&secret, &token, "automatic", "d").await;
-    assert_eq!(world.expiry.step().await.unwrap(), 0, "nothing has lapsed yet");
+    assert_eq!(world.workers.expiry.step().await.unwrap(), 0, "nothing has lapsed yet");
 
     world.pass(EIGHT_DAYS_MS);
-    assert_eq!(world.expiry.step().await.unwrap(), 2);
-    assert_eq!(world.expiry.step().await.unwrap(), 0, "once");
+    assert_eq!(world.workers.expiry.step().await.unwrap(), 2);
+    assert_eq!(world.workers.expiry.step().await.unwrap(), 0, "once");
     let expired = "select count(*) from payments where expires_at is null and (state, captured) in (('expired', 0), ('captured', 400))";
     assert_eq!(world.count(expired).await, 2);
     let told = "select count(*) from outbox where type = 'payment.expired' and operation_id is null and data::jsonb ->> 'state' in ('expired', 'captured') and not data::jsonb ? 'expires_at'";
@@ -41,10 +41,10 @@ async fn a_payment_with_a_pending_operation_expires_later() {
         .await
         .unwrap();
     world.pass(EIGHT_DAYS_MS);
-    assert_eq!(world.expiry.step().await.unwrap(), 0, "it is busy");
+    assert_eq!(world.workers.expiry.step().await.unwrap(), 0, "it is busy");
     sqlx::raw_sql("update payments set pending_operation_id = null")
         .execute(&mut world.sql().await)
         .await
         .unwrap();
-    assert_eq!(world.expiry.step().await.unwrap(), 1);
+    assert_eq!(world.workers.expiry.step().await.unwrap(), 1);
 }

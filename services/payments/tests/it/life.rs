@@ -100,7 +100,7 @@ async fn what_a_drain_cuts_off_is_handed_back_at_once() {
     slow.ended().await.unwrap();
     cut.abort();
 
-    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     let settled = world.pay(&secret, &token, "automatic", "k").await;
     assert_eq!((settled.status, settled.text("state").as_str()), (201, "captured"));
     world.check_invariants().await;

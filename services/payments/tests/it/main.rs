@@ -14,4 +14,5 @@ mod recovery;
 mod relay;
 mod road;
 mod streams;
+mod upkeep;
 mod world;

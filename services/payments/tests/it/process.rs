@@ -139,7 +139,7 @@ async fn log_lines_are_json_with_the_trace_and_no_card_number_or_secret_and_a_dr
 }
 
 #[tokio::test]
-async fn what_was_left_pending_is_settled_by_the_program_itself() {
+async fn what_was_left_pending_is_settled_and_folded_by_the_program_itself() {
     let Beside { world, child, mut log } = beside(Duration::ZERO).await;
     // A pipe that nobody reads would stop it.
     tokio::spawn(async move { while log.next_line().await.unwrap().is_some() {} });
@@ -155,6 +155,12 @@ async fn what_was_left_pending_is_settled_by_the_program_itself() {
     tokio::time::timeout(Duration::from_secs(20), settled).await.expect("it is settled");
     assert!(answer.replayed());
     assert_eq!(world.count("select lease_token from operations").await, 1);
+    let folded = async {
+        while world.count("select count(*) from balances").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), folded).await.expect("its journal is folded");
     drop(child);
 }
 

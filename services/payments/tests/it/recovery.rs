@@ -27,11 +27,11 @@ async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
         assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"), "{ending}");
         let meanwhile = world.pay_with(&secret, "k", &[], &body).await;
         assert_eq!(meanwhile.text("reason"), "IDEMPOTENCY_IN_PROGRESS");
-        assert_eq!(world.recovery.step().await.unwrap(), Step::Idle, "not before a second has passed");
+        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Idle, "not before a second has passed");
 
         world.pass(5_000);
-        assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
-        assert_eq!(world.recovery.step().await.unwrap(), Step::Idle);
+        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Idle);
         let settled = world.pay_with(&secret, "k", &[], &body).await;
         assert_eq!((settled.status, settled.text("state").as_str()), (201, "captured"));
         assert!(settled.replayed());
@@ -64,7 +64,7 @@ async fn a_void_and_a_refund_are_settled_as_they_were_asked_for() {
             tokio::task::yield_now().await;
         }
         world.pass(5_000);
-        assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 }, "{verb}");
+        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 }, "{verb}");
         let settled = world.post(&path, &secret, &headers[..1], &body).await;
         assert!(settled.replayed(), "{settled:?}");
         for (member, want) in want.as_object().unwrap() {
@@ -86,7 +86,7 @@ async fn an_operation_of_an_unknown_kind_stays_pending_and_holds_up_no_other() {
          where id = (select operation_id from idempotency_keys where key = 'newer')";
     sqlx::raw_sql(newer).execute(&mut world.sql().await).await.unwrap();
     world.pass(5_000);
-    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     assert_eq!(world.pay(&secret, &token, "automatic", "known").await.status, 201);
     let newer = world.pay(&secret, &token, "automatic", "newer").await;
     assert_eq!(newer.text("reason"), "IDEMPOTENCY_IN_PROGRESS");
@@ -102,7 +102,7 @@ async fn a_request_that_is_fenced_answers_what_the_recovery_recorded() {
             tokio::task::yield_now().await;
         }
         world.pass(5_000);
-        world.recovery.step().await.unwrap()
+        world.workers.recovery.step().await.unwrap()
     };
     let (answer, step) = tokio::join!(world.pay(&secret, &token, "automatic", "k"), leased);
     assert_eq!(step, Step::Did { leased: 1, recorded: 1 });
@@ -161,7 +161,7 @@ async fn a_late_writer_changes_nothing() {
         panic!("not claimed");
     };
     world.pass(5_000);
-    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     let entries = world.count("select count(*) from ledger_entries").await;
 
     let change = decide(&late.payment, &command, late.fees).unwrap();
@@ -193,11 +193,11 @@ async fn without_a_network_a_card_is_refused_and_a_payment_is_unknown_until_it_i
     let unknown = lost.pay(&secret, &token, "automatic", "k").await;
     assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"));
     lost.pass(5_000);
-    assert_eq!(lost.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 0 });
+    assert_eq!(lost.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 0 });
 
     // A second instance, whose network is there.
     world.pass(12_000);
-    assert_eq!(world.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
+    assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
     assert_eq!(lost.pay(&secret, &token, "automatic", "k").await.status, 201);
     world.check_invariants().await;
 }
@@ -246,7 +246,7 @@ async fn due(world: &World, reference: &str) {
 async fn an_ask_that_hangs_delays_no_other_operation_and_is_finished_after_the_stop() {
     let (world, mut asks) = unsettled(2).await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(world.recovery.clone().run(stop.clone()));
+    let running = tokio::spawn(world.workers.recovery.clone().run(stop.clone()));
     due(&world, "0").await;
     let hanging = asks.recv().await.unwrap();
     due(&world, "1").await;
@@ -269,7 +269,7 @@ async fn no_more_is_leased_than_there_are_places() {
     let leased = "select count(*) from operations where lease_token > 0";
     let (world, mut asks) = unsettled(52).await;
     let stop = CancellationToken::new();
-    let running = tokio::spawn(world.recovery.clone().run(stop.clone()));
+    let running = tokio::spawn(world.workers.recovery.clone().run(stop.clone()));
     due(&world, "%").await;
     let mut held = Vec::new();
     for _ in 0..50 {
@@ -297,7 +297,7 @@ async fn the_recovery_asks_under_a_trace_of_its_own() {
         ask.approve();
         traceparent
     };
-    let (step, traceparent) = tokio::join!(world.recovery.step(), asked);
+    let (step, traceparent) = tokio::join!(world.workers.recovery.step(), asked);
     assert_eq!(step.unwrap(), Step::Did { leased: 1, recorded: 1 });
     let trace = traceparent.split('-').nth(1).unwrap();
     assert!(trace.len() == 32 && trace.bytes().any(|b| b != b'0') && trace != TRACE, "{traceparent}");

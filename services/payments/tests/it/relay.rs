@@ -164,7 +164,7 @@ async fn a_long_outbox_is_published_in_batches_and_in_its_order() {
     happened(&world, 450).await;
     let mut steps = Vec::new();
     for _ in 0..4 {
-        steps.push(world.relay.step().await.unwrap());
+        steps.push(world.workers.relay.step().await.unwrap());
     }
     assert_eq!(steps, [200, 200, 50, 0]);
     assert_eq!(world.count("select count(*) from events where sequence::text = data").await, 450);
@@ -181,7 +181,7 @@ async fn each_enabled_endpoint_of_the_merchant_gets_a_delivery_of_each_event() {
         ('018f0000-0000-7000-8000-000000000002', '018f0000-0000-7000-8000-00000000000d', 'https://d', now(), null)";
     sqlx::query(endpoints).execute(&mut world.sql().await).await.unwrap();
     happened(&world, 3).await;
-    assert_eq!(world.relay.step().await.unwrap(), 3);
+    assert_eq!(world.workers.relay.step().await.unwrap(), 3);
     let deliveries: Vec<(String, i64)> = sqlx::query_as(
         "select e.url, d.event_sequence from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id
          where d.state = 'pending' order by 1, 2",

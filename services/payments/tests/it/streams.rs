@@ -94,7 +94,7 @@ async fn event(stream: &mut Streaming<WatchEventsResponse>) -> Event {
 /// Wakes streams until it is dropped.
 fn waking(world: &World) -> tokio_util::sync::DropGuard {
     let stop = CancellationToken::new();
-    tokio::spawn(world.waker.clone().run(stop.clone()));
+    tokio::spawn(world.workers.waker.clone().run(stop.clone()));
     stop.drop_guard()
 }
 
@@ -116,7 +116,7 @@ async fn seller(world: &World, sales: usize) -> (String, String) {
 /// Three events.
 async fn sell(world: &World, secret: &str, token: &str, key: &str) -> Answer {
     let sold = world.pay(secret, token, "automatic", key).await;
-    assert_eq!((sold.status, world.relay.step().await.unwrap()), (201, 3));
+    assert_eq!((sold.status, world.workers.relay.step().await.unwrap()), (201, 3));
     sold
 }
 
@@ -199,7 +199,7 @@ async fn grow(world: &World, count: i32, bytes: i32) {
           replace(data, '\"state\"', '\"description\":\"' || repeat('x', $2) || '\",\"state\"'), created_at
         from events cross join generate_series(1, $1) where sequence = 1";
     sqlx::query(insert).bind(count).bind(bytes).execute(&mut world.sql().await).await.unwrap();
-    while world.relay.step().await.unwrap() > 0 {}
+    while world.workers.relay.step().await.unwrap() > 0 {}
 }
 
 #[tokio::test]

@@ -17,12 +17,12 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use payments::{
-    app::{Addresses, App, Workers},
+    app::{Addresses, App},
     config::Config,
     domain::error::Cause,
     telemetry::Metrics,
     usecase::payments::Clock,
-    workers::{expiry::Expiry, recovery::Recovery, relay::Relay, waker::Waker},
+    workers::Workers,
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -45,10 +45,7 @@ pub struct Setting {
 pub struct World {
     pub at: Addresses,
     pub owner_url: String,
-    pub recovery: Recovery,
-    pub relay: Relay,
-    pub waker: Waker,
-    pub expiry: Expiry,
+    pub workers: Workers,
     pub metrics: Arc<Metrics>,
     skew: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
@@ -175,7 +172,7 @@ impl World {
         });
         let config = config(service_url, network(setting.latency).await, &setting.env);
         let mut app = App::bind(&config, clock).await.unwrap();
-        let Workers { recovery, expiry, relay, waker } = app.workers.take().unwrap();
+        let workers = app.workers.take().unwrap();
         app.drain = setting.drain.unwrap_or(app.drain);
         let (at, metrics) = (app.addresses().unwrap(), app.metrics.clone());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -183,7 +180,7 @@ impl World {
             let _ = stopped.await;
         }));
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { at, owner_url, recovery, expiry, relay, waker, metrics, skew, stop: Some(stop), running, http }
+        Self { at, owner_url, workers, metrics, skew, stop: Some(stop), running, http }
     }
 
     /// Moves the service's clock.
