@@ -27,6 +27,8 @@ require github.com/hashicorp/golang-lru/v2 v2.0.7
 
 require github.com/vgarvardt/pgx-google-uuid/v5 v5.6.0
 
+require golang.org/x/time v0.16.0
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect

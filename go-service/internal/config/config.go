@@ -39,6 +39,9 @@ type Config struct {
 	HashWait            time.Duration
 	AuthorizationPeriod time.Duration
 	Lease               time.Duration
+	RateLimit           int // requests a second of one key; 0: no limit
+	RateBurst           int
+	BodyTimeout         time.Duration
 	Streams             int
 	StreamHeartbeat     time.Duration
 	StreamWrite         time.Duration
@@ -101,6 +104,12 @@ var variables = []variable{
 		}},
 	{name: "LEASE_MS", kind: "integer", defaultText: "4000", min: 100, max: 60_000, about: "how long a claimed operation belongs to its request before the recovery takes it",
 		set: func(c *Config, _ string, n int64) error { c.Lease = milliseconds(n); return nil }},
+	{name: "RATE_LIMIT", kind: "integer", defaultText: "1000", min: 0, max: 1_000_000, about: "requests a second of one API key; 0: no limit",
+		set: func(c *Config, _ string, n int64) error { c.RateLimit = int(n); return nil }},
+	{name: "RATE_BURST", kind: "integer", defaultText: "1000", min: 1, max: 1_000_000, about: "requests of one API key at once",
+		set: func(c *Config, _ string, n int64) error { c.RateBurst = int(n); return nil }},
+	{name: "BODY_TIMEOUT_MS", kind: "integer", defaultText: "10000", min: 1, max: 60_000, about: "how long a body may take to arrive after its request's head",
+		set: func(c *Config, _ string, n int64) error { c.BodyTimeout = milliseconds(n); return nil }},
 	{name: "STREAMS", kind: "integer", defaultText: "1000", min: 0, max: 65_536, about: "event streams at once; further ones are shed",
 		set: func(c *Config, _ string, n int64) error { c.Streams = int(n); return nil }},
 	{name: "STREAM_HEARTBEAT_MS", kind: "integer", defaultText: "15000", min: 10, max: 60_000, about: "the silence after which a stream sends a heartbeat",

@@ -38,6 +38,8 @@ const (
 	ReasonOutcomeUnknown          Reason = "OUTCOME_UNKNOWN"
 	ReasonAmountExceedsRefundable Reason = "AMOUNT_EXCEEDS_REFUNDABLE"
 	ReasonCursorInvalid           Reason = "CURSOR_INVALID"
+	ReasonRequestTimeout          Reason = "REQUEST_TIMEOUT"
+	ReasonRateLimited             Reason = "RATE_LIMITED"
 )
 
 // Error is the one error that doors render. What isn't one of these is internal: a door shows nothing of it.

@@ -49,6 +49,7 @@ var codeOf = map[domain.Reason]codes.Code{
 	domain.ReasonDeadlineExceeded:        codes.DeadlineExceeded,
 	domain.ReasonOutcomeUnknown:          codes.DeadlineExceeded,
 	domain.ReasonCursorInvalid:           codes.InvalidArgument,
+	domain.ReasonRateLimited:             codes.ResourceExhausted,
 }
 
 // statusOf renders an error. What isn't a domain error is internal: the client learns nothing of it.

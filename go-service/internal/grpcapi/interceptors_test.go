@@ -23,7 +23,7 @@ func TestAPanicIsAnInternalErrorThatShowsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	const token = "token-of-the-administrator"
-	door := New(nil, usecase.NewAuthenticator(nil, token), told)
+	door := New(nil, usecase.NewAuthenticator(nil, token, usecase.NewRateLimit(0, 1), nil), told)
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(authorizationKey, "Bearer "+token))
 	_, err = door.intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: paymentsv1.AdminService_CreateMerchant_FullMethodName},
 		func(context.Context, any) (any, error) { panic("hunter2") })

@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
 	"twinpay.dev/payments/internal/telemetry"
@@ -116,10 +120,35 @@ type codec struct{ encoding.CodecV2 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, message any) error {
 	if a, ok := message.(*attempt); ok {
-		a.failure = c.CodecV2.Unmarshal(data, a.message)
+		if a.failure = c.CodecV2.Unmarshal(data, a.message); a.failure == nil {
+			if m, ok := a.message.(protobuf.Message); ok && mistyped(m.ProtoReflect()) {
+				a.failure = errMistyped
+			}
+		}
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, message)
+}
+
+var errMistyped = errors.New("a field has a value of another type")
+
+// mistyped reports whether a field that the message knows came with another type's wire format, at any depth. Go's library keeps such a field
+// with the unknown ones and goes on without it, so that a request would be done without a part of it.
+func mistyped(m protoreflect.Message) bool {
+	fields := m.Descriptor().Fields()
+	for unknown := m.GetUnknown(); len(unknown) > 0; {
+		number, _, length := protowire.ConsumeField(unknown)
+		if length < 0 || fields.ByNumber(number) != nil {
+			return true
+		}
+		unknown = unknown[length:]
+	}
+	found := false
+	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		found = field.Message() != nil && !field.IsMap() && !field.IsList() && mistyped(value.Message())
+		return !found
+	})
+	return found
 }
 
 // Ready says that the services serve.

@@ -16,14 +16,17 @@ const (
 	drainTime = 50 * time.Millisecond // for the rest of a body that is left unread
 )
 
-// readBody reads a body that must arrive before the request's deadline. Its declared length is within the limit.
-func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// readBody reads a body that must arrive before late and before the request's deadline. Its declared length is within the limit.
+func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request, late time.Time) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
 	}
 	control := http.NewResponseController(w)
-	deadline, _ := ctx.Deadline()
-	if err := control.SetReadDeadline(deadline); err != nil {
+	until, reason := late, domain.ReasonRequestTimeout
+	if deadline, _ := ctx.Deadline(); deadline.Before(late) {
+		until, reason = deadline, domain.ReasonDeadlineExceeded
+	}
+	if err := control.SetReadDeadline(until); err != nil {
 		return nil, err
 	}
 	size := r.ContentLength
@@ -45,7 +48,7 @@ func readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]by
 	case errors.As(err, &tooLarge):
 		return nil, domain.NewError(domain.ReasonPayloadTooLarge)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, domain.Because(domain.ReasonDeadlineExceeded, err)
+		return nil, domain.Because(reason, err)
 	}
 	return nil, domain.Because(domain.ReasonMalformedBody, err) // cut short: the client has gone
 }

@@ -32,15 +32,16 @@ const (
 
 // Door answers HTTP requests.
 type Door struct {
-	payments  *usecase.Payments
-	auth      *usecase.Authenticator
-	telemetry *telemetry.Telemetry
-	mux       *http.ServeMux
+	payments    *usecase.Payments
+	auth        *usecase.Authenticator
+	bodyTimeout time.Duration
+	telemetry   *telemetry.Telemetry
+	mux         *http.ServeMux
 }
 
-// New makes the door.
-func New(payments *usecase.Payments, auth *usecase.Authenticator, t *telemetry.Telemetry) *Door {
-	d := &Door{payments: payments, auth: auth, telemetry: t, mux: http.NewServeMux()}
+// New makes the door. bodyTimeout is how long a body may take after its head.
+func New(payments *usecase.Payments, auth *usecase.Authenticator, bodyTimeout time.Duration, t *telemetry.Telemetry) *Door {
+	d := &Door{payments: payments, auth: auth, bodyTimeout: bodyTimeout, telemetry: t, mux: http.NewServeMux()}
 	endpoints := map[string]*endpoint{}
 	for _, r := range d.routes() {
 		e := endpoints[r.pattern]
@@ -271,7 +272,7 @@ func (e *endpoint) answer(ctx context.Context, w http.ResponseWriter, r *http.Re
 	query, violations := parseQuery(r.URL.RawQuery, route.parameters)
 	request := request{call: usecase.Call{MerchantID: merchantID, Key: key, Violations: violations}, path: r.PathValue, query: query, header: r.Header}
 	if hasBody {
-		if request.body, err = readBody(ctx, w, r); err != nil {
+		if request.body, err = readBody(ctx, w, r, began.Add(e.door.bodyTimeout)); err != nil {
 			return response{}, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"twinpay.dev/payments/internal/telemetry"
 	"twinpay.dev/payments/internal/usecase"
@@ -19,7 +20,7 @@ func TestAPanicIsAnInternalErrorThatShowsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	const token = "token-of-the-administrator"
-	server := httptest.NewServer(New(nil, usecase.NewAuthenticator(nil, token), told)) // there are no use cases to call
+	server := httptest.NewServer(New(nil, usecase.NewAuthenticator(nil, token, usecase.NewRateLimit(0, 1), nil), time.Minute, told)) // there are no use cases to call
 	defer server.Close()
 	request, err := http.NewRequest(http.MethodPost, server.URL+"/v1/merchants", strings.NewReader(`{"name":"m"}`))
 	if err != nil {

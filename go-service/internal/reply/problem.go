@@ -132,6 +132,10 @@ var Problems = map[domain.Reason]Kind{
 		"At most the captured amount less what is already refunded can be refunded."},
 	domain.ReasonCursorInvalid: {400, 0, "The cursor isn't valid",
 		"Send a cursor as it was given, with the same filter; or none, to begin with the newest."},
+	domain.ReasonRequestTimeout: {408, 0, "The body came too slowly",
+		"A body must arrive within ten seconds of the request's head."},
+	domain.ReasonRateLimited: {429, 1, "Too many requests with this key",
+		"Nothing was done; retry after the time given, and more slowly."},
 }
 
 // descriptions say what a violation means; {min} and {max} stand for the bound.

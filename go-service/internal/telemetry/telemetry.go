@@ -194,7 +194,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) {
 	}
 }
 
-// Reject counts a request that was shed, by what was full: hash_queue, hash_wait, database_wait.
+// Reject counts a request that was shed, by what was full: hash_queue, hash_wait, database_wait, rate_limit.
 func (t *Telemetry) Reject(ctx context.Context, reason string) {
 	t.Rejected.Add(ctx, 1, metric.WithAttributes(RejectReason.String(reason)))
 }

@@ -14,6 +14,7 @@ import (
 
 	"twinpay.dev/payments/internal/domain"
 	"twinpay.dev/payments/internal/store"
+	"twinpay.dev/payments/internal/telemetry"
 )
 
 const (
@@ -35,17 +36,20 @@ const (
 	RoleAdmin
 )
 
-// Authenticator tells who a credential belongs to.
+// Authenticator tells who a credential belongs to, and limits how often a merchant's comes.
 type Authenticator struct {
 	db         *store.DB
 	adminToken []byte
 	cache      *expirable.LRU[uuid.UUID, store.Credential]
 	lookups    singleflight.Group
+	limit      *RateLimit
+	telemetry  *telemetry.Telemetry
 }
 
 // NewAuthenticator makes an authenticator with an empty cache.
-func NewAuthenticator(db *store.DB, adminToken string) *Authenticator {
-	return &Authenticator{db: db, adminToken: []byte(adminToken), cache: expirable.NewLRU[uuid.UUID, store.Credential](cachedKeys, nil, cachedFor)}
+func NewAuthenticator(db *store.DB, adminToken string, limit *RateLimit, t *telemetry.Telemetry) *Authenticator {
+	cache := expirable.NewLRU[uuid.UUID, store.Credential](cachedKeys, nil, cachedFor)
+	return &Authenticator{db: db, adminToken: []byte(adminToken), cache: cache, limit: limit, telemetry: t}
 }
 
 // Authenticate checks the values of the authorization header for a role. It answers the merchant's id, or the nil id for the administrator.
@@ -78,6 +82,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, role Role, values []st
 	}
 	if role != RoleMerchant {
 		return uuid.Nil, domain.NewError(domain.ReasonPermissionDenied)
+	}
+	if !a.limit.allow(id) {
+		a.telemetry.Reject(ctx, "rate_limit")
+		return uuid.Nil, domain.NewError(domain.ReasonRateLimited)
 	}
 	return known.MerchantID, nil
 }

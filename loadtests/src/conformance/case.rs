@@ -201,6 +201,10 @@ pub enum Stage {
     SlowHash,
     /// The same, and each takes more than a second: the next request meets it for sure.
     LongHash,
+    /// Two requests of a key at once, then one a second.
+    RateLimit,
+    /// A body has a third of a second.
+    SlowBody,
 }
 
 /// A case.

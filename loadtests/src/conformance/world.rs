@@ -74,6 +74,7 @@ impl Ground {
         options.env.push(("TWINPAY_HASH_WAIT_MS".into(), "5000".into()));
         options.env.push(("TWINPAY_HASH_QUEUE".into(), "1000".into()));
         options.env.push(("TWINPAY_DATABASE_WAIT_MS".into(), "5000".into()));
+        options.env.push(("TWINPAY_RATE_LIMIT".into(), "0".into()));
         // So that the search for card numbers has a line of each request to look at.
         options.env.push(("TWINPAY_LOG_LEVEL".into(), "debug".into()));
         options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -182,6 +183,8 @@ pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &
         Stage::SlowHash => ("slow-hash", hashes(twin, ["150000", "1500000"])),
         // A second and more.
         Stage::LongHash => ("long-hash", hashes(twin, ["400000", "10000000"])),
+        Stage::RateLimit => ("rate-limit", vec![("TWINPAY_RATE_LIMIT", "1"), ("TWINPAY_RATE_BURST", "2")]),
+        Stage::SlowBody => ("slow-body", vec![("TWINPAY_BODY_TIMEOUT_MS", "300")]),
     }
 }
 

@@ -85,6 +85,9 @@ impl App {
             stream_heartbeat: config.stream_heartbeat,
             stream_write: config.stream_write,
             key_age: config.key_age,
+            rate_limit: config.rate_limit,
+            rate_burst: config.rate_burst,
+            body_limit: config.body_limit,
         };
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());

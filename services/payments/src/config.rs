@@ -51,7 +51,7 @@ const fn variable(
 
 /// All variables, in the order of `proto/config.toml`.
 #[rustfmt::skip]
-pub const VARIABLES: [Variable; 22] = [
+pub const VARIABLES: [Variable; 25] = [
     variable("DATABASE_URL", Kind::Url, None, None, "Postgres, as the role twinpay_service; `payments migrate` takes the owner's"),
     variable("DATABASE_CONNECTIONS", Kind::Integer, Some("16"), Some((1, 200)), "connections for requests"),
     variable("WORKER_CONNECTIONS", Kind::Integer, Some("4"), Some((1, 50)), "connections for the workers, so that they and the requests can't starve each other"),
@@ -68,6 +68,9 @@ pub const VARIABLES: [Variable; 22] = [
     variable("HASH_WAIT_MS", Kind::Integer, Some("20"), Some((0, 30_000)), "how long a hash waits before it is shed"),
     variable("AUTHORIZATION_DAYS", Kind::Integer, Some("7"), Some((1, 365)), "how long an authorisation can be captured"),
     variable("LEASE_MS", Kind::Integer, Some("4000"), Some((100, 60_000)), "how long a claimed operation belongs to its request before the recovery takes it"),
+    variable("RATE_LIMIT", Kind::Integer, Some("1000"), Some((0, 1_000_000)), "requests a second of one API key; 0: no limit"),
+    variable("RATE_BURST", Kind::Integer, Some("1000"), Some((1, 1_000_000)), "requests of one API key at once"),
+    variable("BODY_TIMEOUT_MS", Kind::Integer, Some("10000"), Some((1, 60_000)), "how long a body may take to arrive after its request's head"),
     variable("STREAMS", Kind::Integer, Some("1000"), Some((0, 65_536)), "event streams at once; further ones are shed"),
     variable("STREAM_HEARTBEAT_MS", Kind::Integer, Some("15000"), Some((10, 60_000)), "the silence after which a stream sends a heartbeat"),
     variable("STREAM_WRITE_MS", Kind::Integer, Some("10000"), Some((10, 60_000)), "how long a stream's consumer may leave a message unread before it is dropped"),
@@ -119,6 +122,12 @@ pub struct Config {
     pub authorization: time::Duration,
     /// Of a claimed operation.
     pub lease: Duration,
+    /// A second, of one API key; 0: no limit.
+    pub rate_limit: u32,
+    /// At once, of one API key.
+    pub rate_burst: u32,
+    /// Of a body, after its head.
+    pub body_limit: Duration,
     /// At once.
     pub streams: usize,
     /// Silence of a stream.
@@ -155,6 +164,9 @@ impl Config {
             hash_wait: source.milliseconds("HASH_WAIT_MS")?,
             authorization: time::Duration::days(source.integer("AUTHORIZATION_DAYS")?),
             lease: source.milliseconds("LEASE_MS")?,
+            rate_limit: source.integer("RATE_LIMIT")?,
+            rate_burst: source.integer("RATE_BURST")?,
+            body_limit: source.milliseconds("BODY_TIMEOUT_MS")?,
             streams: source.integer("STREAMS")?,
             stream_heartbeat: source.milliseconds("STREAM_HEARTBEAT_MS")?,
             stream_write: source.milliseconds("STREAM_WRITE_MS")?,

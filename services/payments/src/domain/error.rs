@@ -79,6 +79,10 @@ pub enum Error {
     OutcomeUnknown(Option<PaymentId>, Option<Cause>),
     /// Not a cursor of this list, merchant and filter.
     CursorInvalid,
+    /// The body came too slowly.
+    RequestTimeout,
+    /// The API key asks too often.
+    RateLimited,
 }
 
 impl Error {
@@ -114,6 +118,8 @@ impl Error {
             Self::DeadlineExceeded => Reason::DeadlineExceeded,
             Self::OutcomeUnknown(..) => Reason::OutcomeUnknown,
             Self::CursorInvalid => Reason::CursorInvalid,
+            Self::RequestTimeout => Reason::RequestTimeout,
+            Self::RateLimited => Reason::RateLimited,
         }
     }
 
@@ -204,6 +210,8 @@ names! {
         OutcomeUnknown = "OUTCOME_UNKNOWN",
         AmountExceedsRefundable = "AMOUNT_EXCEEDS_REFUNDABLE",
         CursorInvalid = "CURSOR_INVALID",
+        RequestTimeout = "REQUEST_TIMEOUT",
+        RateLimited = "RATE_LIMITED",
     }
 }
 

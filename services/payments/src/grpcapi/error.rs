@@ -39,13 +39,14 @@ pub fn code(reason: Reason) -> Code {
         | Reason::IdempotencyKeyReused => Code::FailedPrecondition,
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::ResourceNotFound => Code::NotFound,
-        // The last two can't happen at this door.
-        Reason::RouteNotFound | Reason::MethodNotAllowed | Reason::UnsupportedMediaType => {
-            Code::Unimplemented
-        }
+        // The last three can't happen at this door.
+        Reason::RouteNotFound
+        | Reason::MethodNotAllowed
+        | Reason::UnsupportedMediaType
+        | Reason::RequestTimeout => Code::Unimplemented,
         Reason::PaymentBusy | Reason::IdempotencyInProgress => Code::Aborted,
         Reason::DuplicateReference => Code::AlreadyExists,
-        Reason::PayloadTooLarge => Code::ResourceExhausted,
+        Reason::PayloadTooLarge | Reason::RateLimited => Code::ResourceExhausted,
         Reason::Internal => Code::Internal,
         Reason::Overloaded | Reason::AcquirerUnavailable => Code::Unavailable,
         Reason::DeadlineExceeded | Reason::OutcomeUnknown => Code::DeadlineExceeded,

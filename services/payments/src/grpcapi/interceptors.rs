@@ -252,6 +252,7 @@ impl Seen {
             Scope::Admin => caller.admin()?,
             Scope::Merchant => caller.merchant().map(|_| ())?,
         }
+        payments.limit(caller).await?;
         call.deadline = deadline;
         if call.is_over() {
             return Err(Error::DeadlineExceeded);

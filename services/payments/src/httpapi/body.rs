@@ -23,17 +23,19 @@ pub(super) const MAX_BODY: usize = 65_536;
 /// For the rest of a body that is left unread: what was sent with the head is here, what is withheld may never come.
 const DRAIN_TIME: Duration = Duration::from_millis(50);
 
-/// The whole body; wiped when dropped, since it may hold a card.
+/// The whole body, before `late` and before the request's deadline; wiped when dropped, since it may hold a card.
 pub(super) async fn read(
     body: &mut Body,
     declared: Option<usize>,
+    late: Instant,
     deadline: Instant,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     // Of full size from the start where it may grow, so that no copy of a part stays behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(declared.unwrap_or(MAX_BODY)));
     loop {
-        let frame = match timeout_at(deadline, body.frame()).await {
-            Err(_) => return Err(Error::DeadlineExceeded),
+        let frame = match timeout_at(late.min(deadline), body.frame()).await {
+            Err(_) if deadline < late => return Err(Error::DeadlineExceeded),
+            Err(_) => return Err(Error::RequestTimeout),
             Ok(None) => return Ok(bytes),
             Ok(Some(Err(_))) => return Err(Error::MalformedBody),
             Ok(Some(Ok(frame))) => frame,

@@ -189,6 +189,7 @@ pub struct Admitted {
     pub violations: Violations,
     headers: HeaderMap,
     body: Body,
+    body_until: Instant,
     path: String,
 }
 
@@ -235,13 +236,16 @@ impl Admitted {
             Scope::Admin => caller.admin()?,
             Scope::Merchant => caller.merchant().map(|_| ())?,
         }
+        payments.limit(caller).await?;
         call.deadline = deadline?;
         if call.is_over() {
             return Err(Error::DeadlineExceeded);
         }
         let (query, violations) = Query::parse(parts.uri.query(), parameters);
         let path = parts.uri.path().to_owned();
-        Ok(Self { call, caller, query, violations, headers: parts.headers, body, path })
+        let body_until = seen.arrived + payments.settings.body_limit;
+        let headers = parts.headers;
+        Ok(Self { call, caller, query, violations, headers, body, body_until, path })
     }
 
     /// Whose request this is.
@@ -279,7 +283,7 @@ impl Admitted {
 
     /// The whole body; wiped when dropped, since it may hold a card.
     pub async fn body(&mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        body::read(&mut self.body, declared(&self.headers), self.call.deadline).await
+        body::read(&mut self.body, declared(&self.headers), self.body_until, self.call.deadline).await
     }
 }
 

@@ -56,6 +56,8 @@ pub fn text(reason: Reason) -> Text {
         Reason::OutcomeUnknown => (504, None, "The outcome isn't known yet", "The operation may have been done and is being settled; retry with the same key to learn its outcome."),
         Reason::AmountExceedsRefundable => (409, None, "The amount exceeds what can be refunded", "At most the captured amount less what is already refunded can be refunded."),
         Reason::CursorInvalid => (400, None, "The cursor isn't valid", "Send a cursor as it was given, with the same filter; or none, to begin with the newest."),
+        Reason::RequestTimeout => (408, None, "The body came too slowly", "A body must arrive within ten seconds of the request's head."),
+        Reason::RateLimited => (429, Some(1), "Too many requests with this key", "Nothing was done; retry after the time given, and more slowly."),
     };
     Text { status, retry_after, title, detail }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
+use opentelemetry::KeyValue;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::time::{Instant, timeout_at};
@@ -41,14 +42,14 @@ pub enum Caller {
     /// By the admin token.
     Admin,
     /// By one of its API keys.
-    Merchant(MerchantId),
+    Merchant(MerchantId, KeyId),
 }
 
 impl Caller {
     /// Only a merchant may.
     pub fn merchant(self) -> Result<MerchantId, Error> {
         match self {
-            Self::Merchant(merchant) => Ok(merchant),
+            Self::Merchant(merchant, _) => Ok(merchant),
             Self::Admin => Err(Error::PermissionDenied),
         }
     }
@@ -57,7 +58,7 @@ impl Caller {
     pub fn admin(self) -> Result<(), Error> {
         match self {
             Self::Admin => Ok(()),
-            Self::Merchant(_) => Err(Error::PermissionDenied),
+            Self::Merchant(..) => Err(Error::PermissionDenied),
         }
     }
 }
@@ -85,9 +86,20 @@ impl Payments {
         let key = self.look_up(call, id).await?;
         let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         if bool::from(digest.ct_eq(&key.secret_sha256)) {
-            Ok(Caller::Merchant(key.merchant))
+            Ok(Caller::Merchant(key.merchant, id))
         } else {
             Err(Error::Unauthenticated)
+        }
+    }
+
+    /// Whether the caller's API key doesn't ask too often. The administrator isn't limited.
+    pub async fn limit(&self, caller: Caller) -> Result<(), Error> {
+        match caller {
+            Caller::Merchant(_, key) if !self.rate_limit.allow(key).await => {
+                self.metrics.rejected.add(1, &[KeyValue::new("reason", "rate_limit")]);
+                Err(Error::RateLimited)
+            }
+            Caller::Merchant(..) | Caller::Admin => Ok(()),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod merchants;
 pub(crate) mod operation;
 pub mod page;
 pub mod payments;
+mod rate_limit;
 pub mod read;
 pub mod refund;
 mod request_hash;

@@ -6,7 +6,7 @@ use moka::future::Cache;
 use time::OffsetDateTime;
 use tokio_util::task::TaskTracker;
 
-use super::{authenticate, events::Streams, operation::Held};
+use super::{authenticate, events::Streams, operation::Held, rate_limit::RateLimit};
 use crate::{
     acquirer::Acquirer,
     domain::id::KeyId,
@@ -58,6 +58,12 @@ pub struct Settings {
     pub stream_write: std::time::Duration,
     /// Of an idempotency key.
     pub key_age: time::Duration,
+    /// Requests a second of one API key; 0: no limit.
+    pub rate_limit: u32,
+    /// Requests of one API key at once.
+    pub rate_burst: u32,
+    /// Of a body, after its request's head.
+    pub body_limit: std::time::Duration,
 }
 
 /// All use cases. Cheap to clone.
@@ -70,6 +76,7 @@ pub struct Payments {
     pub(crate) settings: Arc<Settings>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) keys: Cache<KeyId, Credential>,
+    pub(super) rate_limit: RateLimit,
     pub(crate) tasks: TaskTracker,
     pub(super) held: Held,
     pub(crate) streams: Arc<Streams>,
@@ -91,6 +98,7 @@ impl Payments {
             acquirer,
             hash_pool,
             clock,
+            rate_limit: RateLimit::new(settings.rate_limit, settings.rate_burst),
             settings: Arc::new(settings),
             metrics,
             keys: authenticate::cache(),

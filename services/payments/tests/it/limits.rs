@@ -146,3 +146,28 @@ async fn a_refused_request_keeps_its_connection_unless_its_body_is_withheld() {
         assert!(answer.starts_with("HTTP/1.1 401") && answer.contains(then), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_refused_and_its_connection_closed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let env = vec![("BODY_TIMEOUT_MS", "50".to_owned())];
+    let world = World::with(Setting { env, ..Setting::default() }).await;
+    let head = format!(
+        "POST /v1/merchants HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nauthorization: Bearer {ADMIN}\r\n"
+    );
+    for rest in [
+        "content-length: 12\r\n\r\n",
+        "content-length: 12\r\n\r\n{\"name\"",
+        "transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(world.at.http).await.unwrap();
+        stream.write_all(format!("{head}{rest}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the connection ends in order");
+        assert!(answer.starts_with("HTTP/1.1 408"), "{rest}: {answer}");
+        assert!(
+            answer.contains("REQUEST_TIMEOUT") && answer.contains("connection: close"),
+            "{rest}: {answer}"
+        );
+    }
+}

@@ -58,6 +58,8 @@ const (
 	ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN           ErrorReason = 27
 	ErrorReason_ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE ErrorReason = 28
 	ErrorReason_ERROR_REASON_CURSOR_INVALID            ErrorReason = 29
+	ErrorReason_ERROR_REASON_REQUEST_TIMEOUT           ErrorReason = 30
+	ErrorReason_ERROR_REASON_RATE_LIMITED              ErrorReason = 31
 )
 
 // Enum value maps for ErrorReason.
@@ -93,6 +95,8 @@ var (
 		27: "ERROR_REASON_OUTCOME_UNKNOWN",
 		28: "ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE",
 		29: "ERROR_REASON_CURSOR_INVALID",
+		30: "ERROR_REASON_REQUEST_TIMEOUT",
+		31: "ERROR_REASON_RATE_LIMITED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -125,6 +129,8 @@ var (
 		"ERROR_REASON_OUTCOME_UNKNOWN":           27,
 		"ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE": 28,
 		"ERROR_REASON_CURSOR_INVALID":            29,
+		"ERROR_REASON_REQUEST_TIMEOUT":           30,
+		"ERROR_REASON_RATE_LIMITED":              31,
 	}
 )
 
@@ -159,7 +165,7 @@ var File_payments_v1_error_proto protoreflect.FileDescriptor
 
 const file_payments_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x17payments/v1/error.proto\x12\vpayments.v1*\xca\b\n" +
+	"\x17payments/v1/error.proto\x12\vpayments.v1*\x8b\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_MALFORMED_BODY\x10\x01\x12\"\n" +
@@ -191,7 +197,9 @@ const file_payments_v1_error_proto_rawDesc = "" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x1a\x12 \n" +
 	"\x1cERROR_REASON_OUTCOME_UNKNOWN\x10\x1b\x12*\n" +
 	"&ERROR_REASON_AMOUNT_EXCEEDS_REFUNDABLE\x10\x1c\x12\x1f\n" +
-	"\x1bERROR_REASON_CURSOR_INVALID\x10\x1dB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"\x1bERROR_REASON_CURSOR_INVALID\x10\x1d\x12 \n" +
+	"\x1cERROR_REASON_REQUEST_TIMEOUT\x10\x1e\x12\x1d\n" +
+	"\x19ERROR_REASON_RATE_LIMITED\x10\x1fB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_error_proto_rawDescOnce sync.Once

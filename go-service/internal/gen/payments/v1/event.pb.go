@@ -195,7 +195,7 @@ type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// evt_…
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// payment.created, payment.authorized, payment.captured, payment.declined, payment.voided, payment.operation_failed,
+	// payment.created, payment.authorized, payment.captured, payment.declined, payment.voided, payment.expired, payment.operation_failed,
 	// refund.succeeded, refund.failed.
 	Type      string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	Sequence  int64                  `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
