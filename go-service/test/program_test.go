@@ -124,7 +124,7 @@ func startProgram(t *testing.T, s settings) *program {
 	}
 	p.stdout = bufio.NewScanner(stdout)
 	listening := p.until(t, "listening")
-	p.service = &service{t: t, database: s.database, app: &app.App{HTTPAddr: listening.HTTPAddr, AdminAddr: listening.AdminAddr}}
+	p.service = &service{t: t, database: s.database, app: &app.App{HTTPAddr: listening.HTTPAddr, GRPCAddr: listening.GRPCAddr, AdminAddr: listening.AdminAddr}}
 	for _, addr := range []string{listening.HTTPAddr, listening.GRPCAddr, listening.AdminAddr} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
