@@ -76,13 +76,13 @@ async fn migrate_says_the_version_and_a_missing_schema_is_exit_code_1() {
 }
 
 /// The program beside a service in this process, over one database; the latter's hands send the requests.
-struct Beside {
-    world: World,
-    child: Child,
-    log: Lines<BufReader<ChildStdout>>,
+pub struct Beside {
+    pub world: World,
+    pub child: Child,
+    pub log: Lines<BufReader<ChildStdout>>,
 }
 
-async fn beside(latency: Duration) -> Beside {
+pub async fn beside(latency: Duration) -> Beside {
     let mut world = World::with(Setting { latency, ..Setting::default() }).await;
     let service_url = stack::test_postgres::service_url(&world.owner_url).unwrap();
     let mut child = program(&[], &environment(service_url, network(latency).await)).spawn().unwrap();
@@ -91,6 +91,7 @@ async fn beside(latency: Duration) -> Beside {
         let line: Value = serde_json::from_str(&log.next_line().await.unwrap().unwrap()).unwrap();
         if line["message"] == "listening" {
             world.at.http = line["http_addr"].as_str().unwrap().parse().unwrap();
+            world.at.grpc = line["grpc_addr"].as_str().unwrap().parse().unwrap();
         }
         if line["message"] == "ready" {
             return Beside { world, child, log };
