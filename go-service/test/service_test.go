@@ -110,7 +110,7 @@ func environment(s settings) map[string]string {
 	env := map[string]string{
 		"DATABASE_URL": s.database.Service, "ACQUIRER_URL": "http://" + acquirerAddr, "ADMIN_TOKEN": adminToken, "PEPPER": strings.Repeat("07", 32),
 		"HTTP_ADDR": "127.0.0.1:0", "GRPC_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0", "HASH_ITERATIONS": "1", "HASH_WAIT_MS": "5000",
-		"DATABASE_WAIT_MS": "5000",
+		"DATABASE_WAIT_MS": "5000", "WEBHOOK_MASTER": strings.Repeat("0b", 32),
 	}
 	maps.Copy(env, s.env)
 	return env

@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "payments/v1/payment.proto",
         "payments/v1/ledger.proto",
         "payments/v1/event.proto",
+        "payments/v1/webhook.proto",
         "payments/v1/error.proto",
         "acquirer/v1/acquirer.proto",
     ];

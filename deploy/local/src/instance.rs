@@ -66,6 +66,8 @@ pub struct TwinOptions {
     pub admin_token: String,
     /// 64 hex digits. Twins on one database need the same.
     pub pepper: String,
+    /// 64 hex digits. Twins on one database need the same.
+    pub webhook_master: String,
     /// Ports on 127.0.0.1; 0: any free one.
     pub ports: Ports,
     /// More variables, which win over those that follow from the rest.
@@ -95,6 +97,7 @@ impl TwinOptions {
             acquirer: acquirer.into(),
             admin_token: credentials.admin_token.clone(),
             pepper: credentials.pepper.clone(),
+            webhook_master: credentials.webhook_master.clone(),
             ports: Ports::default(),
             env: Vec::new(),
             cpus: Vec::new(),
@@ -112,14 +115,21 @@ pub struct Credentials {
     pub admin_token: String,
     /// The key of all card fingerprints, 64 hex digits.
     pub pepper: String,
+    /// The key that webhook secrets are derived from, 64 hex digits.
+    pub webhook_master: String,
 }
 
 impl Credentials {
     /// Fresh random ones.
     pub fn random() -> Credentials {
-        let pepper = (0..32).map(|_| format!("{:02x}", rand::random::<u8>())).collect();
-        Credentials { admin_token: crate::postgres::random_text(40), pepper }
+        let (pepper, webhook_master) = (random_key(), random_key());
+        Credentials { admin_token: crate::postgres::random_text(40), pepper, webhook_master }
     }
+}
+
+/// 32 bytes as hex digits.
+pub(crate) fn random_key() -> String {
+    (0..32).map(|_| format!("{:02x}", rand::random::<u8>())).collect()
 }
 
 /// A twin's three ports.
@@ -198,6 +208,7 @@ impl Instance {
             ("TWINPAY_ACQUIRER_URL", format!("http://{}", options.acquirer)),
             ("TWINPAY_ADMIN_TOKEN", options.admin_token),
             ("TWINPAY_PEPPER", options.pepper),
+            ("TWINPAY_WEBHOOK_MASTER", options.webhook_master),
             ("TWINPAY_HTTP_ADDR", format!("127.0.0.1:{}", options.ports.http)),
             ("TWINPAY_GRPC_ADDR", format!("127.0.0.1:{}", options.ports.grpc)),
             ("TWINPAY_ADMIN_ADDR", format!("127.0.0.1:{}", options.ports.admin)),

@@ -19,6 +19,9 @@ pub struct Secrets {
     pub admin_token: String,
     /// Of the card fingerprints, the same for both twins. Another one orphans every token in the databases.
     pub pepper: String,
+    /// Of the webhooks' secrets, the same for both twins. Another one changes every secret.
+    #[serde(default = "crate::instance::random_key")]
+    pub webhook_master: String,
     /// Of the databases' owner.
     pub owner_password: String,
     /// Of the services' role.
@@ -32,20 +35,24 @@ impl Secrets {
         let secrets = match read_file(&path)? {
             Some(secrets) => secrets,
             None => {
-                let Credentials { admin_token, pepper } = Credentials::random();
+                let Credentials { admin_token, pepper, webhook_master } = Credentials::random();
                 let (owner_password, service_password) = (random_text(32), random_text(32));
-                let secrets = Secrets { admin_token, pepper, owner_password, service_password };
-                write_file(&path, &secrets)?;
-                secrets
+                Secrets { admin_token, pepper, webhook_master, owner_password, service_password }
             }
         };
+        // What the file lacked was made, and is kept.
+        write_file(&path, &secrets)?;
         write_header(&header_path(folder), &secrets.admin_token)?;
         Ok(secrets)
     }
 
     /// What both twins share.
     pub fn credentials(&self) -> Credentials {
-        Credentials { admin_token: self.admin_token.clone(), pepper: self.pepper.clone() }
+        Credentials {
+            admin_token: self.admin_token.clone(),
+            pepper: self.pepper.clone(),
+            webhook_master: self.webhook_master.clone(),
+        }
     }
 }
 
@@ -74,6 +81,15 @@ mod tests {
         let first = Secrets::read_or_make(folder.path()).expect("made");
         assert_eq!(Secrets::read_or_make(folder.path()).expect("read"), first);
         assert!(first.admin_token.len() >= 32);
+        assert_ne!(first.webhook_master, first.pepper);
+        let path = folder.path().join("secrets.json");
+        let text = fs::read_to_string(&path).expect("there");
+        let mut older: serde_json::Value = serde_json::from_str(&text).expect("an object");
+        older.as_object_mut().expect("an object").remove("webhook_master");
+        fs::write(&path, older.to_string()).expect("written");
+        let made = Secrets::read_or_make(folder.path()).expect("read");
+        assert_eq!(Secrets::read_or_make(folder.path()).expect("read"), made, "what was lacking is kept");
+        assert_eq!(Secrets { webhook_master: first.webhook_master.clone(), ..made }, first);
         assert!(first.pepper.len() == 64 && first.pepper.bytes().all(|byte| byte.is_ascii_hexdigit()));
         for name in ["secrets.json", "authorization"] {
             let mode = fs::metadata(folder.path().join(name)).expect("there").permissions().mode();

@@ -102,13 +102,14 @@ pub fn check_free(port: Port) -> Result<()> {
 }
 
 /// What `up` itself decides, or what isn't a setting of a service.
-const NOT_PASSED_ON: [&str; 9] = [
+const NOT_PASSED_ON: [&str; 10] = [
     "TWINPAY_STACK",
     "TWINPAY_DATABASE_URL",
     "TWINPAY_SERVICE_PASSWORD",
     "TWINPAY_ACQUIRER_URL",
     "TWINPAY_ADMIN_TOKEN",
     "TWINPAY_PEPPER",
+    "TWINPAY_WEBHOOK_MASTER",
     "TWINPAY_COMMIT",
     "TWINPAY_POSTGRES_BIN",
     "ACQUIRER_ADDR",

@@ -40,11 +40,13 @@ async fn a_twin_gets_what_it_needs_and_what_it_is_given_wins() {
     let given = ("TWINPAY_ACQUIRER_URL".to_string(), "http://elsewhere".to_string());
     let options = TwinOptions { env: vec![given], ..twin(folder.path()) };
     let (pepper, token) = (options.pepper.clone(), options.admin_token.clone());
+    let master = options.webhook_master.clone();
     let instance = Instance::twin(options).await.expect("starts");
     let environment = environment(instance.pid());
     for expected in [
         "TWINPAY_DATABASE_URL=postgres://x".to_string(),
         format!("TWINPAY_PEPPER={pepper}"),
+        format!("TWINPAY_WEBHOOK_MASTER={master}"),
         format!("TWINPAY_ADMIN_TOKEN={token}"),
         "TWINPAY_ACQUIRER_URL=http://elsewhere".to_string(),
         "TWINPAY_HTTP_ADDR=127.0.0.1:0".to_string(),

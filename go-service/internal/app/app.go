@@ -87,6 +87,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 		return &usecase.Payments{
 			DB: db, Acquirer: a.acquirer, HashPool: pool, Telemetry: t, Now: o.Now, Pepper: c.Pepper,
 			HashIterations: c.HashIterations, AuthorizationPeriod: c.AuthorizationPeriod, Lease: c.Lease,
+			WebhookMaster: c.WebhookMaster, WebhookTargets: c.WebhookTargets,
 		}
 	}
 	a.payments = payments(a.db)

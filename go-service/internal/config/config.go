@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"twinpay.dev/payments/internal/domain"
 )
 
 const prefix = "TWINPAY_"
@@ -46,6 +48,9 @@ type Config struct {
 	StreamHeartbeat     time.Duration
 	StreamWrite         time.Duration
 	KeyAge              time.Duration
+	WebhookMaster       [32]byte
+	WebhookTargets      domain.WebhookTargets
+	WebhookRetry        time.Duration
 	LogLevel            slog.Level
 	OTLPEndpoint        string // OTEL_EXPORTER_OTLP_ENDPOINT; empty: spans aren't exported
 }
@@ -63,7 +68,7 @@ type variable struct {
 	required    bool
 	defaultText string
 	min, max    int64  // of an integer, or of a text's bytes
-	form        string // of a url
+	form        string // of a url or a choice
 	about       string
 	set         func(c *Config, text string, number int64) error // nil: another program reads it
 }
@@ -88,7 +93,7 @@ var variables = []variable{
 		set: func(c *Config, text string, _ int64) error { c.AdminAddr = text; return checkAddress(text) }},
 	{name: "ADMIN_TOKEN", kind: "text", required: true, min: 32, max: 255, about: "the credential of the admin operations, visible ASCII",
 		set: func(c *Config, text string, _ int64) error { c.AdminToken = text; return nil }},
-	{name: "PEPPER", kind: "hex", required: true, min: 64, max: 64, about: "the key of all card fingerprints: 32 bytes as 64 hex digits; never change it", set: setPepper},
+	{name: "PEPPER", kind: "hex", required: true, min: 64, max: 64, about: "the key of all card fingerprints: 32 bytes as 64 hex digits; never change it", set: setKey(func(c *Config) *[32]byte { return &c.Pepper })},
 	{name: "HASH_ITERATIONS", kind: "integer", defaultText: "16384", min: 1, max: 10_000_000, about: "PBKDF2 rounds of a fingerprint; another number makes other fingerprints",
 		set: func(c *Config, _ string, n int64) error { c.HashIterations = int(n); return nil }},
 	{name: "HASH_PERMITS", kind: "integer", defaultText: defaultCores, min: 1, max: 1024, about: "hashes at once",
@@ -118,6 +123,14 @@ var variables = []variable{
 		set: func(c *Config, _ string, n int64) error { c.StreamWrite = milliseconds(n); return nil }},
 	{name: "KEY_HOURS", kind: "integer", defaultText: "24", min: 1, max: 720, about: "how long an idempotency key is kept",
 		set: func(c *Config, _ string, n int64) error { c.KeyAge = time.Duration(n) * time.Hour; return nil }},
+	{name: "WEBHOOK_MASTER", kind: "hex", required: true, min: 64, max: 64,
+		about: "the key that webhook secrets are derived from: 32 bytes as 64 hex digits; changing it changes every secret",
+		set:   setKey(func(c *Config) *[32]byte { return &c.WebhookMaster })},
+	{name: "WEBHOOK_TARGETS", kind: "choice", defaultText: "public", form: "public or any",
+		about: "public: https to public addresses only; any: also http and private addresses, for local use", set: setTargets},
+	{name: "WEBHOOK_RETRY_MS", kind: "integer", defaultText: "5000", min: 1, max: 3_600_000,
+		about: "the longest wait before a webhook's second attempt; it doubles with each, up to an hour",
+		set:   func(c *Config, _ string, n int64) error { c.WebhookRetry = milliseconds(n); return nil }},
 	{name: "LOG_LEVEL", kind: "level", defaultText: "info", about: "error, warn, info or debug", set: setLogLevel},
 	{name: "SERVICE_PASSWORD", kind: "text", min: 0, max: 255, about: "read by `payments migrate` alone: the password to give to the role twinpay_service"},
 }
@@ -254,9 +267,19 @@ func checkAddress(text string) error {
 	return nil
 }
 
-func setPepper(c *Config, text string, _ int64) error {
-	if _, err := hex.Decode(c.Pepper[:], []byte(text)); err != nil {
-		return errors.New("has a byte that isn't a hex digit")
+func setKey(of func(*Config) *[32]byte) func(*Config, string, int64) error {
+	return func(c *Config, text string, _ int64) error {
+		if _, err := hex.Decode(of(c)[:], []byte(text)); err != nil {
+			return errors.New("has a byte that isn't a hex digit")
+		}
+		return nil
+	}
+}
+
+func setTargets(c *Config, text string, _ int64) error {
+	c.WebhookTargets = domain.WebhookTargets(text)
+	if c.WebhookTargets != domain.TargetsPublic && c.WebhookTargets != domain.TargetsAny {
+		return fmt.Errorf("is %q", text)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func TestTheTableIsThatOfTheContract(t *testing.T) {
 			Name, Kind, About string
 			Default           *string
 			Min, Max          int64
+			Choices           []string
 		}
 	}
 	if _, err := toml.DecodeFile("../../../proto/config.toml", &file); err != nil {
@@ -29,6 +30,9 @@ func TestTheTableIsThatOfTheContract(t *testing.T) {
 		got := variables[i]
 		if got.name != want.Name || got.kind != want.Kind || got.about != want.About || got.min != want.Min || got.max != want.Max {
 			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if want.Choices != nil && got.form != strings.Join(want.Choices, " or ") {
+			t.Errorf("%s: %s, want %q", got.name, got.form, want.Choices)
 		}
 		if got.required != (want.Default == nil) || want.Default != nil && *want.Default != got.defaultText {
 			t.Errorf("%s: default %q (required %v), want %v", got.name, got.defaultText, got.required, want.Default)
@@ -70,7 +74,7 @@ func environment(good, set map[string]string) func(string) (string, bool) {
 func TestWhatIsReadAndWhatDefaultsMake(t *testing.T) {
 	good := map[string]string{
 		"DATABASE_URL": "postgres://u@127.0.0.1/db", "ACQUIRER_URL": "http://127.0.0.1:9090",
-		"ADMIN_TOKEN": strings.Repeat("t", 32), "PEPPER": strings.Repeat("0a", 32),
+		"ADMIN_TOKEN": strings.Repeat("t", 32), "PEPPER": strings.Repeat("0a", 32), "WEBHOOK_MASTER": strings.Repeat("0b", 32),
 	}
 	c, err := Load(environment(good, nil))
 	if err != nil || c.HashPermits != int64(runtime.GOMAXPROCS(0)) || c.HashQueue != 4*c.HashPermits || c.Pepper[31] != 10 || c.Lease != 4*time.Second {

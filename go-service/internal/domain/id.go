@@ -11,6 +11,7 @@ const (
 	PrefixRefund       = "ref"
 	PrefixOperation    = "op"
 	PrefixEntry        = "ent"
+	PrefixEndpoint     = "whe"
 	PrefixEvent        = "evt"
 	PrefixRequest      = "req"
 )

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"twinpay.dev/payments/internal/domain"
 	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
@@ -179,4 +180,18 @@ func (d *Door) ListLedgerEntries(ctx context.Context, r *paymentsv1.ListLedgerEn
 		return nil, err
 	}
 	return &paymentsv1.ListLedgerEntriesResponse{Entries: messages(list.Data, entryMessage), NextPageToken: list.Next}, nil
+}
+
+// CreateWebhookEndpoint implements WebhookService.
+func (d *Door) CreateWebhookEndpoint(ctx context.Context, r *paymentsv1.CreateWebhookEndpointRequest) (*paymentsv1.WebhookEndpoint, error) {
+	endpoint, err := d.payments.CreateWebhookEndpoint(ctx, callOf(ctx), r.Url)
+	if err != nil {
+		return nil, err
+	}
+	return endpointMessage(&endpoint), nil
+}
+
+// DeleteWebhookEndpoint implements WebhookService.
+func (d *Door) DeleteWebhookEndpoint(ctx context.Context, r *paymentsv1.DeleteWebhookEndpointRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, d.payments.DeleteWebhookEndpoint(ctx, callOf(ctx), r.GetId())
 }

@@ -37,6 +37,7 @@ var services = []string{
 	"", paymentsv1.AdminService_ServiceDesc.ServiceName, paymentsv1.VaultService_ServiceDesc.ServiceName, paymentsv1.PaymentService_ServiceDesc.ServiceName,
 	paymentsv1.LedgerService_ServiceDesc.ServiceName,
 	paymentsv1.EventService_ServiceDesc.ServiceName,
+	paymentsv1.WebhookService_ServiceDesc.ServiceName,
 }
 
 // Door answers gRPC calls.
@@ -46,6 +47,7 @@ type Door struct {
 	paymentsv1.UnimplementedPaymentServiceServer
 	paymentsv1.UnimplementedLedgerServiceServer
 	paymentsv1.UnimplementedEventServiceServer
+	paymentsv1.UnimplementedWebhookServiceServer
 
 	payments  *usecase.Payments
 	auth      *usecase.Authenticator
@@ -83,6 +85,7 @@ func (d *Door) Server() *grpc.Server {
 	d.register(server, paymentsv1.PaymentService_ServiceDesc)
 	d.register(server, paymentsv1.LedgerService_ServiceDesc)
 	d.register(server, paymentsv1.EventService_ServiceDesc)
+	d.register(server, paymentsv1.WebhookService_ServiceDesc)
 	healthv1.RegisterHealthServer(server, d.health)
 	reflection.RegisterV1(server)
 	return server

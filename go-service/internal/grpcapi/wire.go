@@ -165,6 +165,16 @@ func tokenMessage(t *domain.PaymentToken) *paymentsv1.PaymentToken {
 	}
 }
 
+func endpointMessage(e *domain.WebhookEndpoint) *paymentsv1.WebhookEndpoint {
+	message := &paymentsv1.WebhookEndpoint{
+		Id: domain.FormatID(domain.PrefixEndpoint, e.ID), Url: e.URL, CreatedAt: timestamp(e.CreatedAt), DisabledAt: timestamp(e.DisabledAt),
+	}
+	if e.Secret != "" {
+		message.Secret = &e.Secret
+	}
+	return message
+}
+
 func timestamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

@@ -171,6 +171,22 @@ func (d *Door) watchEvents(ctx context.Context, r *request) (response, error) {
 	return response{status: http.StatusOK, watch: watch}, err
 }
 
+func (d *Door) createWebhookEndpoint(ctx context.Context, r *request) (response, error) {
+	body, err := decode[createWebhookEndpointBody](r.body)
+	if err != nil {
+		return response{}, err
+	}
+	endpoint, err := d.payments.CreateWebhookEndpoint(ctx, r.call, body.URL)
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusCreated, body: reply.WebhookEndpoint(&endpoint)}, nil
+}
+
+func (d *Door) deleteWebhookEndpoint(ctx context.Context, r *request) (response, error) {
+	return response{status: http.StatusNoContent}, d.payments.DeleteWebhookEndpoint(ctx, r.call, r.path("id"))
+}
+
 // live says that the process runs, and asks nobody.
 func (d *Door) live(context.Context, *request) (response, error) {
 	return response{status: http.StatusOK, body: []byte(`{"status":"live"}`)}, nil

@@ -290,12 +290,13 @@ func isJSON(contentType []string) bool {
 // write sends a response whole, so that its length is known.
 func write(w http.ResponseWriter, r response) {
 	header := w.Header()
+	if r.status != http.StatusNoContent {
+		header["Content-Type"] = []string{"application/json"}
+		header["Content-Length"] = []string{strconv.Itoa(len(r.body))}
+	}
 	if r.status >= http.StatusBadRequest {
 		header["Content-Type"] = []string{"application/problem+json"}
-	} else {
-		header["Content-Type"] = []string{"application/json"}
 	}
-	header["Content-Length"] = []string{strconv.Itoa(len(r.body))}
 	if r.replayed {
 		header["Idempotency-Replayed"] = []string{"true"}
 	}

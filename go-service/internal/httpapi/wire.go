@@ -48,6 +48,9 @@ type (
 		Amount *integer `json:"amount"`
 		Reason *string  `json:"reason"`
 	}
+	createWebhookEndpointBody struct {
+		URL *string `json:"url"`
+	}
 )
 
 func (b createMerchantBody) command() usecase.CreateMerchant {

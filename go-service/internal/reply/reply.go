@@ -160,6 +160,20 @@ func Refund(r *domain.Refund) []byte {
 	return append(dst, '}')
 }
 
+// WebhookEndpoint renders an endpoint, with its secret where it was just made.
+func WebhookEndpoint(e *domain.WebhookEndpoint) []byte {
+	dst := appendID([]byte(`{"id":`), domain.PrefixEndpoint, e.ID)
+	dst = appendText(append(dst, `,"url":`...), e.URL)
+	if e.Secret != "" {
+		dst = appendText(append(dst, `,"secret":`...), e.Secret)
+	}
+	dst = appendTime(append(dst, `,"created_at":`...), e.CreatedAt)
+	if !e.DisabledAt.IsZero() {
+		dst = appendTime(append(dst, `,"disabled_at":`...), e.DisabledAt)
+	}
+	return append(dst, '}')
+}
+
 // PaymentToken renders a payment token.
 func PaymentToken(t *domain.PaymentToken) []byte {
 	dst := appendID(append(make([]byte, 0, 192), `{"id":`...), domain.PrefixPaymentToken, t.ID)

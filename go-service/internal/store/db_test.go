@@ -27,9 +27,10 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 
 // all are the statements of this package; the service runs no others.
 var all = []prepared{
-	claimOperation, claimPayment, expirePayments, findAPIKey, findExpiredPayments, findReplay, getBalances, getLastSequence, getPayment, getPaymentToken,
-	getRefund, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken, leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments,
-	publishEvents, recordOperation, rejectOperation, releaseOperation, revokeAPIKey, rollUpBalances, sweepIdempotencyKeys,
+	claimOperation, claimPayment, deleteWebhookEndpoint, expirePayments, findAPIKey, findExpiredPayments, findReplay, getBalances, getLastSequence, getPayment,
+	getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken, insertWebhookEndpoint, leaseDeliveries,
+	leasePendingOperations, listEventsAfter, listLedgerEntries, listPayments, publishEvents, recordDelivery, recordOperation, rejectOperation,
+	releaseOperation, revokeAPIKey, rollUpBalances, sweepIdempotencyKeys,
 }
 
 // goTypes are the types that a column may be collected into.

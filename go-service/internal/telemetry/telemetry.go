@@ -55,6 +55,10 @@ const (
 	Wait         = attribute.Key("twinpay.wait_ms")
 	Operation    = attribute.Key("twinpay.operation")
 	Pool         = attribute.Key("pool")
+	FullURL      = attribute.Key("url.full")
+	ServerHost   = attribute.Key("server.address")
+	ServerPort   = attribute.Key("server.port")
+	AttemptCount = attribute.Key("twinpay.attempt")
 	RejectReason = attribute.Key("reason")
 )
 
@@ -75,6 +79,7 @@ type Telemetry struct {
 	DBPoolWait        metric.Float64Histogram
 	OperationsPending metric.Int64UpDownCounter
 	OutboxLag         metric.Float64Gauge
+	WebhookAttempts   metric.Int64Counter
 
 	meter     metric.Meter
 	poolInUse metric.Int64ObservableGauge
@@ -161,6 +166,10 @@ func (t *Telemetry) makeInstruments(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
+	t.WebhookAttempts, err = m.Int64Counter("twinpay.webhook.attempts", metric.WithDescription("Attempts to deliver a webhook, by what came of them."))
+	if err != nil {
+		return err
+	}
 	_, err = m.Int64ObservableCounter("twinpay.telemetry.dropped_spans",
 		metric.WithDescription("Spans that were dropped: the queue was full, or the export failed."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
@@ -216,15 +225,25 @@ func (t *Telemetry) Start(ctx context.Context, name string, options ...trace.Spa
 	return t.tracer.Start(ctx, name, options...)
 }
 
+// StartWebhook starts the span of one attempt at a webhook, linked to the trace of the request that its event comes from.
+func (t *Telemetry) StartWebhook(ctx context.Context, traceparent string, target domain.Target, attempt int16) (context.Context, trace.Span) {
+	return t.startLinked(ctx, traceparent, "webhook.deliver", trace.SpanKindClient, HTTPMethod.String(http.MethodPost), FullURL.String(target.Shown),
+		ServerHost.String(target.Host), ServerPort.Int(int(target.Port)), AttemptCount.Int(int(attempt)))
+}
+
 // StartLinked starts a root span that is linked to the trace of a stored traceparent. The trace is its own also where nothing is exported: a
 // card network that decides by the trace's id would decide the same at each ask.
 func (t *Telemetry) StartLinked(ctx context.Context, traceparent, name string, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
+	return t.startLinked(ctx, traceparent, name, trace.SpanKindInternal, attributes...)
+}
+
+func (t *Telemetry) startLinked(ctx context.Context, traceparent, name string, kind trace.SpanKind, attributes ...attribute.KeyValue) (context.Context, trace.Span) {
 	if !t.exporting {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, unsampled())
 		return ctx, trace.SpanFromContext(ctx)
 	}
 	stored := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier(traceparent)))
-	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithAttributes(attributes...)}
+	options := []trace.SpanStartOption{trace.WithNewRoot(), trace.WithSpanKind(kind), trace.WithAttributes(attributes...)}
 	if stored.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: stored}))
 	}

@@ -27,6 +27,8 @@ type Payments struct {
 	AuthorizationPeriod time.Duration
 	Lease               time.Duration
 	Streams             *Streams // nil for the workers
+	WebhookMaster       [32]byte
+	WebhookTargets      domain.WebhookTargets
 
 	running  sync.WaitGroup // operations that run on when their client has gone
 	settling sync.Map       // of *store.Operation whose lease is ours, to the context.Context that has its trace

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"twinpay.dev/payments/internal/config"
+	"twinpay.dev/payments/internal/receiver"
 	"twinpay.dev/payments/internal/usecase"
 )
 
@@ -16,6 +17,7 @@ type Workers struct {
 	Expiry   *Expiry
 	Relay    *Relay
 	Waker    *Waker
+	Delivery *Delivery
 	RollUp   *RollUp
 	Sweep    *Sweep
 }
@@ -27,6 +29,7 @@ func New(payments *usecase.Payments, streams *usecase.Streams, c config.Config) 
 		Expiry:   &Expiry{payments: payments},
 		Relay:    NewRelay(payments.DB, payments.Now, payments.Telemetry),
 		Waker:    &Waker{DatabaseURL: c.DatabaseURL, Streams: streams, Log: payments.Telemetry.Log},
+		Delivery: &Delivery{payments: payments, Receiver: receiver.New(c.WebhookTargets), retry: c.WebhookRetry},
 		RollUp:   &RollUp{payments: payments},
 		Sweep:    &Sweep{payments: payments, keyAge: c.KeyAge},
 	}
@@ -35,7 +38,7 @@ func New(payments *usecase.Payments, streams *usecase.Streams, c config.Config) 
 // Run runs all of them until the context ends; then what was begun is finished.
 func (w *Workers) Run(ctx context.Context) {
 	var group sync.WaitGroup
-	runs := []func(context.Context){w.Recovery.Run, w.Expiry.Run, w.Relay.Run, w.Waker.Run, w.RollUp.Run, w.Sweep.Run}
+	runs := []func(context.Context){w.Recovery.Run, w.Expiry.Run, w.Relay.Run, w.Waker.Run, w.Delivery.Run, w.RollUp.Run, w.Sweep.Run}
 	for _, run := range runs {
 		group.Go(func() { run(ctx) })
 	}

@@ -205,6 +205,8 @@ pub enum Stage {
     RateLimit,
     /// A body has a third of a second.
     SlowBody,
+    /// Webhooks may reach public addresses over https alone.
+    PublicTargets,
 }
 
 /// A case.

@@ -8,11 +8,12 @@ use regex::{Captures, Regex};
 
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let secret = "tp_live_[0-9a-z]{26}_[0-9a-f]{64}";
-    let id = "(?:mer|key|ptk|pay|op|ref|evt|ent|req)_[0-7][0-9a-hjkmnp-tv-z]{25}";
+    let id = "(?:mer|key|ptk|pay|op|ref|evt|ent|whe|req)_[0-7][0-9a-hjkmnp-tv-z]{25}";
+    let webhook = "whsec_[0-9A-Za-z+/]{43}=";
     let time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z";
     // No other value has capitals and that length.
     let cursor = "AQ[A-Za-z0-9_-]{32}";
-    Regex::new(&format!("{secret}|{id}|{time}|{cursor}|uniq_[0-9a-f]{{12}}")).ok()
+    Regex::new(&format!("{secret}|{webhook}|{id}|{time}|{cursor}|uniq_[0-9a-f]{{12}}")).ok()
 });
 
 /// Gives each id of one run a number, in the order in which they are seen.

@@ -159,7 +159,8 @@ fn read_message(body: &Bytes, output: Option<&MessageDescriptor>, success: u16, 
             if message.unknown_fields().next().is_some() {
                 reply.faults.push("the message has fields that aren't in proto/".into());
             }
-            reply.body = Some(message::to_reply(&message));
+            // What HTTP says without a body is an empty message.
+            reply.body = (success != 204).then(|| message::to_reply(&message));
         }
         Err(error) => reply.faults.push(format!("the message can't be decoded: {error}")),
     }

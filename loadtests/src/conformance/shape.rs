@@ -35,6 +35,7 @@ const PROBLEM: [&str; 10] = [
 const LIST: [&str; 3] = ["data", "has_more", "next_cursor"];
 /// The members of an event, in order.
 const EVENT: [&str; 5] = ["id", "type", "sequence", "created_at", "data"];
+const NO_CONTENT: u16 = 204;
 const PAYMENT: &str = "payments.v1.Payment";
 
 static ID: LazyLock<Option<Regex>> =
@@ -44,6 +45,8 @@ static TIME: LazyLock<Option<Regex>> =
 static DIGITS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[0-9]{13}").ok());
 static SECRET: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("^tp_live_[0-9a-z]{26}_[0-9a-f]{64}$").ok());
+static WEBHOOK_SECRET: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new("^whsec_[0-9A-Za-z+/]{43}=$").ok());
 
 fn is(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
     pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
@@ -103,7 +106,7 @@ fn http_headers(
         Some(output) if output.name() == stream::OUTPUT => "text/event-stream",
         _ => "application/json",
     };
-    want("content-type", Some(kind.into()));
+    want("content-type", (reply.status != NO_CONTENT).then(|| kind.into()));
     let row = reply.reason().and_then(|reason| contract.errors.row(reason));
     want("retry-after", row.and_then(|row| row.retry_after).map(|seconds| seconds.to_string()));
     want("www-authenticate", (reply.status == 401).then(|| "Bearer".into()));
@@ -268,6 +271,7 @@ fn ids(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<Str
         "Payment" => "pay_",
         "Refund" => "ref_",
         "LedgerEntry" => "ent_",
+        "WebhookEndpoint" => "whe_",
         _ => return,
     };
     let others =
@@ -279,10 +283,14 @@ fn ids(output: &MessageDescriptor, body: &Node, path: &str, faults: &mut Vec<Str
             faults.push(format!("{path}{member} is {text:?}, not an id with {prefix}"));
         }
     }
+    let (pattern, form) = match own {
+        "whe_" => (&WEBHOOK_SECRET, "whsec_<base64 of 32 bytes>"),
+        _ => (&SECRET, "tp_live_<id>_<64 hex digits>"),
+    };
     if let Some(secret) = body.get("secret").and_then(Node::text)
-        && !is(&SECRET, secret)
+        && !is(pattern, secret)
     {
-        faults.push(format!("{path}secret isn't tp_live_<id>_<64 hex digits>"));
+        faults.push(format!("{path}secret isn't {form}"));
     }
 }
 

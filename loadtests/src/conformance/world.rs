@@ -77,6 +77,8 @@ impl Ground {
         options.env.push(("TWINPAY_RATE_LIMIT".into(), "0".into()));
         // So that the search for card numbers has a line of each request to look at.
         options.env.push(("TWINPAY_LOG_LEVEL".into(), "debug".into()));
+        // Receivers are on this machine.
+        options.env.push(("TWINPAY_WEBHOOK_TARGETS".into(), "any".into()));
         options.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         Ok(Instance::twin(options).await?)
     }
@@ -185,6 +187,7 @@ pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &
         Stage::LongHash => ("long-hash", hashes(twin, ["400000", "10000000"])),
         Stage::RateLimit => ("rate-limit", vec![("TWINPAY_RATE_LIMIT", "1"), ("TWINPAY_RATE_BURST", "2")]),
         Stage::SlowBody => ("slow-body", vec![("TWINPAY_BODY_TIMEOUT_MS", "300")]),
+        Stage::PublicTargets => ("public-targets", vec![("TWINPAY_WEBHOOK_TARGETS", "public")]),
     }
 }
 

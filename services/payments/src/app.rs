@@ -23,6 +23,7 @@ use crate::{
     grpcapi,
     hash_pool::{HashPool, Limits},
     httpapi,
+    receiver::Receiver,
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},
@@ -88,6 +89,9 @@ impl App {
             rate_limit: config.rate_limit,
             rate_burst: config.rate_burst,
             body_limit: config.body_limit,
+            webhook_master: config.webhook_master,
+            webhook_targets: config.webhook_targets,
+            webhook_retry: config.webhook_retry,
         };
         let acquirer = Acquirer::new(&config.acquirer_url)?;
         let hash_pool = HashPool::new(limits, metrics.clone());

@@ -6,6 +6,8 @@ use std::{fmt, net::SocketAddr, thread::available_parallelism, time::Duration};
 use sqlx::postgres::PgConnectOptions;
 use tracing::level_filters::LevelFilter;
 
+use crate::domain::webhook::Targets;
+
 const PREFIX: &str = "TWINPAY_";
 
 /// What a variable holds.
@@ -23,6 +25,8 @@ pub enum Kind {
     Integer,
     /// error, warn, info or debug.
     Level,
+    /// One of a few words.
+    Choice,
 }
 
 /// One variable, as `proto/config.toml` has it.
@@ -49,9 +53,12 @@ const fn variable(
     Variable { name, kind, default, bounds, about }
 }
 
+/// What [`Kind::Choice`] takes; there is one such variable.
+const TARGETS: [&str; 2] = ["public", "any"];
+
 /// All variables, in the order of `proto/config.toml`.
 #[rustfmt::skip]
-pub const VARIABLES: [Variable; 25] = [
+pub const VARIABLES: [Variable; 28] = [
     variable("DATABASE_URL", Kind::Url, None, None, "Postgres, as the role twinpay_service; `payments migrate` takes the owner's"),
     variable("DATABASE_CONNECTIONS", Kind::Integer, Some("16"), Some((1, 200)), "connections for requests"),
     variable("WORKER_CONNECTIONS", Kind::Integer, Some("4"), Some((1, 50)), "connections for the workers, so that they and the requests can't starve each other"),
@@ -75,6 +82,9 @@ pub const VARIABLES: [Variable; 25] = [
     variable("STREAM_HEARTBEAT_MS", Kind::Integer, Some("15000"), Some((10, 60_000)), "the silence after which a stream sends a heartbeat"),
     variable("STREAM_WRITE_MS", Kind::Integer, Some("10000"), Some((10, 60_000)), "how long a stream's consumer may leave a message unread before it is dropped"),
     variable("KEY_HOURS", Kind::Integer, Some("24"), Some((1, 720)), "how long an idempotency key is kept"),
+    variable("WEBHOOK_MASTER", Kind::Hex, None, Some((64, 64)), "the key that webhook secrets are derived from: 32 bytes as 64 hex digits; changing it changes every secret"),
+    variable("WEBHOOK_TARGETS", Kind::Choice, Some("public"), None, "public: https to public addresses only; any: also http and private addresses, for local use"),
+    variable("WEBHOOK_RETRY_MS", Kind::Integer, Some("5000"), Some((1, 3_600_000)), "the longest wait before a webhook's second attempt; it doubles with each, up to an hour"),
     variable("LOG_LEVEL", Kind::Level, Some("info"), None, "error, warn, info or debug"),
     variable("SERVICE_PASSWORD", Kind::Text, Some(""), Some((0, 255)), "read by `payments migrate` alone: the password to give to the role twinpay_service"),
 ];
@@ -136,6 +146,12 @@ pub struct Config {
     pub stream_write: Duration,
     /// Of an idempotency key.
     pub key_age: time::Duration,
+    /// A secret.
+    pub webhook_master: [u8; 32],
+    /// Whom webhooks may reach.
+    pub webhook_targets: Targets,
+    /// The longest wait before a webhook's second attempt.
+    pub webhook_retry: Duration,
     /// Of our own lines.
     pub log_level: LevelFilter,
     /// OTEL_EXPORTER_OTLP_ENDPOINT; nothing is exported where it is unset or empty.
@@ -157,7 +173,7 @@ impl Config {
             grpc_addr: source.text("GRPC_ADDR")?,
             admin_addr: source.text("ADMIN_ADDR")?,
             admin_token: source.text("ADMIN_TOKEN")?,
-            pepper: source.pepper()?,
+            pepper: source.key("PEPPER")?,
             hash_iterations: source.integer("HASH_ITERATIONS")?,
             hash_permits: source.integer("HASH_PERMITS")?,
             hash_queue: source.integer_or("HASH_QUEUE", source.integer::<usize>("HASH_PERMITS")? * 4)?,
@@ -171,6 +187,12 @@ impl Config {
             stream_heartbeat: source.milliseconds("STREAM_HEARTBEAT_MS")?,
             stream_write: source.milliseconds("STREAM_WRITE_MS")?,
             key_age: time::Duration::hours(source.integer("KEY_HOURS")?),
+            webhook_master: source.key("WEBHOOK_MASTER")?,
+            webhook_targets: match source.text("WEBHOOK_TARGETS")?.as_str() {
+                "any" => Targets::Any,
+                _ => Targets::Public,
+            },
+            webhook_retry: source.milliseconds("WEBHOOK_RETRY_MS")?,
             log_level: match source.text("LOG_LEVEL")?.as_str() {
                 "error" => LevelFilter::ERROR,
                 "warn" => LevelFilter::WARN,
@@ -222,11 +244,10 @@ impl Source<'_> {
         }
     }
 
-    fn pepper(&self) -> Result<[u8; 32], Invalid> {
-        let mut pepper = [0; 32];
-        hex::decode_to_slice(self.text("PEPPER")?, &mut pepper)
-            .map_err(|_| invalid("PEPPER", "isn't hex digits"))?;
-        Ok(pepper)
+    fn key(&self, name: &'static str) -> Result<[u8; 32], Invalid> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(self.text(name)?, &mut key).map_err(|_| invalid(name, "isn't hex digits"))?;
+        Ok(key)
     }
 
     fn integer_or<T: TryFrom<i64>>(&self, name: &'static str, computed: T) -> Result<T, Invalid> {
@@ -264,6 +285,7 @@ fn check(variable: &Variable, value: &str) -> Result<(), String> {
         Kind::Hex => within(length) && value.bytes().all(|b| b.is_ascii_hexdigit()),
         Kind::Integer => value.parse().is_ok_and(within),
         Kind::Level => ["error", "warn", "info", "debug"].contains(&value),
+        Kind::Choice => TARGETS.contains(&value),
     };
     let visible = value.bytes().all(|b| b.is_ascii_graphic());
     if good && visible {
@@ -274,7 +296,7 @@ fn check(variable: &Variable, value: &str) -> Result<(), String> {
         Kind::Url => "can't be read".to_owned(),
         Kind::Hex if within(length) => "has a byte that isn't a hex digit".to_owned(),
         Kind::Text | Kind::Hex => format!("has {length} bytes"),
-        Kind::Address | Kind::Integer | Kind::Level => format!("is {value:?}"),
+        Kind::Address | Kind::Integer | Kind::Level | Kind::Choice => format!("is {value:?}"),
     };
     Err(format!("{problem}: it must be {}", bound(variable)))
 }
@@ -289,6 +311,7 @@ fn bound(variable: &Variable) -> String {
         Kind::Hex => format!("{max} hex digits"),
         Kind::Integer => format!("an integer from {min} to {max}"),
         Kind::Level => "error, warn, info or debug".into(),
+        Kind::Choice => TARGETS.join(" or "),
     }
 }
 
@@ -356,7 +379,7 @@ mod tests {
                     "DATABASE_URL" => "postgres://localhost/x".into(),
                     "ACQUIRER_URL" => "http://localhost:9090".into(),
                     "ADMIN_TOKEN" => "a".repeat(32),
-                    "PEPPER" => "0f".repeat(32),
+                    "PEPPER" | "WEBHOOK_MASTER" => "0f".repeat(32),
                     _ => return None,
                 })
             })
@@ -378,6 +401,11 @@ mod tests {
                 "{}",
                 ours.name
             );
+            let choices =
+                theirs.get("choices").map(|c| c.as_array().unwrap().iter().map(|c| c.as_str().unwrap()));
+            if let Some(choices) = choices {
+                assert!(choices.eq(TARGETS), "{}", ours.name);
+            }
             assert_eq!(ours.default, text("default"), "{}", ours.name);
             assert_eq!(ours.bounds, bound("min").zip(bound("max")), "{}", ours.name);
             assert_eq!(Some(ours.about), text("about"));

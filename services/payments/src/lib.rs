@@ -10,6 +10,7 @@ pub mod grpcapi;
 pub mod hash_pool;
 pub mod httpapi;
 pub mod migrate;
+pub mod receiver;
 pub mod reply;
 pub mod store;
 pub mod telemetry;

@@ -11,11 +11,12 @@ use crate::{
         card::PaymentToken,
         error::{Error, Reason},
         event::Event,
-        id::{EntryId, KeyId, MerchantId, OperationId, PaymentId, RefundId, TokenId},
+        id::{EndpointId, EntryId, KeyId, MerchantId, OperationId, PaymentId, RefundId, TokenId},
         ledger::{Balance, Written},
         merchant::{ApiKey, Merchant},
         payment::Payment,
         refund::Refund,
+        webhook::Endpoint,
     },
     telemetry::rfc3339,
 };
@@ -301,6 +302,23 @@ pub fn event(event: &Event) -> String {
     format!(
         r#"{{"id":"{id}","type":"{kind}","sequence":{sequence},"created_at":"{at}","data":{{"object":{object}}}}}"#
     )
+}
+
+/// A webhook endpoint; with its secret where it was just made.
+pub fn webhook_endpoint(endpoint: &Endpoint, secret: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Object<'a> {
+        id: EndpointId,
+        url: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<&'a str>,
+        #[serde(serialize_with = "time")]
+        created_at: OffsetDateTime,
+        #[serde(serialize_with = "time_or_none", skip_serializing_if = "Option::is_none")]
+        disabled_at: Option<OffsetDateTime>,
+    }
+    let Endpoint { id, url, created_at, disabled_at } = endpoint;
+    json(&Object { id: *id, url, secret, created_at: *created_at, disabled_at: *disabled_at })
 }
 
 /// A stored payment or merchant or token or problem that isn't as this module writes it: a bug, or a hand in the database.

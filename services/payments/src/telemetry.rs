@@ -6,6 +6,7 @@ mod drops;
 use std::{io::Write as _, sync::Arc};
 
 use self::drops::Drops;
+use crate::domain::webhook::Target;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Histogram, MeterProvider as _, UpDownCounter},
@@ -207,6 +208,20 @@ pub mod spans {
         (span, trace)
     }
 
+    /// One attempt at a webhook, linked to the trace of the request that its event comes from.
+    pub fn webhook(target: &Target<'_>, number: i16, traceparent: Option<&str>) -> Span {
+        let span = info_span!(parent: None, "webhook", otel.name = "webhook.deliver", otel.kind = "client",
+            otel.status_code = Empty, http.request.method = "POST", url.full = target.shown,
+            server.address = target.host, server.port = i64::from(target.port),
+            http.response.status_code = Empty, twinpay.attempt = i64::from(number), error.type = Empty);
+        if let Some(event) = traceparent.and_then(Trace::parse)
+            && !span.is_disabled()
+        {
+            span.add_link(event.remote());
+        }
+        span
+    }
+
     /// A trace for what belongs to none.
     pub fn nowhere() -> Trace {
         Trace::fresh()
@@ -262,6 +277,8 @@ pub struct Metrics {
     pub pending: UpDownCounter<i64>,
     /// Seconds that the oldest event of the last batch waited for its publication.
     pub outbox_lag: Gauge<f64>,
+    /// Attempts at webhooks, by outcome.
+    pub webhook_attempts: Counter<u64>,
 }
 
 impl Metrics {
@@ -287,6 +304,7 @@ impl Metrics {
         let statements = "Duration of statements, without the wait for a connection.";
         let pending = "Operations that this process has claimed or leased and not yet settled.";
         let rejected = meter.u64_counter("twinpay.admission.rejected");
+        let attempts = meter.u64_counter("twinpay.webhook.attempts");
         Ok(Arc::new(Self {
             registry,
             http_duration: seconds("http.server.request.duration", "Duration of HTTP requests."),
@@ -302,6 +320,9 @@ impl Metrics {
                 .f64_gauge("twinpay.outbox.lag")
                 .with_description("How long the oldest event of the last batch waited for its publication.")
                 .with_unit("s")
+                .build(),
+            webhook_attempts: attempts
+                .with_description("Attempts to deliver a webhook, by what came of them.")
                 .build(),
             provider,
         }))

@@ -105,6 +105,8 @@ ids! {
     OperationId = "op";
     /// A ledger entry.
     EntryId = "ent";
+    /// A webhook endpoint.
+    EndpointId = "whe";
     /// An event.
     EventId = "evt";
     /// A request, for support; in the header `Request-Id` alone.

@@ -9,3 +9,4 @@ pub mod merchant;
 pub mod money;
 pub mod payment;
 pub mod refund;
+pub mod webhook;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payments_proto::payments::v1::{
     self as message, admin_service_server::AdminService, event_service_server::EventService,
     ledger_service_server::LedgerService, payment_service_server::PaymentService,
-    vault_service_server::VaultService,
+    vault_service_server::VaultService, webhook_service_server::WebhookService,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -257,5 +257,36 @@ impl EventService for Door {
         };
         let watch = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(stream::open(watch, seen)))
+    }
+}
+
+#[async_trait]
+impl WebhookService for Door {
+    async fn create_webhook_endpoint(
+        &self,
+        request: Request<message::CreateWebhookEndpointRequest>,
+    ) -> Result<Response<message::WebhookEndpoint>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, url) = (admitted.merchant()?, request.into_inner().url);
+            self.payments.create_webhook_endpoint(&admitted.call, merchant, url, Violations::default()).await
+        };
+        let made = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::webhook_endpoint(made.endpoint, Some(made.secret))))
+    }
+
+    async fn delete_webhook_endpoint(
+        &self,
+        request: Request<message::DeleteWebhookEndpointRequest>,
+    ) -> Result<Response<()>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let merchant = admitted.merchant()?;
+            let id = request.into_inner().id.unwrap_or_default();
+            self.payments.delete_webhook_endpoint(&admitted.call, merchant, &id, Violations::default()).await
+        };
+        work.await.map(Response::new).map_err(|error| seen.refuse(&error))
     }
 }

@@ -46,6 +46,8 @@ const METHODS: &[&str] = &[
     "payments.v1.LedgerService/GetBalances",
     "payments.v1.LedgerService/ListLedgerEntries",
     WATCH_EVENTS,
+    "payments.v1.WebhookService/CreateWebhookEndpoint",
+    "payments.v1.WebhookService/DeleteWebhookEndpoint",
 ];
 
 /// The one whose answer lasts.

@@ -19,6 +19,7 @@ use payments_proto::{
         ledger_service_server::{self, LedgerServiceServer},
         payment_service_server::{self, PaymentServiceServer},
         vault_service_server::{self, VaultServiceServer},
+        webhook_service_server::{self, WebhookServiceServer},
     },
 };
 use tokio::sync::watch;
@@ -44,6 +45,7 @@ const SERVICES: &[&str] = &[
     payment_service_server::SERVICE_NAME,
     ledger_service_server::SERVICE_NAME,
     event_service_server::SERVICE_NAME,
+    webhook_service_server::SERVICE_NAME,
 ];
 
 /// The services, inside of what every call passes.
@@ -62,6 +64,7 @@ pub fn router(
         .with_service_name(payment_service_server::SERVICE_NAME)
         .with_service_name(ledger_service_server::SERVICE_NAME)
         .with_service_name(event_service_server::SERVICE_NAME)
+        .with_service_name(webhook_service_server::SERVICE_NAME)
         .with_service_name(pb::health_server::SERVICE_NAME)
         .with_service_name(server_reflection_server::SERVICE_NAME)
         .build_v1()?;
@@ -69,7 +72,8 @@ pub fn router(
         .add_service(VaultServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
         .add_service(PaymentServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
         .add_service(LedgerServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(EventServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(EventServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(WebhookServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
         .add_service(HealthServer::new(HealthOf { readiness }))
         .add_service(reflection);
     let routes = routes.into_axum_router().layer(from_fn_with_state(draining, end_reflection));

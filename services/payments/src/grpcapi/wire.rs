@@ -15,6 +15,7 @@ use crate::{
         merchant::ApiKey,
         payment::{CaptureMethod, DeclineReason, Payment, State},
         refund::{Refund, RefundState},
+        webhook::Endpoint,
     },
     reply::{Unreadable, read},
     usecase::{
@@ -200,6 +201,17 @@ pub fn payment(payment: Payment) -> wire::Payment {
         expires_at: payment.expires_at.map(timestamp),
         created_at: Some(timestamp(payment.created_at)),
         updated_at: Some(timestamp(payment.updated_at)),
+    }
+}
+
+/// A webhook endpoint; with its secret where it was just made.
+pub fn webhook_endpoint(endpoint: Endpoint, secret: Option<String>) -> wire::WebhookEndpoint {
+    wire::WebhookEndpoint {
+        id: endpoint.id.to_string(),
+        url: endpoint.url,
+        secret,
+        created_at: Some(timestamp(endpoint.created_at)),
+        disabled_at: endpoint.disabled_at.map(timestamp),
     }
 }
 

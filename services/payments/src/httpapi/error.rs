@@ -1,7 +1,10 @@
 //! What a use case returned, as an HTTP response. The table of statuses and texts is [`crate::reply::text`], since stored replies
 //! are rendered from it too.
 
+use std::convert::Infallible;
+
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{
@@ -62,6 +65,11 @@ pub fn refused(error: &Error) -> Response {
 fn plain(status: u16, reason: Option<Reason>, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if response.status() == StatusCode::NO_CONTENT {
+        // hyper would tell a known length over HTTP/2, which RFC 9110 forbids here.
+        *response.body_mut() = Body::from_stream(futures::stream::empty::<Result<Bytes, Infallible>>());
+        return response;
+    }
     let kind = if reason.is_some() { "application/problem+json" } else { "application/json" };
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

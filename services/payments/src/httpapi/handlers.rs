@@ -144,6 +144,19 @@ pub async fn list_payments(State(payments): State<Shared>, request: Request) -> 
     respond(work.await)
 }
 
+/// POST /v1/webhook_endpoints
+pub async fn create_webhook_endpoint(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let merchant = admitted.merchant()?;
+        let url = wire::create_webhook_endpoint(&admitted.body().await?)?;
+        let violations = std::mem::take(&mut admitted.violations);
+        let made = payments.create_webhook_endpoint(&admitted.call, merchant, url, violations).await?;
+        Ok(Reply::fresh(201, reply::webhook_endpoint(&made.endpoint, Some(&made.secret))))
+    };
+    respond(work.await)
+}
+
 /// GET /v1/refunds/{id}
 pub async fn get_refund(State(payments): State<Shared>, request: Request) -> Response {
     let work = async {
@@ -193,6 +206,17 @@ pub async fn watch_events(State(payments): State<Shared>, request: Request) -> R
         Ok(watch) => stream::respond(watch, connection),
         Err(error) => refused(&error),
     }
+}
+
+/// DELETE /v1/webhook_endpoints/{id}
+pub async fn delete_webhook_endpoint(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::new(&payments, request, Scope::Merchant).await?;
+        let (merchant, violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        payments.delete_webhook_endpoint(&admitted.call, merchant, admitted.path_id(), violations).await?;
+        Ok(Reply::fresh(204, String::new()))
+    };
+    respond(work.await)
 }
 
 /// GET /livez: no dependency is asked.

@@ -29,6 +29,8 @@ const REFUND: &str = "/v1/refunds/{id}";
 const BALANCES: &str = "/v1/balances";
 const LEDGER_ENTRIES: &str = "/v1/ledger/entries";
 const EVENT_STREAM: &str = "/v1/events/stream";
+const WEBHOOK_ENDPOINTS: &str = "/v1/webhook_endpoints";
+const WEBHOOK_ENDPOINT: &str = "/v1/webhook_endpoints/{id}";
 const LIVEZ: &str = "/livez";
 const OPENAPI: &str = "/openapi.json";
 
@@ -51,6 +53,8 @@ pub const NAMED: &[&str] = &[
     BALANCES,
     LEDGER_ENTRIES,
     EVENT_STREAM,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_ENDPOINT,
 ];
 
 /// The routes, inside of what every request passes.
@@ -72,6 +76,8 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(BALANCES, get(handlers::get_balances))
         .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))
         .route(EVENT_STREAM, get(handlers::watch_events))
+        .route(WEBHOOK_ENDPOINTS, post(handlers::create_webhook_endpoint))
+        .route(WEBHOOK_ENDPOINT, delete(handlers::delete_webhook_endpoint))
         // anybody
         .route(LIVEZ, get(handlers::live))
         .route(OPENAPI, get(handlers::openapi))
@@ -82,6 +88,10 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
 
 fn post<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
     routing::post(handler).fallback(|| handlers::method_not_allowed("POST"))
+}
+
+fn delete<H: Handler<T, Shared>, T: 'static>(handler: H) -> MethodRouter<Shared> {
+    routing::delete(handler).fallback(|| handlers::method_not_allowed("DELETE"))
 }
 
 /// axum would answer HEAD by a GET of its own; the contract has none.

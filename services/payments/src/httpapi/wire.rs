@@ -219,6 +219,16 @@ pub fn watch_events(resumes: Option<i64>, query: &mut Query, violations: &mut Vi
     }
 }
 
+/// CreateWebhookEndpointRequest: the URL.
+pub fn create_webhook_endpoint(body: &[u8]) -> Result<Option<String>, Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        url: Option<String>,
+    }
+    Ok(parse::<Body>(body)?.url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,3 +16,4 @@ pub mod payments;
 pub mod refunds;
 pub mod tokens;
 pub mod upkeep;
+pub mod webhooks;

@@ -18,3 +18,4 @@ pub mod refund;
 mod request_hash;
 pub mod tokenize;
 pub mod void;
+pub mod webhooks;

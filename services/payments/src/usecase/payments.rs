@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::{authenticate, events::Streams, operation::Held, rate_limit::RateLimit};
 use crate::{
     acquirer::Acquirer,
-    domain::id::KeyId,
+    domain::{id::KeyId, webhook::Targets},
     hash_pool::HashPool,
     store::{db::Db, merchants::Credential},
     telemetry::Metrics,
@@ -64,6 +64,12 @@ pub struct Settings {
     pub rate_burst: u32,
     /// Of a body, after its request's head.
     pub body_limit: std::time::Duration,
+    /// The key of all webhook secrets.
+    pub webhook_master: [u8; 32],
+    /// Whom webhooks may reach.
+    pub webhook_targets: Targets,
+    /// The longest wait before a webhook's second attempt.
+    pub webhook_retry: std::time::Duration,
 }
 
 /// All use cases. Cheap to clone.
@@ -74,7 +80,7 @@ pub struct Payments {
     pub(super) hash_pool: HashPool,
     pub(crate) clock: Clock,
     pub(crate) settings: Arc<Settings>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(super) keys: Cache<KeyId, Credential>,
     pub(super) rate_limit: RateLimit,
     pub(crate) tasks: TaskTracker,

@@ -1,6 +1,7 @@
 //! What goes on without a request. Each worker is a `run()` until the shutdown, and a `step()` that does what is due and says how much,
 //! which tests drive by hand. Workers use their own connections.
 
+pub mod delivery;
 pub mod expiry;
 pub mod poll;
 pub mod recovery;
@@ -13,8 +14,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use self::{expiry::Expiry, recovery::Recovery, relay::Relay, rollup::RollUp, sweep::Sweep, waker::Waker};
-use crate::{config::Config, telemetry::Metrics, usecase::payments::Payments};
+use self::{
+    delivery::Delivery, expiry::Expiry, recovery::Recovery, relay::Relay, rollup::RollUp, sweep::Sweep,
+    waker::Waker,
+};
+use crate::{config::Config, receiver::Receiver, telemetry::Metrics, usecase::payments::Payments};
 
 /// All of them.
 #[derive(Clone)]
@@ -27,6 +31,8 @@ pub struct Workers {
     pub relay: Relay,
     /// Tells streams of them.
     pub waker: Waker,
+    /// Sends webhooks.
+    pub delivery: Delivery,
     /// Folds journals into balances.
     pub roll_up: RollUp,
     /// Forgets old idempotency keys.
@@ -42,6 +48,7 @@ impl Workers {
             expiry: Expiry::new(payments.clone()),
             relay: Relay::new(payments.db.clone(), payments.clock.clone(), metrics),
             waker: Waker::new(config.database_url.clone(), payments.streams.clone()),
+            delivery: Delivery::new(payments.clone(), Receiver::new(config.webhook_targets)),
             roll_up: RollUp::new(payments.clone()),
             sweep: Sweep::new(payments),
         }
@@ -54,6 +61,7 @@ impl Workers {
             self.expiry.run(stop.clone()),
             self.relay.run(stop.clone()),
             self.waker.run(stop.clone()),
+            self.delivery.run(stop.clone()),
             self.roll_up.run(stop.clone()),
             self.sweep.run(stop),
         );

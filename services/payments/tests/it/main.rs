@@ -16,4 +16,5 @@ mod relay;
 mod road;
 mod streams;
 mod upkeep;
+mod webhooks;
 mod world;

@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::world::{ADMIN, PEPPER, Setting, VISA, World, card, card_body, network, payment_body};
+use crate::world::{ADMIN, MASTER, PEPPER, Setting, VISA, World, card, card_body, network, payment_body};
 
 fn program(arguments: &[&str], env: &[(&str, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_payments"));
@@ -36,6 +36,7 @@ fn environment(database_url: String, network: SocketAddr) -> Vec<(&'static str, 
         ("TWINPAY_ADMIN_ADDR", any),
         ("TWINPAY_ADMIN_TOKEN", ADMIN.into()),
         ("TWINPAY_PEPPER", PEPPER.into()),
+        ("TWINPAY_WEBHOOK_MASTER", MASTER.into()),
         ("TWINPAY_HASH_ITERATIONS", "16".into()),
         ("TWINPAY_LOG_LEVEL", "debug".into()),
     ]
@@ -134,7 +135,7 @@ async fn log_lines_are_json_with_the_trace_and_no_card_number_or_secret_and_a_dr
     }
     assert!(parsed.iter().filter(|line| line["message"] == "request").count() >= 5);
     assert!(lines.iter().all(|line| line.starts_with(r#"{"timestamp":"2"#)));
-    for hidden in [number.as_str(), VISA, secret.rsplit('_').next().unwrap(), ADMIN, PEPPER] {
+    for hidden in [number.as_str(), VISA, secret.rsplit('_').next().unwrap(), ADMIN, PEPPER, MASTER] {
         assert!(!lines.iter().any(|line| line.contains(hidden)), "{hidden}");
     }
 }

@@ -31,6 +31,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub const ADMIN: &str = "the-admin-token-of-all-these-tests";
 pub const PEPPER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub const MASTER: &str = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
 pub const VISA: &str = "4242424242424242";
 
 /// What a test may set.
@@ -123,6 +124,7 @@ pub fn config(database_url: &str, network: SocketAddr, env: &[(&'static str, Str
             "HTTP_ADDR" | "GRPC_ADDR" | "ADMIN_ADDR" => Some("127.0.0.1:0".into()),
             "ADMIN_TOKEN" => Some(ADMIN.into()),
             "PEPPER" => Some(PEPPER.into()),
+            "WEBHOOK_MASTER" => Some(MASTER.into()),
             "HASH_ITERATIONS" => Some("16".into()),
             "HASH_WAIT_MS" => Some("5000".into()),
             "HASH_QUEUE" => Some("1000".into()),
