@@ -91,6 +91,9 @@ test-on-postgres:
 	cd go-service && go test -race ./...
 	target/debug/loadtest conformance
 	target/debug/loadtest golden
+	target/debug/loadtest model
+	target/debug/loadtest model --shared --sequences 500
+	target/debug/loadtest replay --requests 2000
 	target/debug/loadtest races --rounds 20
 	target/debug/loadtest kill --rounds 2
 	target/debug/loadtest compare --smoke --scenario checkout --out target/smoke-report

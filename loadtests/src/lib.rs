@@ -12,6 +12,7 @@ pub mod engine;
 pub mod environment;
 pub mod golden;
 pub mod histogram;
+pub mod model;
 pub mod otlp;
 pub mod pacer;
 pub mod payments;

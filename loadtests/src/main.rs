@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use loadtests::command::compare::CompareArgs;
 use loadtests::command::golden::Golden;
+use loadtests::command::model::Model;
+use loadtests::command::replay::Replay;
 use loadtests::command::trace::TraceArgs;
 use loadtests::conformance::{
     Conformance, conclude, fuzz::Fuzz, kill::Kill, ledger::VerifyLedger, races::Races,
@@ -33,6 +35,8 @@ enum Command {
     VerifyLedger(VerifyLedger),
     Races(Races),
     Golden(Golden),
+    Model(Model),
+    Replay(Replay),
     Kill(Kill),
     Fuzz(Fuzz),
 }
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),
         Command::Golden(args) => conclude(args.run()),
+        Command::Model(args) => conclude(args.run()),
+        Command::Replay(args) => conclude(args.run()),
         Command::Kill(args) => conclude(args.run()),
         Command::Fuzz(args) => conclude(args.run()),
     };

@@ -3,6 +3,8 @@
 pub mod compare;
 pub mod folder;
 pub mod golden;
+pub mod model;
+pub mod replay;
 pub mod trace;
 
 use anyhow::bail;

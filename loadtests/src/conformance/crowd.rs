@@ -40,9 +40,7 @@ impl Crowd {
 
     /// Sends one request that must succeed: the id of what it made.
     pub async fn make(&self, site: &Site, step: &Step) -> anyhow::Result<String> {
-        let reply = self.ask(site, step).await?;
-        let id = reply.body.as_ref().and_then(|body| body.get("id")?.text().map(str::to_owned));
-        id.with_context(|| format!("expected success, got {}", reply.summary()))
+        self.bench.make(site, step, &self.values).await
     }
 }
 

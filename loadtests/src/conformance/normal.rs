@@ -20,9 +20,15 @@ static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 pub struct Normaliser {
     seen: HashMap<String, String>,
+    times: bool,
 }
 
 impl Normaliser {
+    /// Gives times numbers too: what shows one time in one run must show one in the other.
+    pub fn of_times() -> Self {
+        Self { times: true, ..Self::default() }
+    }
+
     /// The text with placeholders. The same id gives the same placeholder throughout a run.
     pub fn apply(&mut self, text: &str) -> String {
         let Some(pattern) = PATTERN.as_ref() else {
@@ -32,11 +38,13 @@ impl Normaliser {
     }
 
     fn placeholder(&mut self, found: &str) -> String {
-        if found.starts_with(|first: char| first.is_ascii_digit()) {
+        let is_time = found.starts_with(|first: char| first.is_ascii_digit());
+        if is_time && !self.times {
             return "<time>".into();
         }
         let cursor = found.starts_with("AQ").then_some("cursor");
-        let kind = cursor.or(found.split('_').next()).unwrap_or_default();
+        let time = is_time.then_some("time");
+        let kind = time.or(cursor).or(found.split('_').next()).unwrap_or_default();
         let number = self.seen.len() + 1;
         self.seen.entry(found.to_owned()).or_insert_with(|| format!("<{kind} {number}>")).clone()
     }
@@ -58,5 +66,12 @@ mod tests {
         );
         let cursor = "AQGJCl2slndLvM6zAgmagFhY9JjomLAgBg";
         assert_eq!(normaliser.apply(&format!("\"{cursor}\" {two}")), "\"<cursor 3>\" <pay 2>");
+    }
+
+    #[test]
+    fn times_are_mapped_one_to_one_where_that_is_wanted() {
+        let (one, two) = ("2026-01-02T03:04:05.678901Z", "2026-01-02T03:04:05.678902Z");
+        let text = Normaliser::of_times().apply(&format!("{one} {two} {one}"));
+        assert_eq!(text, "<time 1> <time 2> <time 1>");
     }
 }

@@ -71,6 +71,13 @@ pub struct Prepared<'a> {
     versioned: bool,
 }
 
+impl Prepared<'_> {
+    /// The request in a few lines, for people.
+    pub fn describe(&self) -> String {
+        describe(&self.outgoing)
+    }
+}
+
 impl Bench {
     /// Runs all steps. An error is one of the runner or the network, not of a reply.
     pub async fn run(&self, case: &Case, route: &mut Route) -> anyhow::Result<Vec<StepRun>> {
@@ -176,12 +183,7 @@ impl Bench {
             faults = check(&self.contract, &step.expect, prepared.operation, values, &reply, same);
         }
         if !loose {
-            faults.extend(shape::faults(
-                &self.contract,
-                &reply,
-                prepared.output.as_ref(),
-                prepared.versioned,
-            ));
+            faults.extend(self.shape(&prepared, &reply));
         }
         if site.door.is_http() && !library {
             faults.extend(document::faults(&prepared.outgoing, &reply));
@@ -196,7 +198,7 @@ impl Bench {
                 .map_or_else(|| "raw request".into(), |operation| operation.name().into()),
             target: site.target.name.clone(),
             door: site.door,
-            request: describe(&prepared.outgoing),
+            request: prepared.describe(),
             reply,
             took: begin.elapsed(),
             faults,
@@ -213,6 +215,18 @@ impl Bench {
         let incomings = self.wire.grpc(&prepared.outgoing, prepared.streaming).await?;
         let success = prepared.operation.map_or(200, |operation| operation.status);
         Ok(from_grpc(&self.contract, incomings, prepared.output.as_ref(), success))
+    }
+
+    /// Sends a step that must succeed: the id of what it made.
+    pub async fn make(&self, site: &Site, step: &Step, values: &Values) -> anyhow::Result<String> {
+        let reply = self.send(site, &self.prepare(step, site, values)?).await?;
+        let id = reply.body.as_ref().and_then(|body| body.get("id")?.text().map(str::to_owned));
+        id.with_context(|| format!("expected success, got {}", reply.summary()))
+    }
+
+    /// Everything that is wrong with the form of the reply to what was prepared.
+    pub fn shape(&self, prepared: &Prepared<'_>, reply: &Reply) -> Vec<String> {
+        shape::faults(&self.contract, reply, prepared.output.as_ref(), prepared.versioned)
     }
 
     /// Turns a step into a request to a twin's door.
