@@ -33,7 +33,7 @@ const (
 // Known reports whether there is such a state.
 func (s PaymentState) Known() bool {
 	switch s {
-	case StateProcessing, StateAuthorized, StatePartiallyCaptured, StateCaptured, StateDeclined, StateVoided:
+	case StateProcessing, StateAuthorized, StatePartiallyCaptured, StateCaptured, StateDeclined, StateVoided, StateExpired:
 		return true
 	}
 	return false

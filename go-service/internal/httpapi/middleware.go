@@ -147,12 +147,19 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := e.door
 	name, attributes := e.describe(r.Method)
 	ctx, span := d.telemetry.StartServer(r.Context(), r.Header.Get("Traceparent"), name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes...))
-	defer span.End()
+	aborted := false
+	defer func() {
+		if aborted {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	defer span.End() // before the abort, which it would record as an exception
 	answer, err := e.answer(ctx, w, r, route, began)
 	// The server takes a body that came too late for the client's going.
 	if err != nil && errors.Is(r.Context().Err(), context.Canceled) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		d.telemetry.Log.DebugContext(ctx, "the client has gone", "method", r.Method, "route", e.pattern, "error", err)
-		panic(http.ErrAbortHandler) // nobody is told anything, and nothing failed; an empty 200 must not go out either
+		aborted = true // nobody is told anything, and nothing failed; an empty 200 must not go out either
+		return
 	}
 	switch {
 	case errors.Is(err, errMethodNotAllowed):
@@ -182,9 +189,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := time.Since(began)
 	d.telemetry.HTTPDuration.Record(ctx, took.Seconds(), metric.WithAttributeSet(attribute.NewSet(attributes...)))
 	e.log(ctx, r.Method, answer, err, took)
-	if !whole {
-		panic(http.ErrAbortHandler) // or the end would look like that of a whole body
-	}
+	aborted = !whole // or the end would look like that of a whole body
 }
 
 func (e *endpoint) methodNotAllowed() response {

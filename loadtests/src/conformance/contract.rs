@@ -184,12 +184,19 @@ mod tests {
     #[test]
     fn every_operation_and_every_error_is_known_on_both_doors() {
         let contract = Contract::load().unwrap();
-        let rpcs: usize = ["AdminService", "VaultService", "PaymentService", "EventService", "LedgerService"]
-            .map(|service| {
-                contract.pool.get_service_by_name(&format!("payments.v1.{service}")).unwrap().methods().len()
-            })
-            .iter()
-            .sum();
+        let rpcs: usize = [
+            "AdminService",
+            "VaultService",
+            "PaymentService",
+            "EventService",
+            "LedgerService",
+            "WebhookService",
+        ]
+        .map(|service| {
+            contract.pool.get_service_by_name(&format!("payments.v1.{service}")).unwrap().methods().len()
+        })
+        .iter()
+        .sum();
         assert_eq!(contract.operations.len(), rpcs);
         for row in &contract.errors.rows {
             assert!(row.grpc.is_empty() || code(&row.grpc).is_some(), "{}", row.reason);

@@ -109,7 +109,7 @@ fn sites(rust: &Instance, go: &Instance) -> Vec<Site> {
 /// Everything that the race itself doesn't make is made before it.
 async fn heat(crowd: &Crowd, site: &Site, round: u32) -> anyhow::Result<Heat> {
     let (key, reference) = (unique(), unique());
-    if round % 4 == 0 {
+    if round.is_multiple_of(4) {
         let step = tokenise(&key, "4242424242424242");
         return Ok(Heat { name: "CreatePaymentToken", step, wanted: [1, 0, 0, 1, 1, 0, 0] });
     }

@@ -23,7 +23,6 @@ use crate::{
     grpcapi,
     hash_pool::{HashPool, Limits},
     httpapi,
-    receiver::Receiver,
     store::db::{Db, Schema},
     telemetry::{Call, Metrics, spans},
     usecase::payments::{Clock, Payments, Settings},

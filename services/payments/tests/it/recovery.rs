@@ -27,7 +27,11 @@ async fn an_answer_that_was_lost_is_settled_by_the_recovery() {
         assert_eq!((unknown.status, unknown.text("reason").as_str()), (504, "OUTCOME_UNKNOWN"), "{ending}");
         let meanwhile = world.pay_with(&secret, "k", &[], &body).await;
         assert_eq!(meanwhile.text("reason"), "IDEMPOTENCY_IN_PROGRESS");
-        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Idle, "not before a second has passed");
+        assert_eq!(
+            world.workers.recovery.step().await.unwrap(),
+            Step::Idle,
+            "not before a second has passed"
+        );
 
         world.pass(5_000);
         assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 });
@@ -64,7 +68,11 @@ async fn a_void_and_a_refund_are_settled_as_they_were_asked_for() {
             tokio::task::yield_now().await;
         }
         world.pass(5_000);
-        assert_eq!(world.workers.recovery.step().await.unwrap(), Step::Did { leased: 1, recorded: 1 }, "{verb}");
+        assert_eq!(
+            world.workers.recovery.step().await.unwrap(),
+            Step::Did { leased: 1, recorded: 1 },
+            "{verb}"
+        );
         let settled = world.post(&path, &secret, &headers[..1], &body).await;
         assert!(settled.replayed(), "{settled:?}");
         for (member, want) in want.as_object().unwrap() {
