@@ -52,7 +52,7 @@ var (
 	// number is the last label of what some resolvers take for an address, in forms of their own.
 	number = regexp.MustCompile(`^([0-9]+|0x.*)$`)
 	// rest is path and query: visible ASCII without what RFC 3986 doesn't know; an escape is % and two hex digits.
-	rest = regexp.MustCompile("^(?:[!$&-;=?-\\[\\]_a-z~]|%[0-9A-Fa-f]{2})*$")
+	rest = regexp.MustCompile(`^(?:[!$&-;=?-\[\]_a-z~]|%[0-9A-Fa-f]{2})*$`)
 )
 
 // maxHost is the longest name that DNS knows.
