@@ -3,10 +3,10 @@
 //! payment: `one_payment`.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use futures::future::join_all;
 use stack::instance::{Instance, Twin};
 use stack::test_postgres;
@@ -19,6 +19,9 @@ use super::reply::Reply;
 use super::route::{Site, Target};
 use super::vars::unique;
 use super::world::{Ground, leave_logs, target};
+
+/// Between two lines of progress.
+const TOLD_EVERY: Duration = Duration::from_secs(20);
 
 /// Let many clients use one key at the same moment, over both doors and both services of one database
 ///
@@ -35,9 +38,25 @@ pub struct Races {
     /// Races, 1 to 100000; tokenise, pay, capture, and all verbs at one payment take turns
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
+    /// One kind of race alone
+    #[arg(long)]
+    only: Option<Kind>,
     /// Clients at once, 2 to 512
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(2..=512))]
     clients: u16,
+}
+
+/// What is raced for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// CreatePaymentToken under one key
+    Tokenise,
+    /// CreatePayment under one key
+    Pay,
+    /// CapturePayment under one key
+    Capture,
+    /// Capture, void and refund one payment, each under a key of its own
+    OnePayment,
 }
 
 /// What one race did.
@@ -49,7 +68,7 @@ pub struct Tally {
     pub faults: Vec<String>,
 }
 
-/// What is raced for, and the rows that one effect leaves, in the order of `EFFECTS`.
+/// A request that is raced with, and the rows that one effect leaves, in the order of `EFFECTS`.
 struct Heat {
     name: &'static str,
     step: Step,
@@ -65,17 +84,21 @@ impl Races {
         let go = ground.twin(Twin::Go, &database, "go.log", &[]).await?;
         let sites = sites(&rust, &go);
         let crowd = Crowd::new(&ground, &sites[0].target).await?;
-        let (begin, mut all) = (Instant::now(), Tally::default());
+        let (begin, mut all, mut told) = (Instant::now(), Tally::default(), Instant::now());
         eprintln!("races: {} rounds of {} clients, two twins, both doors", self.rounds, self.clients);
         for round in 0..self.rounds {
-            let (name, tally) = if round % 4 == 3 {
-                ("one payment", one_payment::race(&crowd, &sites, self.clients).await?)
-            } else {
-                let heat = heat(&crowd, &sites[0], round)
-                    .await
-                    .with_context(|| format!("preparing round {round}"))?;
-                (heat.name, race(&crowd, &sites, &heat, self.clients, &database.owner_url).await?)
+            let turn = Kind::value_variants()[round as usize % Kind::value_variants().len()];
+            let heat = heat(&crowd, &sites[0], self.only.unwrap_or(turn));
+            let (name, tally) = match heat.await.with_context(|| format!("preparing round {round}"))? {
+                None => ("one payment", one_payment::race(&crowd, &sites, self.clients).await?),
+                Some(heat) => {
+                    (heat.name, race(&crowd, &sites, &heat, self.clients, &database.owner_url).await?)
+                }
             };
+            if told.elapsed() > TOLD_EVERY {
+                eprintln!("  {round} of {} rounds, {} faults", self.rounds, all.faults.len());
+                told = Instant::now();
+            }
             all.faults
                 .extend(tally.faults.into_iter().map(|fault| format!("round {round}, {name}: {fault}")));
             for (kind, count) in tally.replies {
@@ -106,20 +129,26 @@ fn sites(rust: &Instance, go: &Instance) -> Vec<Site> {
         .collect()
 }
 
-/// Everything that the race itself doesn't make is made before it.
-async fn heat(crowd: &Crowd, site: &Site, round: u32) -> anyhow::Result<Heat> {
+/// Everything that the race itself doesn't make is made before it. The race at one payment makes its own.
+async fn heat(crowd: &Crowd, site: &Site, kind: Kind) -> anyhow::Result<Option<Heat>> {
     let (key, reference) = (unique(), unique());
-    if round.is_multiple_of(4) {
-        let step = tokenise(&key, "4242424242424242");
-        return Ok(Heat { name: "CreatePaymentToken", step, wanted: [1, 0, 0, 1, 1, 0, 0] });
-    }
-    let token = crowd.make(site, &tokenise(&unique(), "4242424242424242")).await?;
-    if round % 4 == 1 {
-        let step = pay(&key, &token, "automatic", &reference, 1000);
-        return Ok(Heat { name: "CreatePayment", step, wanted: [0, 1, 1, 1, 1, 3, 3] });
-    }
-    let payment = crowd.make(site, &pay(&unique(), &token, "manual", &reference, 1000)).await?;
-    Ok(Heat { name: "CapturePayment", step: capture(&key, &payment, 400), wanted: [0, 0, 1, 1, 1, 1, 3] })
+    let token = async || crowd.make(site, &tokenise(&unique(), "4242424242424242")).await;
+    Ok(match kind {
+        Kind::OnePayment => None,
+        Kind::Tokenise => {
+            let step = tokenise(&key, "4242424242424242");
+            Some(Heat { name: "CreatePaymentToken", step, wanted: [1, 0, 0, 1, 1, 0, 0] })
+        }
+        Kind::Pay => {
+            let step = pay(&key, &token().await?, "automatic", &reference, 1000);
+            Some(Heat { name: "CreatePayment", step, wanted: [0, 1, 1, 1, 1, 3, 3] })
+        }
+        Kind::Capture => {
+            let payment = pay(&unique(), &token().await?, "manual", &reference, 1000);
+            let step = capture(&key, &crowd.make(site, &payment).await?, 400);
+            Some(Heat { name: "CapturePayment", step, wanted: [0, 0, 1, 1, 1, 1, 3] })
+        }
+    })
 }
 
 async fn race(crowd: &Crowd, sites: &[Site], heat: &Heat, clients: u16, url: &str) -> anyhow::Result<Tally> {
