@@ -1,4 +1,4 @@
-// Package admin is the door for operators: health, version, metrics. It is not for the public, and nothing behind it may change anything.
+// Package admin is the door for operators: health, version, metrics, profiles. It is not for the public, and nothing behind it may change anything.
 package admin
 
 import (
@@ -28,14 +28,17 @@ func profile() string {
 // Readiness says whether the service should get requests.
 type Readiness struct {
 	schemaSeen atomic.Bool
-	draining   atomic.Bool
+	draining   chan struct{} // closed when it begins
 }
+
+// NewReadiness makes that of a service that isn't ready yet.
+func NewReadiness() *Readiness { return &Readiness{draining: make(chan struct{})} }
 
 // SchemaSeen is said once the schema was seen with the right version; a later outage of Postgres doesn't take it back.
 func (r *Readiness) SchemaSeen() { r.schemaSeen.Store(true) }
 
-// Draining is said when the service is about to end.
-func (r *Readiness) Draining() { r.draining.Store(true) }
+// Draining is said once, when the service is about to end.
+func (r *Readiness) Draining() { close(r.draining) }
 
 // Reasons are why the service isn't ready; none where it is.
 func (r *Readiness) Reasons() []string {
@@ -43,8 +46,10 @@ func (r *Readiness) Reasons() []string {
 	if !r.schemaSeen.Load() {
 		reasons = append(reasons, "schema_unseen")
 	}
-	if r.draining.Load() {
+	select {
+	case <-r.draining:
 		reasons = append(reasons, "draining")
+	default:
 	}
 	return reasons
 }
@@ -73,6 +78,8 @@ func Server(readiness *Readiness, metrics http.Handler) *http.Server {
 	version := `{"implementation":"go","commit":` + quote(Commit) + `,"profile":` + quote(profile()) + `}`
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, version) })
 	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /debug/pprof/profile", cpuProfile(readiness.draining))
+	mux.HandleFunc("GET /debug/pprof/heap", heapProfile)
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}
 }
 

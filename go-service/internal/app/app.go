@@ -31,6 +31,7 @@ import (
 const (
 	drainTimeout   = 10 * time.Second // for the requests in flight
 	flushTimeout   = 5 * time.Second  // for the last spans
+	adminTimeout   = time.Second      // for the last answers on the admin port
 	schemaInterval = 250 * time.Millisecond
 	schemaTimeout  = 2 * time.Second
 )
@@ -48,7 +49,7 @@ type App struct {
 	db, worker *store.DB
 	acquirer   *acquirer.Client
 	payments   *usecase.Payments
-	readiness  admin.Readiness
+	readiness  *admin.Readiness
 	http       *http.Server
 	grpcDoor   *grpcapi.Door
 	grpc       *grpc.Server
@@ -72,7 +73,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, drainTimeout)
-	a := &App{telemetry: t, options: o}
+	a := &App{telemetry: t, options: o, readiness: admin.NewReadiness()}
 	if a.db, err = store.Open("requests", c.DatabaseURL, c.DatabaseConnections, c.DatabaseWait, t); err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	a.http = httpapi.New(a.payments, auth, c.BodyTimeout, t).Server()
 	a.grpcDoor = grpcapi.New(a.payments, auth, t)
 	a.grpc = a.grpcDoor.Server()
-	a.admin = admin.Server(&a.readiness, t.MetricsHandler())
+	a.admin = admin.Server(a.readiness, t.MetricsHandler())
 	return a, a.listen(c)
 }
 
@@ -185,7 +186,10 @@ func (a *App) drain(background *sync.WaitGroup) {
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	a.telemetry.Shutdown(flushing)
-	go a.grpc.Stop() // waits for handlers, which had their time
+	ending, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	_ = a.admin.Shutdown(ending) // Close below ends what goes on
+	go a.grpc.Stop()             // waits for handlers, which had their time
 	if err := errors.Join(a.http.Close(), a.admin.Close(), a.acquirer.Close()); err != nil {
 		a.telemetry.Log.Warn("not everything was closed", "error", err)
 	}

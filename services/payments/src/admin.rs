@@ -1,4 +1,6 @@
-//! Health, version and metrics, on a port that isn't for the public.
+//! Health, version, metrics and profiles, on a port that isn't for the public.
+
+mod profiles;
 
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub fn router(readiness: watch::Receiver<Readiness>, metrics: Arc<Metrics>) -> R
         .route("/readyz", get(ready))
         .route("/version", get(async || json_body(StatusCode::OK, &version())))
         .route("/metrics", get(read_metrics))
+        .route("/debug/pprof/profile", get(profiles::cpu))
+        .route("/debug/pprof/heap", get(profiles::heap))
         .with_state(Shared { readiness, metrics })
 }
 

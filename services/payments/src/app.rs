@@ -62,7 +62,7 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// The gRPC door.
     pub grpc: SocketAddr,
-    /// Health, version, metrics.
+    /// Health, version, metrics, profiles.
     pub admin: SocketAddr,
 }
 

@@ -11,8 +11,13 @@ use payments::{
     telemetry,
     usecase::payments::Clock,
 };
+use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
+
+/// It samples allocations, for heap profiles.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// A payment service. Its configuration comes from the environment: see `payments config`.
 #[derive(Parser)]

@@ -378,6 +378,8 @@ pub fn install(
     }));
     // Not an optional layer: an absent one is taken for one that wants every span.
     let registry = tracing_subscriber::registry().with(log);
+    #[cfg(feature = "console")]
+    let registry = registry.with(console_subscriber::spawn());
     match export {
         Some(export) => registry.with(export).try_init()?,
         None => registry.try_init()?,

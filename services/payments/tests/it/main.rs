@@ -11,6 +11,7 @@ mod limits;
 mod migrations;
 mod network;
 mod process;
+mod profiles;
 mod recovery;
 mod relay;
 mod road;

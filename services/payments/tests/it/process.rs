@@ -84,15 +84,22 @@ pub struct Beside {
 }
 
 pub async fn beside(latency: Duration) -> Beside {
+    beside_with(latency, &[]).await
+}
+
+/// With an environment that comes last.
+pub async fn beside_with(latency: Duration, env: &[(&'static str, String)]) -> Beside {
     let mut world = World::with(Setting { latency, ..Setting::default() }).await;
     let service_url = stack::test_postgres::service_url(&world.owner_url).unwrap();
-    let mut child = program(&[], &environment(service_url, network(latency).await)).spawn().unwrap();
+    let env = [&environment(service_url, network(latency).await), env].concat();
+    let mut child = program(&[], &env).spawn().unwrap();
     let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
     loop {
         let line: Value = serde_json::from_str(&log.next_line().await.unwrap().unwrap()).unwrap();
         if line["message"] == "listening" {
             world.at.http = line["http_addr"].as_str().unwrap().parse().unwrap();
             world.at.grpc = line["grpc_addr"].as_str().unwrap().parse().unwrap();
+            world.at.admin = line["admin_addr"].as_str().unwrap().parse().unwrap();
         }
         if line["message"] == "ready" {
             return Beside { world, child, log };
@@ -100,7 +107,7 @@ pub async fn beside(latency: Duration) -> Beside {
     }
 }
 
-fn signal(child: &Child) {
+pub fn signal(child: &Child) {
     let pid = child.id().unwrap().to_string();
     let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     assert!(sent.success());
