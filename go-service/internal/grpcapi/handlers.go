@@ -162,6 +162,15 @@ func (d *Door) ListPayments(ctx context.Context, r *paymentsv1.ListPaymentsReque
 	return &paymentsv1.ListPaymentsResponse{Payments: messages(list.Data, paymentMessage), NextPageToken: list.Next}, nil
 }
 
+// ListRefunds implements PaymentService.
+func (d *Door) ListRefunds(ctx context.Context, r *paymentsv1.ListRefundsRequest) (*paymentsv1.ListRefundsResponse, error) {
+	list, err := d.payments.ListRefunds(ctx, callOf(ctx), usecase.ListRefunds{Page: pageOf(r.PageSize, r.PageToken), Payment: r.Payment})
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.ListRefundsResponse{Refunds: messages(list.Data, refundMessage), NextPageToken: list.Next}, nil
+}
+
 // GetBalances implements LedgerService.
 func (d *Door) GetBalances(ctx context.Context, _ *paymentsv1.GetBalancesRequest) (*paymentsv1.GetBalancesResponse, error) {
 	balances, err := d.payments.GetBalances(ctx, callOf(ctx))

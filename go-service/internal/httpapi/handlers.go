@@ -146,6 +146,14 @@ func (d *Door) listPayments(ctx context.Context, r *request) (response, error) {
 	return response{status: http.StatusOK, body: reply.Payments(list.Data, list.Next)}, nil
 }
 
+func (d *Door) listRefunds(ctx context.Context, r *request) (response, error) {
+	list, err := d.payments.ListRefunds(ctx, r.call, usecase.ListRefunds{Page: r.page(), Payment: r.text("payment")})
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Refunds(list.Data, list.Next)}, nil
+}
+
 func (d *Door) getBalances(ctx context.Context, r *request) (response, error) {
 	balances, err := d.payments.GetBalances(ctx, r.call)
 	if err != nil {

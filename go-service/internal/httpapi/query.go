@@ -86,6 +86,7 @@ func (r *request) integer(name string) *int64 {
 // The parameters of lists.
 var (
 	listPaymentsParameters      = []string{"limit", "cursor", "state", "payment_token"}
+	listRefundsParameters       = []string{"limit", "cursor", "payment"}
 	listLedgerEntriesParameters = []string{"limit", "cursor", "account"}
 )
 

@@ -26,6 +26,7 @@ func (d *Door) routes() []*route {
 		{http.MethodPost, "/v1/payments/{id}/void", merchant, usecase.KeyRequired, d.voidPayment, nil},
 
 		{http.MethodPost, "/v1/payments/{id}/refunds", merchant, usecase.KeyRequired, d.createRefund, nil},
+		{http.MethodGet, "/v1/refunds", merchant, usecase.KeyIgnored, d.listRefunds, listRefundsParameters},
 		{http.MethodGet, "/v1/refunds/{id}", merchant, usecase.KeyIgnored, d.getRefund, nil},
 
 		{http.MethodGet, "/v1/balances", merchant, usecase.KeyIgnored, d.getBalances, nil},

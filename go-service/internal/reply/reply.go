@@ -143,8 +143,13 @@ func APIKey(k *domain.APIKey) []byte {
 }
 
 // Refund renders a refund.
-func Refund(r *domain.Refund) []byte {
-	dst := appendID(append(make([]byte, 0, 384), `{"id":`...), domain.PrefixRefund, r.ID)
+func Refund(r *domain.Refund) []byte { return appendRefund(make([]byte, 0, 384), r) }
+
+// Refunds renders a page of refunds; the next page's cursor is empty on the last one.
+func Refunds(refunds []domain.Refund, next string) []byte { return page(refunds, next, appendRefund) }
+
+func appendRefund(dst []byte, r *domain.Refund) []byte {
+	dst = appendID(append(dst, `{"id":`...), domain.PrefixRefund, r.ID)
 	dst = appendID(append(dst, `,"payment":`...), domain.PrefixPayment, r.PaymentID)
 	dst = strconv.AppendInt(append(dst, `,"amount":`...), r.Amount, 10)
 	dst = appendText(append(dst, `,"currency":`...), string(r.Currency))

@@ -35,6 +35,8 @@ var fill = []string{
 	 select merchant_id, gen_random_uuid(), id, e.account, 'USD', e.amount, now()
 	 from operations, (values ('acquirer_receivable', 1), ('merchant_payable', -1)) as e (account, amount)`,
 	`insert into ledger_tail (merchant_id, operation_id) select merchant_id, id from operations`,
+	`insert into operations (merchant_id, id, payment_id, kind, state, amount, leased_until, created_at, finished_at)
+	 select merchant_id, gen_random_uuid(), id, 'refund', 'succeeded', 1, now(), now(), now() from payments`,
 }
 
 func filled(t *testing.T) testdb.Database {
@@ -64,6 +66,7 @@ func TestListsReadAnIndexInItsOrder(t *testing.T) {
 	const merchant = "'00000000-0000-7000-8000-000000000001', "
 	lists := map[prepared][]string{
 		listLedgerEntries: {"null, null, 11", "gen_random_uuid(), 'fee_income', 101"},
+		listRefunds:       {"null, null, 11", "gen_random_uuid(), gen_random_uuid(), 101"},
 		listPayments:      {"null, null, null, 11", "gen_random_uuid(), 'declined', null, 101", "null, null, gen_random_uuid(), 11"},
 	}
 	for s := range lists {

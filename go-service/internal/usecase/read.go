@@ -77,3 +77,26 @@ func (p *Payments) ListPayments(ctx context.Context, call Call, c ListPayments) 
 	rows, err := p.DB.ListPayments(ctx, call.MerchantID, after, state, token, size+1)
 	return newList(rows, size, filter, func(p *domain.Payment) uuid.UUID { return p.ID }), err
 }
+
+// ListRefunds asks for a page of refunds. Members are as the client sent them; nil: absent.
+type ListRefunds struct {
+	Page    Page
+	Payment *string
+}
+
+// ListRefunds reads a page of the merchant's refunds.
+func (p *Payments) ListRefunds(ctx context.Context, call Call, c ListRefunds) (List[domain.Refund], error) {
+	check := checker{call.Violations}
+	size := c.Page.size(&check)
+	payment := check.id("payment", domain.PrefixPayment, c.Payment)
+	if err := check.err(); err != nil {
+		return List[domain.Refund]{}, err
+	}
+	filter := newFilter("list_refunds", call.MerchantID).text("payment", c.Payment)
+	after, err := c.Page.after(filter)
+	if err != nil {
+		return List[domain.Refund]{}, err
+	}
+	rows, err := p.DB.ListRefunds(ctx, call.MerchantID, after, payment, size+1)
+	return newList(rows, size, filter, func(r *domain.Refund) uuid.UUID { return r.ID }), err
+}

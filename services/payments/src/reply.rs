@@ -143,35 +143,47 @@ pub fn payment(payment: &Payment) -> String {
     json(&PaymentObject::from(payment))
 }
 
+#[derive(Serialize)]
+struct RefundObject<'a> {
+    id: RefundId,
+    payment: PaymentId,
+    amount: i64,
+    currency: &'static str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<&'a str>,
+    #[serde(serialize_with = "time")]
+    created_at: OffsetDateTime,
+    #[serde(serialize_with = "time")]
+    updated_at: OffsetDateTime,
+}
+
+impl<'a> From<&'a Refund> for RefundObject<'a> {
+    fn from(r: &'a Refund) -> Self {
+        Self {
+            id: r.id,
+            payment: r.payment,
+            amount: r.amount,
+            currency: r.currency.code(),
+            state: r.state.as_str(),
+            reason: r.reason.as_deref(),
+            failure_reason: r.failure_reason.as_deref(),
+            created_at: r.created_at,
+            updated_at: r.updated_at,
+        }
+    }
+}
+
 /// A refund, the same in replies and in events.
 pub fn refund(refund: &Refund) -> String {
-    #[derive(Serialize)]
-    struct Object<'a> {
-        id: RefundId,
-        payment: PaymentId,
-        amount: i64,
-        currency: &'static str,
-        state: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        failure_reason: Option<&'a str>,
-        #[serde(serialize_with = "time")]
-        created_at: OffsetDateTime,
-        #[serde(serialize_with = "time")]
-        updated_at: OffsetDateTime,
-    }
-    json(&Object {
-        id: refund.id,
-        payment: refund.payment,
-        amount: refund.amount,
-        currency: refund.currency.code(),
-        state: refund.state.as_str(),
-        reason: refund.reason.as_deref(),
-        failure_reason: refund.failure_reason.as_deref(),
-        created_at: refund.created_at,
-        updated_at: refund.updated_at,
-    })
+    json(&RefundObject::from(refund))
+}
+
+/// A page of refunds.
+pub fn refunds(data: &[Refund], next_cursor: Option<&str>) -> String {
+    page(data.iter().map(RefundObject::from), next_cursor)
 }
 
 /// A page of payments.

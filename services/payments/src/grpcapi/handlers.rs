@@ -208,6 +208,20 @@ impl PaymentService for Door {
         let list = work.await.map_err(|error| seen.refuse(&error))?;
         Ok(Response::new(wire::payments(list)))
     }
+
+    async fn list_refunds(
+        &self,
+        request: Request<message::ListRefundsRequest>,
+    ) -> Result<Response<message::ListRefundsResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, command) = (admitted.merchant()?, wire::list_refunds(request.into_inner()));
+            self.payments.list_refunds(&admitted.call, merchant, command, Violations::default()).await
+        };
+        let list = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::refunds(list)))
+    }
 }
 
 #[async_trait]
@@ -252,7 +266,7 @@ impl EventService for Door {
         let work = async {
             let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
             let merchant = admitted.merchant()?;
-            let command = wire::watch_events(request.get_ref());
+            let command = stream::watch_events(request.get_ref());
             self.payments.watch_events(admitted.call, merchant, command, Violations::default()).await
         };
         let watch = work.await.map_err(|error| seen.refuse(&error))?;

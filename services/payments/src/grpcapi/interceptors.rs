@@ -41,6 +41,7 @@ const METHODS: &[&str] = &[
     "payments.v1.PaymentService/CreateRefund",
     "payments.v1.PaymentService/GetRefund",
     "payments.v1.PaymentService/ListPayments",
+    "payments.v1.PaymentService/ListRefunds",
     "payments.v1.AdminService/RevokeApiKey",
     "payments.v1.VaultService/GetPaymentToken",
     "payments.v1.LedgerService/GetBalances",

@@ -3,23 +3,32 @@
 use std::pin::Pin;
 
 use futures::{Stream, stream};
-use payments_proto::payments::v1::WatchEventsResponse;
+use payments_proto::payments::v1 as message;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::{interceptors::Seen, wire};
+use super::{
+    interceptors::Seen,
+    wire::{stored_payment, stored_refund, timestamp},
+};
 use crate::{
-    domain::error::Error,
-    usecase::events::{End, Watch},
+    domain::{error::Error, event::Event},
+    reply::Unreadable,
+    usecase::events::{End, Item, Watch, WatchEvents},
 };
 
 /// What WatchEvents answers.
-pub type EventStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<message::WatchEventsResponse, Status>> + Send>>;
+
+/// WatchEventsRequest
+pub fn watch_events(message: &message::WatchEventsRequest) -> WatchEvents {
+    WatchEvents { field: "after_sequence", after_sequence: message.after_sequence }
+}
 
 /// A consumer that doesn't read holds a message or two, and nothing else.
 pub fn open(watch: Watch, seen: Seen) -> EventStream {
     let (to, from) = mpsc::channel(1);
-    let render = |item| wire::items(item).map_err(|error| Error::Internal(error.into()));
+    let render = |item| items(item).map_err(|error| Error::Internal(error.into()));
     let pumping = tokio::spawn(watch.pump(to, render));
     Box::pin(stream::unfold(Some((from, pumping, seen)), async |stream| {
         let (mut from, pumping, seen) = stream?;
@@ -35,4 +44,28 @@ pub fn open(watch: Watch, seen: Seen) -> EventStream {
         };
         Some((Err(status), None))
     }))
+}
+
+fn items(item: Item) -> Result<Vec<message::WatchEventsResponse>, Unreadable> {
+    use message::watch_events_response::Item as Told;
+    let told = |item| message::WatchEventsResponse { item: Some(item) };
+    match item {
+        Item::Heartbeat => Ok(vec![told(Told::Heartbeat(message::Heartbeat {}))]),
+        Item::Events(events) => events.into_iter().map(|sent| Ok(told(Told::Event(event(sent)?)))).collect(),
+    }
+}
+
+fn event(event: Event) -> Result<message::Event, Unreadable> {
+    let object = if event.kind.starts_with("refund.") {
+        message::event::Object::Refund(stored_refund(&event.object)?)
+    } else {
+        message::event::Object::Payment(stored_payment(&event.object)?)
+    };
+    Ok(message::Event {
+        id: event.id.to_string(),
+        r#type: event.kind,
+        sequence: event.sequence,
+        created_at: Some(timestamp(event.created_at)),
+        object: Some(object),
+    })
 }

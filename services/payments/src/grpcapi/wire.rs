@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
-        event::Event,
         ledger::{Account, Balance, Written},
         merchant::ApiKey,
         payment::{CaptureMethod, DeclineReason, Payment, State},
@@ -21,11 +20,10 @@ use crate::{
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
-        events::{Item, WatchEvents},
         ledger::ListLedgerEntries,
         merchants::CreateMerchant,
         page::{List, Page},
-        read::ListPayments,
+        read::{ListPayments, ListRefunds},
         refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
@@ -78,36 +76,6 @@ pub fn capture_payment(message: wire::CapturePaymentRequest) -> CapturePayment {
     CapturePayment { id: id.unwrap_or_default(), amount, last: r#final }
 }
 
-/// WatchEventsRequest
-pub fn watch_events(message: &wire::WatchEventsRequest) -> WatchEvents {
-    WatchEvents { field: "after_sequence", after_sequence: message.after_sequence }
-}
-
-/// What a stream tells.
-pub fn items(item: Item) -> Result<Vec<wire::WatchEventsResponse>, Unreadable> {
-    use wire::watch_events_response::Item as Told;
-    let told = |item| wire::WatchEventsResponse { item: Some(item) };
-    match item {
-        Item::Heartbeat => Ok(vec![told(Told::Heartbeat(wire::Heartbeat {}))]),
-        Item::Events(events) => events.into_iter().map(|sent| Ok(told(Told::Event(event(sent)?)))).collect(),
-    }
-}
-
-fn event(event: Event) -> Result<wire::Event, Unreadable> {
-    let object = if event.kind.starts_with("refund.") {
-        wire::event::Object::Refund(stored_refund(&event.object)?)
-    } else {
-        wire::event::Object::Payment(stored_payment(&event.object)?)
-    };
-    Ok(wire::Event {
-        id: event.id.to_string(),
-        r#type: event.kind,
-        sequence: event.sequence,
-        created_at: Some(timestamp(event.created_at)),
-        object: Some(object),
-    })
-}
-
 /// CreateRefundRequest
 pub fn create_refund(message: wire::CreateRefundRequest) -> CreateRefund {
     let wire::CreateRefundRequest { id, amount, reason } = message;
@@ -129,6 +97,19 @@ fn page(size: Option<i32>, token: Option<String>) -> Page {
 pub fn payments(list: List<Payment>) -> wire::ListPaymentsResponse {
     wire::ListPaymentsResponse {
         payments: list.data.into_iter().map(payment).collect(),
+        next_page_token: list.next.unwrap_or_default(),
+    }
+}
+
+/// ListRefundsRequest
+pub fn list_refunds(message: wire::ListRefundsRequest) -> ListRefunds {
+    ListRefunds { page: page(message.page_size, message.page_token), payment: message.payment }
+}
+
+/// A page of refunds.
+pub fn refunds(list: List<Refund>) -> wire::ListRefundsResponse {
+    wire::ListRefundsResponse {
+        refunds: list.data.into_iter().map(refund).collect(),
         next_page_token: list.next.unwrap_or_default(),
     }
 }
@@ -418,7 +399,8 @@ fn decline_reason(reason: Option<DeclineReason>) -> wire::DeclineReason {
     }
 }
 
-fn timestamp(at: OffsetDateTime) -> Timestamp {
+/// A time.
+pub fn timestamp(at: OffsetDateTime) -> Timestamp {
     Timestamp { seconds: at.unix_timestamp(), nanos: i32::try_from(at.nanosecond()).unwrap_or(0) }
 }
 

@@ -168,6 +168,18 @@ pub async fn get_refund(State(payments): State<Shared>, request: Request) -> Res
     respond(work.await)
 }
 
+/// GET /v1/refunds
+pub async fn list_refunds(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, &wire::LIST_REFUNDS).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let command = wire::list_refunds(&mut admitted.query, &mut violations);
+        let list = payments.list_refunds(&admitted.call, merchant, command, violations).await?;
+        Ok(Reply::fresh(200, reply::refunds(&list.data, list.next.as_deref())))
+    };
+    respond(work.await)
+}
+
 /// GET /v1/balances
 pub async fn get_balances(State(payments): State<Shared>, request: Request) -> Response {
     let work = async {

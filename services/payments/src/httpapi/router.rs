@@ -24,7 +24,8 @@ const PAYMENTS: &str = "/v1/payments";
 const PAYMENT: &str = "/v1/payments/{id}";
 const CAPTURE: &str = "/v1/payments/{id}/capture";
 const VOID: &str = "/v1/payments/{id}/void";
-const REFUNDS: &str = "/v1/payments/{id}/refunds";
+const PAYMENT_REFUNDS: &str = "/v1/payments/{id}/refunds";
+const REFUNDS: &str = "/v1/refunds";
 const REFUND: &str = "/v1/refunds/{id}";
 const BALANCES: &str = "/v1/balances";
 const LEDGER_ENTRIES: &str = "/v1/ledger/entries";
@@ -48,6 +49,7 @@ pub const NAMED: &[&str] = &[
     PAYMENT,
     CAPTURE,
     VOID,
+    PAYMENT_REFUNDS,
     REFUNDS,
     REFUND,
     BALANCES,
@@ -71,7 +73,8 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(PAYMENT, get(handlers::get_payment))
         .route(CAPTURE, post(handlers::capture_payment))
         .route(VOID, post(handlers::void_payment))
-        .route(REFUNDS, post(handlers::create_refund))
+        .route(PAYMENT_REFUNDS, post(handlers::create_refund))
+        .route(REFUNDS, get(handlers::list_refunds))
         .route(REFUND, get(handlers::get_refund))
         .route(BALANCES, get(handlers::get_balances))
         .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))

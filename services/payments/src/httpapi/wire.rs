@@ -23,7 +23,7 @@ use crate::{
         ledger::ListLedgerEntries,
         merchants::CreateMerchant,
         page::Page,
-        read::ListPayments,
+        read::{ListPayments, ListRefunds},
         refund::CreateRefund,
         tokenize::{Card, CreatePaymentToken},
     },
@@ -192,6 +192,14 @@ pub fn list_payments(query: &mut Query, violations: &mut Violations) -> ListPaym
         state: query.text("state").map(|name| State::parse(&name)),
         payment_token: query.text("payment_token"),
     }
+}
+
+/// The parameters of ListRefundsRequest.
+pub const LIST_REFUNDS: [&str; 3] = [LIMIT, CURSOR, "payment"];
+
+/// ListRefundsRequest
+pub fn list_refunds(query: &mut Query, violations: &mut Violations) -> ListRefunds {
+    ListRefunds { page: page(query, violations), payment: query.text("payment") }
 }
 
 /// The parameters of ListLedgerEntriesRequest.

@@ -14,11 +14,20 @@ use crate::{
     reply::{self, Reply},
     store::{
         payments::{get_payment, list_payments},
-        refunds::get_refund,
+        refunds::{get_refund, list_refunds},
         tokens::get_payment_token,
     },
     telemetry::Call,
 };
+
+/// What was sent.
+#[derive(Debug)]
+pub struct ListRefunds {
+    /// Which page.
+    pub page: Page,
+    /// Only refunds of this payment.
+    pub payment: Option<String>,
+}
 
 /// What was sent.
 #[derive(Debug)]
@@ -93,5 +102,24 @@ impl Payments {
         let after = command.page.after(filter)?;
         let rows = list_payments(&self.db, call, merchant, after, state, token, size + 1).await;
         Ok(List::new(rows.map_err(|failure| failure.reading())?, size, filter, |payment| payment.id.0))
+    }
+
+    /// A page of a merchant's refunds.
+    pub async fn list_refunds(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        command: ListRefunds,
+        mut violations: Violations,
+    ) -> Result<List<Refund>, Error> {
+        let size = command.page.size(&mut violations);
+        let payment = command.payment.map(|id| PaymentId::parse(&id));
+        let payment = violations.optional("payment", payment, Rule::Malformed);
+        violations.check()?;
+        let members = [("payment", payment.map(|payment| payment.to_string()))];
+        let filter = Filter::new("list_refunds", merchant, &members);
+        let after = command.page.after(filter)?;
+        let rows = list_refunds(&self.db, call, merchant, after, payment, size + 1).await;
+        Ok(List::new(rows.map_err(|failure| failure.reading())?, size, filter, |refund| refund.id.0))
     }
 }

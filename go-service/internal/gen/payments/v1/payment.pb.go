@@ -860,6 +860,122 @@ func (x *ListPaymentsResponse) GetNextPageToken() string {
 	return ""
 }
 
+type ListRefundsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100; 10 where absent.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// As in ListPaymentsRequest.
+	PageToken *string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3,oneof" json:"page_token,omitempty"`
+	// Only refunds of this payment, pay_…; MALFORMED where it isn't a type id of a payment.
+	Payment       *string `protobuf:"bytes,3,opt,name=payment,proto3,oneof" json:"payment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefundsRequest) Reset() {
+	*x = ListRefundsRequest{}
+	mi := &file_payments_v1_payment_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefundsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefundsRequest) ProtoMessage() {}
+
+func (x *ListRefundsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefundsRequest.ProtoReflect.Descriptor instead.
+func (*ListRefundsRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListRefundsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRefundsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRefundsRequest) GetPayment() string {
+	if x != nil && x.Payment != nil {
+		return *x.Payment
+	}
+	return ""
+}
+
+type ListRefundsResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Refunds []*Refund              `protobuf:"bytes,1,rep,name=refunds,proto3" json:"refunds,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefundsResponse) Reset() {
+	*x = ListRefundsResponse{}
+	mi := &file_payments_v1_payment_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefundsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefundsResponse) ProtoMessage() {}
+
+func (x *ListRefundsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_payment_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefundsResponse.ProtoReflect.Descriptor instead.
+func (*ListRefundsResponse) Descriptor() ([]byte, []int) {
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListRefundsResponse) GetRefunds() []*Refund {
+	if x != nil {
+		return x.Refunds
+	}
+	return nil
+}
+
+func (x *ListRefundsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 type Payment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// pay_…
@@ -890,7 +1006,7 @@ type Payment struct {
 
 func (x *Payment) Reset() {
 	*x = Payment{}
-	mi := &file_payments_v1_payment_proto_msgTypes[9]
+	mi := &file_payments_v1_payment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1018,7 @@ func (x *Payment) String() string {
 func (*Payment) ProtoMessage() {}
 
 func (x *Payment) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_payment_proto_msgTypes[9]
+	mi := &file_payments_v1_payment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1031,7 @@ func (x *Payment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payment.ProtoReflect.Descriptor instead.
 func (*Payment) Descriptor() ([]byte, []int) {
-	return file_payments_v1_payment_proto_rawDescGZIP(), []int{9}
+	return file_payments_v1_payment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Payment) GetId() string {
@@ -1103,6 +1219,19 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x0e_payment_token\"p\n" +
 	"\x14ListPaymentsResponse\x120\n" +
 	"\bpayments\x18\x01 \x03(\v2\x14.payments.v1.PaymentR\bpayments\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n" +
+	"\x12ListRefundsRequest\x12 \n" +
+	"\tpage_size\x18\x01 \x01(\x05H\x00R\bpageSize\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tH\x01R\tpageToken\x88\x01\x01\x12\x1d\n" +
+	"\apayment\x18\x03 \x01(\tH\x02R\apayment\x88\x01\x01B\f\n" +
+	"\n" +
+	"_page_sizeB\r\n" +
+	"\v_page_tokenB\n" +
+	"\n" +
+	"\b_payment\"l\n" +
+	"\x13ListRefundsResponse\x12-\n" +
+	"\arefunds\x18\x01 \x03(\v2\x13.payments.v1.RefundR\arefunds\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x88\x06\n" +
 	"\aPayment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
@@ -1157,7 +1286,7 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"\x1cDECLINE_REASON_INCORRECT_CVC\x10\x04\x12!\n" +
 	"\x1dDECLINE_REASON_LOST_OR_STOLEN\x10\x05\x12#\n" +
 	"\x1fDECLINE_REASON_PROCESSING_ERROR\x10\x06\x12\x1f\n" +
-	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\x8d\x04\n" +
+	"\x1bDECLINE_REASON_RISK_BLOCKED\x10\a2\xdf\x04\n" +
 	"\x0ePaymentService\x12H\n" +
 	"\rCreatePayment\x12!.payments.v1.CreatePaymentRequest\x1a\x14.payments.v1.Payment\x12J\n" +
 	"\x0eCapturePayment\x12\".payments.v1.CapturePaymentRequest\x1a\x14.payments.v1.Payment\x12D\n" +
@@ -1166,7 +1295,8 @@ const file_payments_v1_payment_proto_rawDesc = "" +
 	"GetPayment\x12\x1e.payments.v1.GetPaymentRequest\x1a\x14.payments.v1.Payment\x12E\n" +
 	"\fCreateRefund\x12 .payments.v1.CreateRefundRequest\x1a\x13.payments.v1.Refund\x12?\n" +
 	"\tGetRefund\x12\x1d.payments.v1.GetRefundRequest\x1a\x13.payments.v1.Refund\x12S\n" +
-	"\fListPayments\x12 .payments.v1.ListPaymentsRequest\x1a!.payments.v1.ListPaymentsResponseB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
+	"\fListPayments\x12 .payments.v1.ListPaymentsRequest\x1a!.payments.v1.ListPaymentsResponse\x12P\n" +
+	"\vListRefunds\x12\x1f.payments.v1.ListRefundsRequest\x1a .payments.v1.ListRefundsResponseB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_payments_v1_payment_proto_rawDescOnce sync.Once
@@ -1181,7 +1311,7 @@ func file_payments_v1_payment_proto_rawDescGZIP() []byte {
 }
 
 var file_payments_v1_payment_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_payments_v1_payment_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_payments_v1_payment_proto_goTypes = []any{
 	(CaptureMethod)(0),            // 0: payments.v1.CaptureMethod
 	(PaymentState)(0),             // 1: payments.v1.PaymentState
@@ -1196,45 +1326,50 @@ var file_payments_v1_payment_proto_goTypes = []any{
 	(*Refund)(nil),                // 10: payments.v1.Refund
 	(*ListPaymentsRequest)(nil),   // 11: payments.v1.ListPaymentsRequest
 	(*ListPaymentsResponse)(nil),  // 12: payments.v1.ListPaymentsResponse
-	(*Payment)(nil),               // 13: payments.v1.Payment
-	nil,                           // 14: payments.v1.CreatePaymentRequest.MetadataEntry
-	nil,                           // 15: payments.v1.Payment.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*ListRefundsRequest)(nil),    // 13: payments.v1.ListRefundsRequest
+	(*ListRefundsResponse)(nil),   // 14: payments.v1.ListRefundsResponse
+	(*Payment)(nil),               // 15: payments.v1.Payment
+	nil,                           // 16: payments.v1.CreatePaymentRequest.MetadataEntry
+	nil,                           // 17: payments.v1.Payment.MetadataEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_payments_v1_payment_proto_depIdxs = []int32{
 	0,  // 0: payments.v1.CreatePaymentRequest.capture:type_name -> payments.v1.CaptureMethod
-	14, // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
+	16, // 1: payments.v1.CreatePaymentRequest.metadata:type_name -> payments.v1.CreatePaymentRequest.MetadataEntry
 	2,  // 2: payments.v1.Refund.state:type_name -> payments.v1.RefundState
-	16, // 3: payments.v1.Refund.created_at:type_name -> google.protobuf.Timestamp
-	16, // 4: payments.v1.Refund.updated_at:type_name -> google.protobuf.Timestamp
+	18, // 3: payments.v1.Refund.created_at:type_name -> google.protobuf.Timestamp
+	18, // 4: payments.v1.Refund.updated_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: payments.v1.ListPaymentsRequest.state:type_name -> payments.v1.PaymentState
-	13, // 6: payments.v1.ListPaymentsResponse.payments:type_name -> payments.v1.Payment
-	0,  // 7: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
-	15, // 8: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
-	1,  // 9: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
-	3,  // 10: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
-	16, // 11: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
-	16, // 12: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
-	16, // 13: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
-	4,  // 14: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
-	5,  // 15: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
-	6,  // 16: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
-	7,  // 17: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
-	8,  // 18: payments.v1.PaymentService.CreateRefund:input_type -> payments.v1.CreateRefundRequest
-	9,  // 19: payments.v1.PaymentService.GetRefund:input_type -> payments.v1.GetRefundRequest
-	11, // 20: payments.v1.PaymentService.ListPayments:input_type -> payments.v1.ListPaymentsRequest
-	13, // 21: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
-	13, // 22: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
-	13, // 23: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
-	13, // 24: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
-	10, // 25: payments.v1.PaymentService.CreateRefund:output_type -> payments.v1.Refund
-	10, // 26: payments.v1.PaymentService.GetRefund:output_type -> payments.v1.Refund
-	12, // 27: payments.v1.PaymentService.ListPayments:output_type -> payments.v1.ListPaymentsResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	15, // 6: payments.v1.ListPaymentsResponse.payments:type_name -> payments.v1.Payment
+	10, // 7: payments.v1.ListRefundsResponse.refunds:type_name -> payments.v1.Refund
+	0,  // 8: payments.v1.Payment.capture:type_name -> payments.v1.CaptureMethod
+	17, // 9: payments.v1.Payment.metadata:type_name -> payments.v1.Payment.MetadataEntry
+	1,  // 10: payments.v1.Payment.state:type_name -> payments.v1.PaymentState
+	3,  // 11: payments.v1.Payment.decline_reason:type_name -> payments.v1.DeclineReason
+	18, // 12: payments.v1.Payment.expires_at:type_name -> google.protobuf.Timestamp
+	18, // 13: payments.v1.Payment.created_at:type_name -> google.protobuf.Timestamp
+	18, // 14: payments.v1.Payment.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 15: payments.v1.PaymentService.CreatePayment:input_type -> payments.v1.CreatePaymentRequest
+	5,  // 16: payments.v1.PaymentService.CapturePayment:input_type -> payments.v1.CapturePaymentRequest
+	6,  // 17: payments.v1.PaymentService.VoidPayment:input_type -> payments.v1.VoidPaymentRequest
+	7,  // 18: payments.v1.PaymentService.GetPayment:input_type -> payments.v1.GetPaymentRequest
+	8,  // 19: payments.v1.PaymentService.CreateRefund:input_type -> payments.v1.CreateRefundRequest
+	9,  // 20: payments.v1.PaymentService.GetRefund:input_type -> payments.v1.GetRefundRequest
+	11, // 21: payments.v1.PaymentService.ListPayments:input_type -> payments.v1.ListPaymentsRequest
+	13, // 22: payments.v1.PaymentService.ListRefunds:input_type -> payments.v1.ListRefundsRequest
+	15, // 23: payments.v1.PaymentService.CreatePayment:output_type -> payments.v1.Payment
+	15, // 24: payments.v1.PaymentService.CapturePayment:output_type -> payments.v1.Payment
+	15, // 25: payments.v1.PaymentService.VoidPayment:output_type -> payments.v1.Payment
+	15, // 26: payments.v1.PaymentService.GetPayment:output_type -> payments.v1.Payment
+	10, // 27: payments.v1.PaymentService.CreateRefund:output_type -> payments.v1.Refund
+	10, // 28: payments.v1.PaymentService.GetRefund:output_type -> payments.v1.Refund
+	12, // 29: payments.v1.PaymentService.ListPayments:output_type -> payments.v1.ListPaymentsResponse
+	14, // 30: payments.v1.PaymentService.ListRefunds:output_type -> payments.v1.ListRefundsResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_payment_proto_init() }
@@ -1251,13 +1386,14 @@ func file_payments_v1_payment_proto_init() {
 	file_payments_v1_payment_proto_msgTypes[6].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[7].OneofWrappers = []any{}
 	file_payments_v1_payment_proto_msgTypes[9].OneofWrappers = []any{}
+	file_payments_v1_payment_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_payment_proto_rawDesc), len(file_payments_v1_payment_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
