@@ -23,9 +23,20 @@ const (
 	EventPaymentCreated         EventType = "payment.created"
 	EventPaymentAuthorized      EventType = "payment.authorized"
 	EventPaymentCaptured        EventType = "payment.captured"
-	EventPaymentVoided          EventType = "payment.voided"
 	EventPaymentDeclined        EventType = "payment.declined"
+	EventPaymentVoided          EventType = "payment.voided"
+	EventPaymentExpired         EventType = "payment.expired"
 	EventPaymentOperationFailed EventType = "payment.operation_failed"
 	EventRefundSucceeded        EventType = "refund.succeeded"
 	EventRefundFailed           EventType = "refund.failed"
 )
+
+// Known reports whether there is such a type.
+func (t EventType) Known() bool {
+	switch t {
+	case EventPaymentCreated, EventPaymentAuthorized, EventPaymentCaptured, EventPaymentDeclined, EventPaymentVoided, EventPaymentExpired,
+		EventPaymentOperationFailed, EventRefundSucceeded, EventRefundFailed:
+		return true
+	}
+	return false
+}

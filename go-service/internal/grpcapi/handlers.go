@@ -191,6 +191,21 @@ func (d *Door) ListLedgerEntries(ctx context.Context, r *paymentsv1.ListLedgerEn
 	return &paymentsv1.ListLedgerEntriesResponse{Entries: messages(list.Data, entryMessage), NextPageToken: list.Next}, nil
 }
 
+// ListEvents implements EventService.
+func (d *Door) ListEvents(ctx context.Context, r *paymentsv1.ListEventsRequest) (*paymentsv1.ListEventsResponse, error) {
+	list, err := d.payments.ListEvents(ctx, callOf(ctx), usecase.ListEvents{Page: pageOf(r.PageSize, r.PageToken), Type: r.Type})
+	if err != nil {
+		return nil, err
+	}
+	events := make([]*paymentsv1.Event, len(list.Data))
+	for i := range list.Data {
+		if events[i], err = eventMessage(&list.Data[i]); err != nil {
+			return nil, err
+		}
+	}
+	return &paymentsv1.ListEventsResponse{Events: events, NextPageToken: list.Next}, nil
+}
+
 // CreateWebhookEndpoint implements WebhookService.
 func (d *Door) CreateWebhookEndpoint(ctx context.Context, r *paymentsv1.CreateWebhookEndpointRequest) (*paymentsv1.WebhookEndpoint, error) {
 	endpoint, err := d.payments.CreateWebhookEndpoint(ctx, callOf(ctx), r.Url)

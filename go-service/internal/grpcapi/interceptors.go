@@ -67,6 +67,7 @@ var methods = map[string]*method{
 	paymentsv1.PaymentService_GetPayment_FullMethodName:       newMethod(paymentsv1.PaymentService_GetPayment_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_ListPayments_FullMethodName:     newMethod(paymentsv1.PaymentService_ListPayments_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.PaymentService_ListRefunds_FullMethodName:      newMethod(paymentsv1.PaymentService_ListRefunds_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.EventService_ListEvents_FullMethodName:         newMethod(paymentsv1.EventService_ListEvents_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.EventService_WatchEvents_FullMethodName:        newMethod(paymentsv1.EventService_WatchEvents_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 
 	paymentsv1.WebhookService_CreateWebhookEndpoint_FullMethodName: newMethod(paymentsv1.WebhookService_CreateWebhookEndpoint_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),

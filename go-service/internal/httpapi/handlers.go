@@ -170,6 +170,14 @@ func (d *Door) listLedgerEntries(ctx context.Context, r *request) (response, err
 	return response{status: http.StatusOK, body: reply.LedgerEntries(list.Data, list.Next)}, nil
 }
 
+func (d *Door) listEvents(ctx context.Context, r *request) (response, error) {
+	list, err := d.payments.ListEvents(ctx, r.call, usecase.ListEvents{Page: r.page(), Type: r.text("type")})
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.Events(list.Data, list.Next)}, nil
+}
+
 func (d *Door) watchEvents(ctx context.Context, r *request) (response, error) {
 	command := usecase.WatchEvents{Field: "last_event_id", AfterSequence: r.lastEventID()}
 	if parameter := r.integer("after_sequence"); command.AfterSequence == nil {

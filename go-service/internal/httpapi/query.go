@@ -88,6 +88,7 @@ var (
 	listPaymentsParameters      = []string{"limit", "cursor", "state", "payment_token"}
 	listRefundsParameters       = []string{"limit", "cursor", "payment"}
 	listLedgerEntriesParameters = []string{"limit", "cursor", "account"}
+	listEventsParameters        = []string{"limit", "cursor", "type"}
 )
 
 func (r *request) page() usecase.Page {

@@ -32,6 +32,7 @@ func (d *Door) routes() []*route {
 		{http.MethodGet, "/v1/balances", merchant, usecase.KeyIgnored, d.getBalances, nil},
 		{http.MethodGet, "/v1/ledger/entries", merchant, usecase.KeyIgnored, d.listLedgerEntries, listLedgerEntriesParameters},
 
+		{http.MethodGet, "/v1/events", merchant, usecase.KeyIgnored, d.listEvents, listEventsParameters},
 		{http.MethodGet, "/v1/events/stream", merchant, usecase.KeyIgnored, d.watchEvents, watchEventsParameters},
 		{http.MethodPost, "/v1/webhook_endpoints", merchant, usecase.KeyIgnored, d.createWebhookEndpoint, nil},
 		{http.MethodDelete, "/v1/webhook_endpoints/{id}", merchant, usecase.KeyIgnored, d.deleteWebhookEndpoint, nil},

@@ -191,8 +191,13 @@ func PaymentToken(t *domain.PaymentToken) []byte {
 }
 
 // Event renders an event: the envelope around the object's own bytes.
-func Event(e *domain.Event) []byte {
-	dst := appendID(append(make([]byte, 0, len(e.Object)+192), `{"id":`...), domain.PrefixEvent, e.ID)
+func Event(e *domain.Event) []byte { return appendEvent(make([]byte, 0, len(e.Object)+192), e) }
+
+// Events renders a page of events; the next page's cursor is empty on the last one.
+func Events(events []domain.Event, next string) []byte { return page(events, next, appendEvent) }
+
+func appendEvent(dst []byte, e *domain.Event) []byte {
+	dst = appendID(append(dst, `{"id":`...), domain.PrefixEvent, e.ID)
 	dst = appendText(append(dst, `,"type":`...), e.Type)
 	dst = strconv.AppendInt(append(dst, `,"sequence":`...), e.Sequence, 10)
 	dst = appendTime(append(dst, `,"created_at":`...), e.CreatedAt)

@@ -33,7 +33,7 @@ func (d *DB) PublishEvents(ctx context.Context, holder uuid.UUID, now, leasedUnt
 	return Published{Leader: row.Leader, Events: row.Published, Oldest: row.OldestCreatedAt}, err
 }
 
-type listEventsRow struct {
+type eventRow struct {
 	ID        uuid.UUID
 	Type      string
 	Sequence  int64
@@ -41,16 +41,25 @@ type listEventsRow struct {
 	Data      []byte
 }
 
-var listEventsAfter = newStatement[listEventsRow]("list_events_after", opens|unseen)
+func (row *eventRow) event() domain.Event {
+	return domain.Event{ID: row.ID, Type: row.Type, Sequence: row.Sequence, CreatedAt: row.CreatedAt, Object: row.Data}
+}
+
+var (
+	listEvents      = newStatement[eventRow]("list_events", opens)
+	listEventsAfter = newStatement[eventRow]("list_events_after", opens|unseen)
+)
+
+// ListEvents reads up to limit of a merchant's events before a sequence, newest first; nil: from the newest, of any type.
+func (d *DB) ListEvents(ctx context.Context, merchantID uuid.UUID, before *int64, kind *domain.EventType, limit int) ([]domain.Event, error) {
+	rows, err := listEvents.all(ctx, d, merchantID, before, (*string)(kind), int64(limit))
+	return convert(rows, (*eventRow).event), err
+}
 
 // ListEventsAfter answers up to limit events that follow a sequence.
 func (d *DB) ListEventsAfter(ctx context.Context, merchantID uuid.UUID, after, limit int64) ([]domain.Event, error) {
 	rows, err := listEventsAfter.all(ctx, d, merchantID, after, limit)
-	events := make([]domain.Event, len(rows))
-	for i, row := range rows {
-		events[i] = domain.Event{ID: row.ID, Type: row.Type, Sequence: row.Sequence, CreatedAt: row.CreatedAt, Object: row.Data}
-	}
-	return events, err
+	return convert(rows, (*eventRow).event), err
 }
 
 type getLastSequenceRow struct{ Last int64 }

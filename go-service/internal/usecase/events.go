@@ -61,6 +61,32 @@ func (s *Streams) WakeAll() {
 // Drain ends all streams, also those to come.
 func (s *Streams) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
+// ListEvents asks for a page of events. Members are as the client sent them; nil: absent.
+type ListEvents struct {
+	Page Page
+	Type *string
+}
+
+// ListEvents reads a page of the merchant's published events.
+func (p *Payments) ListEvents(ctx context.Context, call Call, c ListEvents) (List[domain.Event], error) {
+	check := checker{call.Violations}
+	size := c.Page.size(&check)
+	kind := (*domain.EventType)(c.Type)
+	if kind != nil && !kind.Known() {
+		check.add("type", domain.UnknownValue)
+	}
+	if err := check.err(); err != nil {
+		return List[domain.Event]{}, err
+	}
+	filter := newFilter("list_events", call.MerchantID).text("type", c.Type)
+	after, err := c.Page.afterSequence(filter)
+	if err != nil {
+		return List[domain.Event]{}, err
+	}
+	rows, err := p.DB.ListEvents(ctx, call.MerchantID, after, kind, size+1)
+	return newList(rows, size, filter, func(e *domain.Event) uuid.UUID { return ofSequence(e.Sequence) }), err
+}
+
 // WatchEvents is what was sent.
 type WatchEvents struct {
 	Field         string // what the door calls it

@@ -3,6 +3,8 @@ package usecase
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
+	"math"
 
 	"github.com/google/uuid"
 
@@ -36,6 +38,26 @@ func (p Page) after(f filter) (*uuid.UUID, error) {
 		return nil, domain.NewError(domain.ReasonCursorInvalid)
 	}
 	return &position, nil
+}
+
+// afterSequence is the same where sequences are positions.
+func (p Page) afterSequence(f filter) (*int64, error) {
+	position, err := p.after(f)
+	if position == nil {
+		return nil, err
+	}
+	high, low := binary.BigEndian.Uint64(position[:8]), binary.BigEndian.Uint64(position[8:])
+	if high != 0 || low > math.MaxInt64 {
+		return nil, domain.NewError(domain.ReasonCursorInvalid)
+	}
+	sequence := int64(low)
+	return &sequence, nil
+}
+
+// ofSequence is the position of what has a sequence.
+func ofSequence(sequence int64) (position uuid.UUID) {
+	binary.BigEndian.PutUint64(position[8:], uint64(sequence))
+	return position
 }
 
 // A cursor names the last object of a page, and what was asked for by a hash: a version, a position, and the first bytes of the hash. Its

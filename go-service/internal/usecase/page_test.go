@@ -1,7 +1,7 @@
 package usecase
 
 import (
-	"encoding/binary"
+	"errors"
 	"testing"
 
 	"github.com/BurntSushi/toml"
@@ -14,19 +14,22 @@ func TestCursorsAreThoseOfTheVectors(t *testing.T) {
 	type cursor struct {
 		List, Merchant, Position, Text, Why string
 		Filter                              [][2]string
-		Sequence                            *uint64
+		Sequence                            *int64
 	}
-	var file struct{ Cursor, Invalid []cursor }
+	var file struct {
+		Cursor, Invalid []cursor
+		InvalidSequence []cursor `toml:"invalid_sequence"`
+	}
 	if _, err := toml.DecodeFile("../../../proto/vectors/cursors.toml", &file); err != nil {
 		t.Fatal(err)
 	}
-	if len(file.Cursor) == 0 || len(file.Invalid) == 0 {
+	if len(file.Cursor) == 0 || len(file.Invalid) == 0 || len(file.InvalidSequence) == 0 {
 		t.Fatal("no vectors")
 	}
 	for _, c := range file.Cursor {
 		position, _ := uuid.Parse(c.Position)
 		if c.Sequence != nil {
-			binary.BigEndian.PutUint64(position[8:], *c.Sequence)
+			position = ofSequence(*c.Sequence)
 		}
 		merchantID, _ := domain.ParseID(domain.PrefixMerchant, c.Merchant)
 		f := newFilter(c.List, merchantID)
@@ -39,6 +42,11 @@ func TestCursorsAreThoseOfTheVectors(t *testing.T) {
 		if got, ok := f.position(c.Text); !ok || got != position {
 			t.Errorf("%+v: got %s, %t", c, got, ok)
 		}
+		if c.Sequence != nil {
+			if got, err := (Page{Cursor: &c.Text}).afterSequence(f); err != nil || *got != *c.Sequence {
+				t.Errorf("%+v: got %v, %v", c, got, err)
+			}
+		}
 	}
 	valid := file.Cursor[0]
 	file.Invalid = append(file.Invalid, cursor{Why: "a line end within", Merchant: valid.Merchant, Text: valid.Text[:4] + "\n" + valid.Text[4:]})
@@ -46,6 +54,13 @@ func TestCursorsAreThoseOfTheVectors(t *testing.T) {
 		merchantID, _ := domain.ParseID(domain.PrefixMerchant, c.Merchant)
 		if got, ok := newFilter("list_payments", merchantID).position(c.Text); ok {
 			t.Errorf("%s: got %s", c.Why, got)
+		}
+	}
+	for _, c := range file.InvalidSequence {
+		merchantID, _ := domain.ParseID(domain.PrefixMerchant, c.Merchant)
+		var refused *domain.Error
+		if got, err := (Page{Cursor: &c.Text}).afterSequence(newFilter("list_events", merchantID)); !errors.As(err, &refused) || refused.Reason != domain.ReasonCursorInvalid {
+			t.Errorf("%s: got %v, %v", c.Why, got, err)
 		}
 	}
 }

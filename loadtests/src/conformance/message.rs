@@ -15,6 +15,7 @@ use super::node::Node;
 /// What the two doors call the same thing: a query, a message.
 const PARAMETERS: [(&str, &str); 2] = [("limit", "page_size"), ("cursor", "page_token")];
 const NEXT: &str = "next_page_token";
+const EVENT: &str = "payments.v1.Event";
 const TIMESTAMP: &str = "google.protobuf.Timestamp";
 const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
@@ -84,15 +85,22 @@ fn enum_text(listed: &EnumDescriptor, name: &str) -> String {
     name.strip_prefix(&prefix).unwrap_or(name).to_lowercase()
 }
 
-/// A reply message as JSON, members in declared order.
+/// A reply message as JSON, members in declared order; an event's object in the envelope that HTTP puts around it.
 pub fn to_node(message: &DynamicMessage) -> Node {
+    let is_event = message.descriptor().full_name() == EVENT;
     let mut members = Vec::new();
     for field in message.descriptor().fields() {
         let value = message.get_field(&field);
         let absent =
             if field.supports_presence() { !message.has_field(&field) } else { is_empty(&field, &value) };
-        if !absent {
-            members.push((field.name().to_owned(), node(&field.kind(), &value)));
+        if absent {
+            continue;
+        }
+        let shown = node(&field.kind(), &value);
+        if is_event && field.containing_oneof().is_some() {
+            members.push(("data".to_owned(), Node::Object(vec![("object".to_owned(), shown)])));
+        } else {
+            members.push((field.name().to_owned(), shown));
         }
     }
     Node::Object(members)
@@ -231,6 +239,16 @@ mod tests {
         assert_eq!(members, ["page_size", "page_token", "state"]);
         let parameters = ["page_size", "page_token", "state", "limit", "cursor"].map(parameter);
         assert_eq!(parameters, [Some("limit"), Some("cursor"), Some("state"), None, None]);
+    }
+
+    #[test]
+    fn an_event_has_the_envelope_that_http_puts_around_its_object() {
+        let shown = round_trip(
+            "payments.v1.Event",
+            r#"{"id":"e","type":"t","sequence":1,"refund":{"id":"r","amount":2}}"#,
+        );
+        let wanted = r#"{"id":"e","type":"t","sequence":1,"data":{"object":{"id":"r","payment":"","amount":2,"currency":""}}}"#;
+        assert_eq!(shown, wanted);
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub fn faults(
         (Some(body), _) if reply.is_error() => problem(contract, reply, body, &mut faults),
         (Some(body), Some(output)) if output.name() == stream::OUTPUT => told(contract, body, &mut faults),
         (Some(body), Some(output)) => match objects(output) {
-            Some(objects) => list(output, &objects, body, &mut faults),
+            Some(objects) => list(contract, output, &objects, body, &mut faults),
             None => object(output, body, "", &mut faults),
         },
         _ => {}
@@ -157,7 +157,13 @@ fn problem(contract: &Contract, reply: &Reply, body: &Node, faults: &mut Vec<Str
 }
 
 /// A list: its objects newest first and none twice, and a cursor exactly where there is more.
-fn list(output: &MessageDescriptor, objects: &FieldDescriptor, body: &Node, faults: &mut Vec<String>) {
+fn list(
+    contract: &Contract,
+    output: &MessageDescriptor,
+    objects: &FieldDescriptor,
+    body: &Node,
+    faults: &mut Vec<String>,
+) {
     let paged = is_paged(output);
     ordered(&body.names(), if paged { &LIST } else { &LIST[..1] }, "", faults);
     let Some(Node::List(items)) = body.get("data") else {
@@ -166,7 +172,11 @@ fn list(output: &MessageDescriptor, objects: &FieldDescriptor, body: &Node, faul
     };
     if let Some(inner) = objects.kind().as_message() {
         for (index, item) in items.iter().enumerate() {
-            object(inner, item, &format!("data.{index}."), faults);
+            let path = format!("data.{index}.");
+            match inner.name() {
+                "Event" => event(contract, item, &path, faults),
+                _ => object(inner, item, &path, faults),
+            }
         }
     }
     if !paged {
@@ -177,10 +187,12 @@ fn list(output: &MessageDescriptor, objects: &FieldDescriptor, body: &Node, faul
     {
         faults.push("has_more isn't true with a next_cursor and false without".into());
     }
-    // An id grows with time, and so does its text.
-    let ids: Vec<_> = items.iter().filter_map(|item| item.get("id")?.text()).collect();
-    if ids.windows(2).any(|pair| pair[0] <= pair[1]) {
-        faults.push(format!("data isn't newest first, or something is there twice: {}", ids.join(", ")));
+    // An id grows with time, and so does its text; events have a sequence, in which a longer number is a larger one.
+    let places = items.iter().filter_map(|item| item.get("sequence").or_else(|| item.get("id")));
+    let places: Vec<_> = places.map(|place| (place.to_string().len(), place.to_string())).collect();
+    if places.windows(2).any(|pair| pair[0] <= pair[1]) {
+        let shown: Vec<_> = places.iter().map(|(_, place)| place.as_str()).collect();
+        faults.push(format!("data isn't newest first, or something is there twice: {}", shown.join(", ")));
     }
 }
 
@@ -194,24 +206,28 @@ fn told(contract: &Contract, body: &Node, faults: &mut Vec<String>) {
         faults.push("the first item isn't a heartbeat".into());
     }
     let events: Vec<_> = items.iter().filter_map(|item| item.get("event")).collect();
-    for (index, event) in events.iter().enumerate() {
-        ordered(&event.names(), &EVENT, &format!("event {index}: "), faults);
-        let id = event.get("id").and_then(Node::text).unwrap_or_default();
-        let at = event.get("created_at").and_then(Node::text).unwrap_or_default();
-        if !(id.starts_with("evt_") && is(&ID, id) && is(&TIME, at)) {
-            faults.push(format!("event {index} has the id {id:?} and the time {at:?}"));
-        }
-        let refund = event.get("type").and_then(Node::text).is_some_and(|kind| kind.starts_with("refund."));
-        let message = if refund { "payments.v1.Refund" } else { PAYMENT };
-        match (event.at("data.object"), contract.pool.get_message_by_name(message)) {
-            (Some(told), Some(output)) => object(&output, told, &format!("event {index}: "), faults),
-            _ => faults.push(format!("event {index} has no object")),
-        }
+    for (index, told) in events.iter().enumerate() {
+        event(contract, told, &format!("event {index}: "), faults);
     }
     let sequences: Vec<_> =
         events.iter().filter_map(|event| event.get("sequence")?.to_string().parse::<i64>().ok()).collect();
     if sequences.len() != events.len() || sequences.windows(2).any(|pair| pair[1] != pair[0] + 1) {
         faults.push(format!("the sequence is {sequences:?}"));
+    }
+}
+
+/// An event: its envelope, and in it a payment or a refund.
+fn event(contract: &Contract, body: &Node, path: &str, faults: &mut Vec<String>) {
+    ordered(&body.names(), &EVENT, path, faults);
+    let [id, at, kind] =
+        ["id", "created_at", "type"].map(|name| body.get(name).and_then(Node::text).unwrap_or_default());
+    if !(id.starts_with("evt_") && is(&ID, id) && is(&TIME, at)) {
+        faults.push(format!("{path}the id is {id:?} and the time {at:?}"));
+    }
+    let message = if kind.starts_with("refund.") { "payments.v1.Refund" } else { PAYMENT };
+    match (body.at("data.object"), contract.pool.get_message_by_name(message)) {
+        (Some(told), Some(output)) => object(&output, told, &format!("{path}data.object."), faults),
+        _ => faults.push(format!("{path}data.object is missing")),
     }
 }
 
@@ -342,7 +358,8 @@ mod tests {
         let output = contract.pool.get_message_by_name("payments.v1.ListPaymentsResponse").unwrap();
         let found = |json: &str| {
             let mut faults = Vec::new();
-            list(&output, &objects(&output).unwrap(), &Node::parse(json.as_bytes()).unwrap(), &mut faults);
+            let body = Node::parse(json.as_bytes()).unwrap();
+            list(&contract, &output, &objects(&output).unwrap(), &body, &mut faults);
             faults
         };
         assert_eq!(found(r#"{"data":[],"has_more":false}"#), Vec::<String>::new());
@@ -362,6 +379,22 @@ mod tests {
             let json = format!(r#"{{"data":[{{"id":"{first}"}},{{"id":"{second}"}}],"has_more":false}}"#);
             let named = found(&json).iter().any(|fault| fault.starts_with("data isn't newest first"));
             assert_eq!(named, wanted, "{json}");
+        }
+    }
+
+    #[test]
+    fn events_stand_by_their_sequence_and_have_an_object() {
+        let contract = Contract::load().unwrap();
+        let output = contract.pool.get_message_by_name("payments.v1.ListEventsResponse").unwrap();
+        for (first, second, wanted) in [(10, 9, false), (9, 10, true), (9, 9, true)] {
+            let json =
+                format!(r#"{{"data":[{{"sequence":{first}}},{{"sequence":{second}}}],"has_more":false}}"#);
+            let body = Node::parse(json.as_bytes()).unwrap();
+            let mut faults = Vec::new();
+            list(&contract, &output, &objects(&output).unwrap(), &body, &mut faults);
+            let named = faults.iter().any(|fault| fault.starts_with("data isn't newest first"));
+            assert_eq!(named, wanted, "{json}");
+            assert!(faults.iter().any(|fault| fault == "data.1.data.object is missing"), "{faults:?}");
         }
     }
 

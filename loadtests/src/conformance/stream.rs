@@ -90,23 +90,10 @@ pub fn from_messages(body: &Bytes, output: &MessageDescriptor) -> Result<Node, S
     let decode = |bytes: &[u8]| {
         let message = DynamicMessage::decode(output.clone(), bytes)
             .map_err(|error| format!("a message can't be decoded: {error}"))?;
-        Ok::<_, String>(enveloped(to_node(&message)))
+        Ok::<_, String>(to_node(&message))
     };
     let items = split(body).into_iter().map(decode).collect::<Result<_, _>>()?;
     Ok(Node::Object(vec![("items".into(), Node::List(items))]))
-}
-
-/// An event's object where the envelope has it.
-fn enveloped(item: Node) -> Node {
-    let Some(Node::Object(members)) = item.get("event") else { return item };
-    let inner = members.iter().map(|(name, value)| {
-        if matches!(value, Node::Object(_)) {
-            ("data".to_owned(), Node::Object(vec![("object".to_owned(), value.clone())]))
-        } else {
-            (name.clone(), value.clone())
-        }
-    });
-    Node::Object(vec![("event".into(), Node::Object(inner.collect()))])
 }
 
 #[cfg(test)]

@@ -316,6 +316,12 @@ pub fn event(event: &Event) -> String {
     )
 }
 
+/// A page of events: their bytes go in as they are.
+pub fn events(data: &[Event], next_cursor: Option<&str>) -> String {
+    let events = data.iter().map(event).collect::<Vec<_>>().join(",");
+    page(std::iter::empty::<()>(), next_cursor).replacen("[]", &format!("[{events}]"), 1)
+}
+
 /// A webhook endpoint; with its secret where it was just made.
 pub fn webhook_endpoint(endpoint: &Endpoint, secret: Option<&str>) -> String {
     #[derive(Serialize)]
@@ -391,17 +397,20 @@ mod tests {
 
     #[test]
     fn an_event_is_an_envelope_around_the_object_as_it_was() {
-        let event = super::event(&Event {
+        let told = Event {
             id: crate::domain::id::EventId(Uuid::nil()),
             kind: "payment.created".into(),
             sequence: 7,
             created_at: datetime!(2026-01-02 3:04:05.000_006 UTC),
-            object: r#"{"a": 1}"#.into(),
-        });
+            object: r#"{"a": []}"#.into(),
+        };
         let want = concat!(
             r#"{"id":"evt_00000000000000000000000000","type":"payment.created","sequence":7,"#,
-            r#""created_at":"2026-01-02T03:04:05.000006Z","data":{"object":{"a": 1}}}"#
+            r#""created_at":"2026-01-02T03:04:05.000006Z","data":{"object":{"a": []}}}"#
         );
-        assert_eq!(event, want);
+        assert_eq!(event(&told), want);
+        let page = events(&[told.clone(), told], Some("next"));
+        assert_eq!(page, format!(r#"{{"data":[{want},{want}],"has_more":true,"next_cursor":"next"}}"#));
+        assert_eq!(events(&[], None), r#"{"data":[],"has_more":false}"#);
     }
 }

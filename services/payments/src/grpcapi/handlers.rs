@@ -14,7 +14,10 @@ use super::{
     stream::{self, EventStream},
     wire,
 };
-use crate::{domain::error::Violations, usecase::payments::Payments};
+use crate::{
+    domain::error::{Error, Violations},
+    usecase::payments::Payments,
+};
 
 /// All services.
 #[derive(Clone)]
@@ -256,6 +259,21 @@ impl LedgerService for Door {
 
 #[async_trait]
 impl EventService for Door {
+    async fn list_events(
+        &self,
+        request: Request<message::ListEventsRequest>,
+    ) -> Result<Response<message::ListEventsResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, command) = (admitted.merchant()?, stream::list_events(request.into_inner()));
+            let call = &admitted.call;
+            let list = self.payments.list_events(call, merchant, command, Violations::default()).await?;
+            stream::events(list).map_err(|error| Error::Internal(error.into()))
+        };
+        work.await.map(Response::new).map_err(|error| seen.refuse(&error))
+    }
+
     type WatchEventsStream = EventStream;
 
     async fn watch_events(

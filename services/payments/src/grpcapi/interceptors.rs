@@ -46,6 +46,7 @@ const METHODS: &[&str] = &[
     "payments.v1.VaultService/GetPaymentToken",
     "payments.v1.LedgerService/GetBalances",
     "payments.v1.LedgerService/ListLedgerEntries",
+    "payments.v1.EventService/ListEvents",
     WATCH_EVENTS,
     "payments.v1.WebhookService/CreateWebhookEndpoint",
     "payments.v1.WebhookService/DeleteWebhookEndpoint",

@@ -1,4 +1,4 @@
-//! A stream of events as messages, and why it ended as its status.
+//! Events as messages, in pages and as a stream, and why that ended as its status.
 
 use std::pin::Pin;
 
@@ -9,13 +9,27 @@ use tonic::Status;
 
 use super::{
     interceptors::Seen,
-    wire::{stored_payment, stored_refund, timestamp},
+    wire::{page, stored_payment, stored_refund, timestamp},
 };
 use crate::{
     domain::{error::Error, event::Event},
     reply::Unreadable,
-    usecase::events::{End, Item, Watch, WatchEvents},
+    usecase::{
+        events::{End, Item, ListEvents, Watch, WatchEvents},
+        page::List,
+    },
 };
+
+/// ListEventsRequest
+pub fn list_events(message: message::ListEventsRequest) -> ListEvents {
+    ListEvents { page: page(message.page_size, message.page_token), kind: message.r#type }
+}
+
+/// A page of events.
+pub fn events(list: List<Event>) -> Result<message::ListEventsResponse, Unreadable> {
+    let events = list.data.into_iter().map(event).collect::<Result<_, _>>()?;
+    Ok(message::ListEventsResponse { events, next_page_token: list.next.unwrap_or_default() })
+}
 
 /// What WatchEvents answers.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<message::WatchEventsResponse, Status>> + Send>>;

@@ -89,7 +89,8 @@ pub fn list_payments(message: wire::ListPaymentsRequest) -> ListPayments {
     ListPayments { page: page(page_size, page_token), state: state.map(parse), payment_token }
 }
 
-fn page(size: Option<i32>, token: Option<String>) -> Page {
+/// Which page of a list.
+pub fn page(size: Option<i32>, token: Option<String>) -> Page {
     Page { field: "page_size", size: size.map(i64::from), cursor: token }
 }
 

@@ -204,6 +204,18 @@ pub async fn list_ledger_entries(State(payments): State<Shared>, request: Reques
     respond(work.await)
 }
 
+/// GET /v1/events
+pub async fn list_events(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, &wire::LIST_EVENTS).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let command = wire::list_events(&mut admitted.query, &mut violations);
+        let list = payments.list_events(&admitted.call, merchant, command, violations).await?;
+        Ok(Reply::fresh(200, reply::events(&list.data, list.next.as_deref())))
+    };
+    respond(work.await)
+}
+
 /// GET /v1/events/stream
 pub async fn watch_events(State(payments): State<Shared>, request: Request) -> Response {
     let connection = request.extensions().get::<CancellationToken>().cloned().unwrap_or_default();

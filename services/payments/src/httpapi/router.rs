@@ -29,6 +29,7 @@ const REFUNDS: &str = "/v1/refunds";
 const REFUND: &str = "/v1/refunds/{id}";
 const BALANCES: &str = "/v1/balances";
 const LEDGER_ENTRIES: &str = "/v1/ledger/entries";
+const EVENTS: &str = "/v1/events";
 const EVENT_STREAM: &str = "/v1/events/stream";
 const WEBHOOK_ENDPOINTS: &str = "/v1/webhook_endpoints";
 const WEBHOOK_ENDPOINT: &str = "/v1/webhook_endpoints/{id}";
@@ -54,6 +55,7 @@ pub const NAMED: &[&str] = &[
     REFUND,
     BALANCES,
     LEDGER_ENTRIES,
+    EVENTS,
     EVENT_STREAM,
     WEBHOOK_ENDPOINTS,
     WEBHOOK_ENDPOINT,
@@ -78,6 +80,7 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(REFUND, get(handlers::get_refund))
         .route(BALANCES, get(handlers::get_balances))
         .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))
+        .route(EVENTS, get(handlers::list_events))
         .route(EVENT_STREAM, get(handlers::watch_events))
         .route(WEBHOOK_ENDPOINTS, post(handlers::create_webhook_endpoint))
         .route(WEBHOOK_ENDPOINT, delete(handlers::delete_webhook_endpoint))

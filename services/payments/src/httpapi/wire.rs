@@ -19,7 +19,7 @@ use crate::{
     usecase::{
         capture::CapturePayment,
         create::CreatePayment,
-        events::WatchEvents,
+        events::{ListEvents, WatchEvents},
         ledger::ListLedgerEntries,
         merchants::CreateMerchant,
         page::Page,
@@ -213,6 +213,14 @@ pub fn list_ledger_entries(query: &mut Query, violations: &mut Violations) -> Li
 
 fn page(query: &mut Query, violations: &mut Violations) -> Page {
     Page { field: LIMIT, size: query.integer(LIMIT, violations), cursor: query.text(CURSOR) }
+}
+
+/// The parameters of ListEventsRequest.
+pub const LIST_EVENTS: [&str; 3] = [LIMIT, CURSOR, "type"];
+
+/// ListEventsRequest
+pub fn list_events(query: &mut Query, violations: &mut Violations) -> ListEvents {
+    ListEvents { page: page(query, violations), kind: query.text("type") }
 }
 
 /// The parameters of WatchEventsRequest.

@@ -9,7 +9,7 @@ use super::db::{CONNECT_LIMIT, Db, Failure, Step, broken};
 use crate::{
     domain::{
         error::Cause,
-        event::Event,
+        event::{Event, EventType},
         id::{EventId, MerchantId},
     },
     telemetry::Call,
@@ -47,6 +47,43 @@ pub async fn publish_events(
     Ok(Published { leader, events, oldest: row.oldest_created_at })
 }
 
+/// An event as every statement shows it.
+struct Row {
+    id: Uuid,
+    r#type: String,
+    sequence: i64,
+    created_at: OffsetDateTime,
+    data: String,
+}
+
+impl From<Row> for Event {
+    fn from(row: Row) -> Self {
+        Self {
+            id: EventId(row.id),
+            kind: row.r#type,
+            sequence: row.sequence,
+            created_at: row.created_at,
+            object: row.data,
+        }
+    }
+}
+
+/// A merchant's events before a sequence, newest first.
+pub async fn list_events(
+    db: &Db,
+    call: &Call,
+    merchant: MerchantId,
+    before: Option<i64>,
+    kind: Option<EventType>,
+    limit: i64,
+) -> Result<Vec<Event>, Failure> {
+    let kind = kind.map(EventType::as_str);
+    let make =
+        || sqlx::query_file_as!(Row, "../../db/queries/list_events.sql", merchant.0, before, kind, limit);
+    let rows = db.rows(Step::first(call, "list_events"), make).await?;
+    Ok(rows.into_iter().map(Event::from).collect())
+}
+
 /// Up to `limit` events that follow a sequence. Not part of any trace: streams poll.
 pub async fn list_events_after(
     db: &Db,
@@ -55,16 +92,10 @@ pub async fn list_events_after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Event>, Failure> {
-    let make = || sqlx::query_file!("../../db/queries/list_events_after.sql", merchant.0, after, limit);
+    let make =
+        || sqlx::query_file_as!(Row, "../../db/queries/list_events_after.sql", merchant.0, after, limit);
     let rows = db.rows(Step::untraced(call, "list_events_after"), make).await?;
-    let events = rows.into_iter().map(|row| Event {
-        id: EventId(row.id),
-        kind: row.r#type,
-        sequence: row.sequence,
-        created_at: row.created_at,
-        object: row.data,
-    });
-    Ok(events.collect())
+    Ok(rows.into_iter().map(Event::from).collect())
 }
 
 /// The sequence of the newest event; 0 where there is none yet.

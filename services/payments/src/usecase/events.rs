@@ -1,4 +1,4 @@
-//! Streams of a merchant's events: they resume after any sequence, send heartbeats through silence and let no consumer hold them up. A
+//! A merchant's events, in pages and as streams. Streams resume after any sequence, send heartbeats through silence and let no consumer hold them up. A
 //! notice of Postgres wakes them; a lost one costs at most a heartbeat's time.
 
 use std::{
@@ -14,14 +14,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{deadline, payments::Payments};
+use super::{
+    deadline,
+    page::{Filter, List, Page, of_sequence},
+    payments::Payments,
+};
 use crate::{
     domain::{
-        error::{Error, Violations},
-        event::Event,
+        error::{Error, Rule, Violations},
+        event::{Event, EventType},
         id::MerchantId,
     },
-    store::events::{get_last_sequence, list_events_after},
+    store::events::{get_last_sequence, list_events, list_events_after},
     telemetry::Call,
 };
 
@@ -72,6 +76,15 @@ impl Streams {
 
 /// What was sent.
 #[derive(Debug)]
+pub struct ListEvents {
+    /// Which page.
+    pub page: Page,
+    /// Only events of this type.
+    pub kind: Option<String>,
+}
+
+/// What was sent.
+#[derive(Debug)]
 pub struct WatchEvents {
     /// What the door calls it.
     pub field: &'static str,
@@ -114,6 +127,26 @@ pub struct Watch {
 }
 
 impl Payments {
+    /// A page of a merchant's published events.
+    pub async fn list_events(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        command: ListEvents,
+        mut violations: Violations,
+    ) -> Result<List<Event>, Error> {
+        let size = command.page.size(&mut violations);
+        let kind = command.kind.map(|name| EventType::parse(&name));
+        let kind = violations.optional("type", kind, Rule::UnknownValue);
+        violations.check()?;
+        let members = [("type", kind.map(|kind| kind.as_str().to_owned()))];
+        let filter = Filter::new("list_events", merchant, &members);
+        let after = command.page.after_sequence(filter)?;
+        let rows = list_events(&self.db, call, merchant, after, kind, size + 1).await;
+        let rows = rows.map_err(|failure| failure.reading())?;
+        Ok(List::new(rows, size, filter, |event| of_sequence(event.sequence)))
+    }
+
     /// A stream of a merchant's events, whose first item is a heartbeat.
     pub async fn watch_events(
         &self,

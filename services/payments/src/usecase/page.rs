@@ -39,6 +39,17 @@ impl Page {
         let given = self.cursor.as_deref().filter(|cursor| !cursor.is_empty());
         given.map(|cursor| filter.position(cursor).ok_or(Error::CursorInvalid)).transpose()
     }
+
+    /// The same where sequences are positions.
+    pub(super) fn after_sequence(&self, filter: Filter) -> Result<Option<i64>, Error> {
+        let sequence = |position: Uuid| i64::try_from(position.as_u128());
+        self.after(filter)?.map(sequence).transpose().map_err(|_| Error::CursorInvalid)
+    }
+}
+
+/// The position of what has a sequence.
+pub(super) fn of_sequence(sequence: i64) -> Uuid {
+    Uuid::from_u64_pair(0, sequence.unsigned_abs())
 }
 
 /// The hash of a list, its merchant and what it is narrowed down to: another's cursor is none of its.
@@ -100,6 +111,10 @@ mod tests {
         include_str!("../../../../proto/vectors/cursors.toml").parse().unwrap()
     }
 
+    fn page(cursor: &str) -> Page {
+        Page { field: "limit", size: None, cursor: Some(cursor.to_owned()) }
+    }
+
     fn merchant(case: &toml::Value) -> MerchantId {
         MerchantId::parse(case["merchant"].as_str().unwrap()).unwrap()
     }
@@ -112,18 +127,27 @@ mod tests {
             let members: Vec<_> = members.iter().map(|pair| (member(pair, 0), member(pair, 1))).collect();
             let members: Vec<_> =
                 members.iter().map(|(name, value)| (name.as_str(), Some(value.clone()))).collect();
-            let position = match case.get("sequence") {
-                Some(sequence) => Uuid::from_u128(u128::try_from(sequence.as_integer().unwrap()).unwrap()),
+            let sequence = case.get("sequence").map(|sequence| sequence.as_integer().unwrap());
+            let position = match sequence {
+                Some(sequence) => of_sequence(sequence),
                 None => case["position"].as_str().unwrap().parse().unwrap(),
             };
             let filter = Filter::new(case["list"].as_str().unwrap(), merchant(case), &members);
             let text = case["text"].as_str().unwrap();
+            if sequence.is_some() {
+                assert_eq!(page(text).after_sequence(filter).unwrap(), sequence, "{case}");
+            }
             assert_eq!(filter.cursor(position), text, "{case}");
             assert_eq!(filter.position(text), Some(position), "{case}");
         }
         for case in vectors()["invalid"].as_array().unwrap() {
             let filter = Filter::new("list_payments", merchant(case), &[]);
             assert_eq!(filter.position(case["text"].as_str().unwrap()), None, "{case}");
+        }
+        for case in vectors()["invalid_sequence"].as_array().unwrap() {
+            let filter = Filter::new("list_events", merchant(case), &[]);
+            let result = page(case["text"].as_str().unwrap()).after_sequence(filter);
+            assert!(matches!(result, Err(Error::CursorInvalid)), "{case}");
         }
     }
 

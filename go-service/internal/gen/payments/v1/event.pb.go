@@ -24,6 +24,122 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100; 10 where absent.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// As in ListPaymentsRequest.
+	PageToken *string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3,oneof" json:"page_token,omitempty"`
+	// Only events of this type. UNKNOWN_VALUE where there is no such type.
+	Type          *string `protobuf:"bytes,3,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_payments_v1_event_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_event_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+type ListEventsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_payments_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resumes after this sequence, 0 to 999999999999; with what is published from now on where absent. Over HTTP the parameter
@@ -36,7 +152,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_payments_v1_event_proto_msgTypes[0]
+	mi := &file_payments_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +164,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_event_proto_msgTypes[0]
+	mi := &file_payments_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +177,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_payments_v1_event_proto_rawDescGZIP(), []int{0}
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchEventsRequest) GetAfterSequence() int64 {
@@ -84,7 +200,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_payments_v1_event_proto_msgTypes[1]
+	mi := &file_payments_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +212,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_event_proto_msgTypes[1]
+	mi := &file_payments_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +225,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_payments_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchEventsResponse) GetItem() isWatchEventsResponse_Item {
@@ -162,7 +278,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_payments_v1_event_proto_msgTypes[2]
+	mi := &file_payments_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +290,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_event_proto_msgTypes[2]
+	mi := &file_payments_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -187,7 +303,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_payments_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 // In JSON {"id","type","sequence","created_at","data":{"object":{…}}}: the same over HTTP, in a stream and in a webhook.
@@ -213,7 +329,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_payments_v1_event_proto_msgTypes[3]
+	mi := &file_payments_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -225,7 +341,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_event_proto_msgTypes[3]
+	mi := &file_payments_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -238,7 +354,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_payments_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_payments_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Event) GetId() string {
@@ -314,7 +430,19 @@ var File_payments_v1_event_proto protoreflect.FileDescriptor
 
 const file_payments_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x17payments/v1/event.proto\x12\vpayments.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19payments/v1/payment.proto\"S\n" +
+	"\x17payments/v1/event.proto\x12\vpayments.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19payments/v1/payment.proto\"\x98\x01\n" +
+	"\x11ListEventsRequest\x12 \n" +
+	"\tpage_size\x18\x01 \x01(\x05H\x00R\bpageSize\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tH\x01R\tpageToken\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\x03 \x01(\tH\x02R\x04type\x88\x01\x01B\f\n" +
+	"\n" +
+	"_page_sizeB\r\n" +
+	"\v_page_tokenB\a\n" +
+	"\x05_type\"h\n" +
+	"\x12ListEventsResponse\x12*\n" +
+	"\x06events\x18\x01 \x03(\v2\x12.payments.v1.EventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n" +
 	"\x12WatchEventsRequest\x12*\n" +
 	"\x0eafter_sequence\x18\x01 \x01(\x03H\x00R\rafterSequence\x88\x01\x01B\x11\n" +
 	"\x0f_after_sequence\"\x81\x01\n" +
@@ -331,8 +459,10 @@ const file_payments_v1_event_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x120\n" +
 	"\apayment\x18\x05 \x01(\v2\x14.payments.v1.PaymentH\x00R\apayment\x12-\n" +
 	"\x06refund\x18\x06 \x01(\v2\x13.payments.v1.RefundH\x00R\x06refundB\b\n" +
-	"\x06object2b\n" +
-	"\fEventService\x12R\n" +
+	"\x06object2\xb1\x01\n" +
+	"\fEventService\x12M\n" +
+	"\n" +
+	"ListEvents\x12\x1e.payments.v1.ListEventsRequest\x1a\x1f.payments.v1.ListEventsResponse\x12R\n" +
 	"\vWatchEvents\x12\x1f.payments.v1.WatchEventsRequest\x1a .payments.v1.WatchEventsResponse0\x01B:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
@@ -347,29 +477,34 @@ func file_payments_v1_event_proto_rawDescGZIP() []byte {
 	return file_payments_v1_event_proto_rawDescData
 }
 
-var file_payments_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_payments_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_payments_v1_event_proto_goTypes = []any{
-	(*WatchEventsRequest)(nil),    // 0: payments.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),   // 1: payments.v1.WatchEventsResponse
-	(*Heartbeat)(nil),             // 2: payments.v1.Heartbeat
-	(*Event)(nil),                 // 3: payments.v1.Event
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-	(*Payment)(nil),               // 5: payments.v1.Payment
-	(*Refund)(nil),                // 6: payments.v1.Refund
+	(*ListEventsRequest)(nil),     // 0: payments.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 1: payments.v1.ListEventsResponse
+	(*WatchEventsRequest)(nil),    // 2: payments.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),   // 3: payments.v1.WatchEventsResponse
+	(*Heartbeat)(nil),             // 4: payments.v1.Heartbeat
+	(*Event)(nil),                 // 5: payments.v1.Event
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Payment)(nil),               // 7: payments.v1.Payment
+	(*Refund)(nil),                // 8: payments.v1.Refund
 }
 var file_payments_v1_event_proto_depIdxs = []int32{
-	3, // 0: payments.v1.WatchEventsResponse.event:type_name -> payments.v1.Event
-	2, // 1: payments.v1.WatchEventsResponse.heartbeat:type_name -> payments.v1.Heartbeat
-	4, // 2: payments.v1.Event.created_at:type_name -> google.protobuf.Timestamp
-	5, // 3: payments.v1.Event.payment:type_name -> payments.v1.Payment
-	6, // 4: payments.v1.Event.refund:type_name -> payments.v1.Refund
-	0, // 5: payments.v1.EventService.WatchEvents:input_type -> payments.v1.WatchEventsRequest
-	1, // 6: payments.v1.EventService.WatchEvents:output_type -> payments.v1.WatchEventsResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 0: payments.v1.ListEventsResponse.events:type_name -> payments.v1.Event
+	5, // 1: payments.v1.WatchEventsResponse.event:type_name -> payments.v1.Event
+	4, // 2: payments.v1.WatchEventsResponse.heartbeat:type_name -> payments.v1.Heartbeat
+	6, // 3: payments.v1.Event.created_at:type_name -> google.protobuf.Timestamp
+	7, // 4: payments.v1.Event.payment:type_name -> payments.v1.Payment
+	8, // 5: payments.v1.Event.refund:type_name -> payments.v1.Refund
+	0, // 6: payments.v1.EventService.ListEvents:input_type -> payments.v1.ListEventsRequest
+	2, // 7: payments.v1.EventService.WatchEvents:input_type -> payments.v1.WatchEventsRequest
+	1, // 8: payments.v1.EventService.ListEvents:output_type -> payments.v1.ListEventsResponse
+	3, // 9: payments.v1.EventService.WatchEvents:output_type -> payments.v1.WatchEventsResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_event_proto_init() }
@@ -379,11 +514,12 @@ func file_payments_v1_event_proto_init() {
 	}
 	file_payments_v1_payment_proto_init()
 	file_payments_v1_event_proto_msgTypes[0].OneofWrappers = []any{}
-	file_payments_v1_event_proto_msgTypes[1].OneofWrappers = []any{
+	file_payments_v1_event_proto_msgTypes[2].OneofWrappers = []any{}
+	file_payments_v1_event_proto_msgTypes[3].OneofWrappers = []any{
 		(*WatchEventsResponse_Event)(nil),
 		(*WatchEventsResponse_Heartbeat)(nil),
 	}
-	file_payments_v1_event_proto_msgTypes[3].OneofWrappers = []any{
+	file_payments_v1_event_proto_msgTypes[5].OneofWrappers = []any{
 		(*Event_Payment)(nil),
 		(*Event_Refund)(nil),
 	}
@@ -393,7 +529,7 @@ func file_payments_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_event_proto_rawDesc), len(file_payments_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
