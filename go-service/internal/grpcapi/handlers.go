@@ -215,6 +215,15 @@ func (d *Door) CreateWebhookEndpoint(ctx context.Context, r *paymentsv1.CreateWe
 	return endpointMessage(&endpoint), nil
 }
 
+// ListWebhookEndpoints implements WebhookService.
+func (d *Door) ListWebhookEndpoints(ctx context.Context, r *paymentsv1.ListWebhookEndpointsRequest) (*paymentsv1.ListWebhookEndpointsResponse, error) {
+	list, err := d.payments.ListWebhookEndpoints(ctx, callOf(ctx), pageOf(r.PageSize, r.PageToken))
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.ListWebhookEndpointsResponse{Endpoints: messages(list.Data, endpointMessage), NextPageToken: list.Next}, nil
+}
+
 // DeleteWebhookEndpoint implements WebhookService.
 func (d *Door) DeleteWebhookEndpoint(ctx context.Context, r *paymentsv1.DeleteWebhookEndpointRequest) (*emptypb.Empty, error) {
 	return &emptypb.Empty{}, d.payments.DeleteWebhookEndpoint(ctx, callOf(ctx), r.GetId())

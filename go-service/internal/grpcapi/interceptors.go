@@ -71,6 +71,7 @@ var methods = map[string]*method{
 	paymentsv1.EventService_WatchEvents_FullMethodName:        newMethod(paymentsv1.EventService_WatchEvents_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 
 	paymentsv1.WebhookService_CreateWebhookEndpoint_FullMethodName: newMethod(paymentsv1.WebhookService_CreateWebhookEndpoint_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
+	paymentsv1.WebhookService_ListWebhookEndpoints_FullMethodName:  newMethod(paymentsv1.WebhookService_ListWebhookEndpoints_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 	paymentsv1.WebhookService_DeleteWebhookEndpoint_FullMethodName: newMethod(paymentsv1.WebhookService_DeleteWebhookEndpoint_FullMethodName, usecase.RoleMerchant, usecase.KeyIgnored),
 }
 

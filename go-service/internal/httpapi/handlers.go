@@ -199,6 +199,15 @@ func (d *Door) createWebhookEndpoint(ctx context.Context, r *request) (response,
 	return response{status: http.StatusCreated, body: reply.WebhookEndpoint(&endpoint)}, nil
 }
 
+func (d *Door) listWebhookEndpoints(ctx context.Context, r *request) (response, error) {
+	page := r.page() // it may add violations to the call
+	list, err := d.payments.ListWebhookEndpoints(ctx, r.call, page)
+	if err != nil {
+		return response{}, err
+	}
+	return response{status: http.StatusOK, body: reply.WebhookEndpoints(list.Data, list.Next)}, nil
+}
+
 func (d *Door) deleteWebhookEndpoint(ctx context.Context, r *request) (response, error) {
 	return response{status: http.StatusNoContent}, d.payments.DeleteWebhookEndpoint(ctx, r.call, r.path("id"))
 }

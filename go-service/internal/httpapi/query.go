@@ -85,10 +85,11 @@ func (r *request) integer(name string) *int64 {
 
 // The parameters of lists.
 var (
-	listPaymentsParameters      = []string{"limit", "cursor", "state", "payment_token"}
-	listRefundsParameters       = []string{"limit", "cursor", "payment"}
-	listLedgerEntriesParameters = []string{"limit", "cursor", "account"}
-	listEventsParameters        = []string{"limit", "cursor", "type"}
+	listPaymentsParameters         = []string{"limit", "cursor", "state", "payment_token"}
+	listRefundsParameters          = []string{"limit", "cursor", "payment"}
+	listLedgerEntriesParameters    = []string{"limit", "cursor", "account"}
+	listEventsParameters           = []string{"limit", "cursor", "type"}
+	listWebhookEndpointsParameters = []string{"limit", "cursor"}
 )
 
 func (r *request) page() usecase.Page {

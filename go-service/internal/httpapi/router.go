@@ -35,6 +35,7 @@ func (d *Door) routes() []*route {
 		{http.MethodGet, "/v1/events", merchant, usecase.KeyIgnored, d.listEvents, listEventsParameters},
 		{http.MethodGet, "/v1/events/stream", merchant, usecase.KeyIgnored, d.watchEvents, watchEventsParameters},
 		{http.MethodPost, "/v1/webhook_endpoints", merchant, usecase.KeyIgnored, d.createWebhookEndpoint, nil},
+		{http.MethodGet, "/v1/webhook_endpoints", merchant, usecase.KeyIgnored, d.listWebhookEndpoints, listWebhookEndpointsParameters},
 		{http.MethodDelete, "/v1/webhook_endpoints/{id}", merchant, usecase.KeyIgnored, d.deleteWebhookEndpoint, nil},
 	}
 }

@@ -165,9 +165,16 @@ func appendRefund(dst []byte, r *domain.Refund) []byte {
 	return append(dst, '}')
 }
 
+// WebhookEndpoints renders a page of endpoints; the next page's cursor is empty on the last one.
+func WebhookEndpoints(endpoints []domain.WebhookEndpoint, next string) []byte {
+	return page(endpoints, next, appendEndpoint)
+}
+
 // WebhookEndpoint renders an endpoint, with its secret where it was just made.
-func WebhookEndpoint(e *domain.WebhookEndpoint) []byte {
-	dst := appendID([]byte(`{"id":`), domain.PrefixEndpoint, e.ID)
+func WebhookEndpoint(e *domain.WebhookEndpoint) []byte { return appendEndpoint(nil, e) }
+
+func appendEndpoint(dst []byte, e *domain.WebhookEndpoint) []byte {
+	dst = appendID(append(dst, `{"id":`...), domain.PrefixEndpoint, e.ID)
 	dst = appendText(append(dst, `,"url":`...), e.URL)
 	if e.Secret != "" {
 		dst = appendText(append(dst, `,"secret":`...), e.Secret)

@@ -29,7 +29,7 @@ func (s *statement[T]) describe() (string, string, reflect.Type) {
 var all = []prepared{
 	claimOperation, claimPayment, deleteWebhookEndpoint, expirePayments, findAPIKey, findExpiredPayments, findReplay, getBalances, getLastSequence, getPayment,
 	getPaymentToken, getRefund, getSchemaVersion, insertAPIKey, insertMerchant, insertPaymentToken, insertWebhookEndpoint, leaseDeliveries,
-	leasePendingOperations, listEvents, listEventsAfter, listLedgerEntries, listPayments, listRefunds, publishEvents, recordDelivery, recordOperation, rejectOperation,
+	leasePendingOperations, listEvents, listEventsAfter, listLedgerEntries, listPayments, listRefunds, listWebhookEndpoints, publishEvents, recordDelivery, recordOperation, rejectOperation,
 	releaseOperation, revokeAPIKey, rollUpBalances, sweepIdempotencyKeys,
 }
 

@@ -37,6 +37,7 @@ var fill = []string{
 	`insert into ledger_tail (merchant_id, operation_id) select merchant_id, id from operations`,
 	`insert into operations (merchant_id, id, payment_id, kind, state, amount, leased_until, created_at, finished_at)
 	 select merchant_id, gen_random_uuid(), id, 'refund', 'succeeded', 1, now(), now(), now() from payments`,
+	`insert into webhook_endpoints (merchant_id, id, url, created_at) select merchant_id, id, 'https://example.com', now() from payments`,
 	`insert into events (merchant_id, sequence, id, type, data, created_at)
 	 select merchant_id, merchant_reference::bigint, id, 'payment.created', '{}', now() from payments`,
 }
@@ -67,10 +68,11 @@ func TestListsReadAnIndexInItsOrder(t *testing.T) {
 	defer service.Close(context.Background())
 	const merchant = "'00000000-0000-7000-8000-000000000001', "
 	lists := map[prepared][]string{
-		listLedgerEntries: {"null, null, 11", "gen_random_uuid(), 'fee_income', 101"},
-		listEvents:        {"null, null, 11", "2000, 'payment.captured', 101"},
-		listRefunds:       {"null, null, 11", "gen_random_uuid(), gen_random_uuid(), 101"},
-		listPayments:      {"null, null, null, 11", "gen_random_uuid(), 'declined', null, 101", "null, null, gen_random_uuid(), 11"},
+		listWebhookEndpoints: {"null, 11", "gen_random_uuid(), 101"},
+		listLedgerEntries:    {"null, null, 11", "gen_random_uuid(), 'fee_income', 101"},
+		listEvents:           {"null, null, 11", "2000, 'payment.captured', 101"},
+		listRefunds:          {"null, null, 11", "gen_random_uuid(), gen_random_uuid(), 101"},
+		listPayments:         {"null, null, null, 11", "gen_random_uuid(), 'declined', null, 101", "null, null, gen_random_uuid(), 11"},
 	}
 	for s := range lists {
 		name, sql, _ := s.describe()

@@ -11,6 +11,7 @@ import (
 
 var (
 	insertWebhookEndpoint = newStatement[idRow]("insert_webhook_endpoint", opens|writes)
+	listWebhookEndpoints  = newStatement[endpointRow]("list_webhook_endpoints", opens)
 	deleteWebhookEndpoint = newStatement[idRow]("delete_webhook_endpoint", opens|writes)
 	leaseDeliveries       = newStatement[leasedDeliveryRow]("lease_deliveries", unseen|writes)
 	recordDelivery        = newStatement[deliveryRow]("record_delivery", unseen|writes)
@@ -20,6 +21,21 @@ var (
 func (d *DB) InsertWebhookEndpoint(ctx context.Context, merchantID uuid.UUID, e domain.WebhookEndpoint) (bool, error) {
 	_, found, err := insertWebhookEndpoint.one(ctx, d, merchantID, e.ID, e.URL, e.CreatedAt, domain.MaxEndpoints)
 	return found, err
+}
+
+type endpointRow struct {
+	ID         uuid.UUID
+	URL        string
+	CreatedAt  time.Time
+	DisabledAt *time.Time
+}
+
+// ListWebhookEndpoints reads up to limit of a merchant's endpoints before one of them, newest first; nil: from the newest.
+func (d *DB) ListWebhookEndpoints(ctx context.Context, merchantID uuid.UUID, before *uuid.UUID, limit int) ([]domain.WebhookEndpoint, error) {
+	rows, err := listWebhookEndpoints.all(ctx, d, merchantID, before, int64(limit))
+	return convert(rows, func(row *endpointRow) domain.WebhookEndpoint {
+		return domain.WebhookEndpoint{ID: row.ID, URL: row.URL, CreatedAt: row.CreatedAt, DisabledAt: orZero(row.DisabledAt)}
+	}), err
 }
 
 // DeleteWebhookEndpoint reports false where the merchant has no such endpoint.

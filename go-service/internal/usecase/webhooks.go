@@ -60,6 +60,22 @@ func (p *Payments) CreateWebhookEndpoint(ctx context.Context, call Call, url *st
 	return e, err
 }
 
+// ListWebhookEndpoints reads a page of the merchant's endpoints.
+func (p *Payments) ListWebhookEndpoints(ctx context.Context, call Call, page Page) (List[domain.WebhookEndpoint], error) {
+	check := checker{call.Violations}
+	size := page.size(&check)
+	if err := check.err(); err != nil {
+		return List[domain.WebhookEndpoint]{}, err
+	}
+	filter := newFilter("list_webhook_endpoints", call.MerchantID)
+	after, err := page.after(filter)
+	if err != nil {
+		return List[domain.WebhookEndpoint]{}, err
+	}
+	rows, err := p.DB.ListWebhookEndpoints(ctx, call.MerchantID, after, size+1)
+	return newList(rows, size, filter, func(e *domain.WebhookEndpoint) uuid.UUID { return e.ID }), err
+}
+
 // DeleteWebhookEndpoint removes an endpoint by its id in the path; a malformed one is unknown.
 func (p *Payments) DeleteWebhookEndpoint(ctx context.Context, call Call, id string) error {
 	check := checker{call.Violations}

@@ -322,21 +322,33 @@ pub fn events(data: &[Event], next_cursor: Option<&str>) -> String {
     page(std::iter::empty::<()>(), next_cursor).replacen("[]", &format!("[{events}]"), 1)
 }
 
-/// A webhook endpoint; with its secret where it was just made.
-pub fn webhook_endpoint(endpoint: &Endpoint, secret: Option<&str>) -> String {
-    #[derive(Serialize)]
-    struct Object<'a> {
-        id: EndpointId,
-        url: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        secret: Option<&'a str>,
-        #[serde(serialize_with = "time")]
-        created_at: OffsetDateTime,
-        #[serde(serialize_with = "time_or_none", skip_serializing_if = "Option::is_none")]
-        disabled_at: Option<OffsetDateTime>,
+#[derive(Serialize)]
+struct EndpointObject<'a> {
+    id: EndpointId,
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
+    #[serde(serialize_with = "time")]
+    created_at: OffsetDateTime,
+    #[serde(serialize_with = "time_or_none", skip_serializing_if = "Option::is_none")]
+    disabled_at: Option<OffsetDateTime>,
+}
+
+impl<'a> EndpointObject<'a> {
+    fn new(endpoint: &'a Endpoint, secret: Option<&'a str>) -> Self {
+        let Endpoint { id, url, created_at, disabled_at } = endpoint;
+        Self { id: *id, url, secret, created_at: *created_at, disabled_at: *disabled_at }
     }
-    let Endpoint { id, url, created_at, disabled_at } = endpoint;
-    json(&Object { id: *id, url, secret, created_at: *created_at, disabled_at: *disabled_at })
+}
+
+/// A webhook endpoint that was just made, with its secret.
+pub fn webhook_endpoint(endpoint: &Endpoint, secret: &str) -> String {
+    json(&EndpointObject::new(endpoint, Some(secret)))
+}
+
+/// A page of webhook endpoints.
+pub fn webhook_endpoints(data: &[Endpoint], next_cursor: Option<&str>) -> String {
+    page(data.iter().map(|endpoint| EndpointObject::new(endpoint, None)), next_cursor)
 }
 
 /// A stored payment or merchant or token or problem that isn't as this module writes it: a bug, or a hand in the database.

@@ -308,6 +308,21 @@ impl WebhookService for Door {
         Ok(Response::new(wire::webhook_endpoint(made.endpoint, Some(made.secret))))
     }
 
+    async fn list_webhook_endpoints(
+        &self,
+        request: Request<message::ListWebhookEndpointsRequest>,
+    ) -> Result<Response<message::ListWebhookEndpointsResponse>, Status> {
+        let seen = Seen::of(&request)?;
+        let work = async {
+            let admitted = seen.admit(&self.payments, &request, Scope::Merchant).await?;
+            let (merchant, message) = (admitted.merchant()?, request.into_inner());
+            let page = wire::page(message.page_size, message.page_token);
+            self.payments.list_webhook_endpoints(&admitted.call, merchant, page, Violations::default()).await
+        };
+        let list = work.await.map_err(|error| seen.refuse(&error))?;
+        Ok(Response::new(wire::webhook_endpoints(list)))
+    }
+
     async fn delete_webhook_endpoint(
         &self,
         request: Request<message::DeleteWebhookEndpointRequest>,

@@ -49,6 +49,7 @@ const METHODS: &[&str] = &[
     "payments.v1.EventService/ListEvents",
     WATCH_EVENTS,
     "payments.v1.WebhookService/CreateWebhookEndpoint",
+    "payments.v1.WebhookService/ListWebhookEndpoints",
     "payments.v1.WebhookService/DeleteWebhookEndpoint",
 ];
 

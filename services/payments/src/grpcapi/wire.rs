@@ -186,6 +186,14 @@ pub fn payment(payment: Payment) -> wire::Payment {
     }
 }
 
+/// A page of webhook endpoints.
+pub fn webhook_endpoints(list: List<Endpoint>) -> wire::ListWebhookEndpointsResponse {
+    wire::ListWebhookEndpointsResponse {
+        endpoints: list.data.into_iter().map(|endpoint| webhook_endpoint(endpoint, None)).collect(),
+        next_page_token: list.next.unwrap_or_default(),
+    }
+}
+
 /// A webhook endpoint; with its secret where it was just made.
 pub fn webhook_endpoint(endpoint: Endpoint, secret: Option<String>) -> wire::WebhookEndpoint {
     wire::WebhookEndpoint {

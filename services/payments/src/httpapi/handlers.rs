@@ -152,7 +152,7 @@ pub async fn create_webhook_endpoint(State(payments): State<Shared>, request: Re
         let url = wire::create_webhook_endpoint(&admitted.body().await?)?;
         let violations = std::mem::take(&mut admitted.violations);
         let made = payments.create_webhook_endpoint(&admitted.call, merchant, url, violations).await?;
-        Ok(Reply::fresh(201, reply::webhook_endpoint(&made.endpoint, Some(&made.secret))))
+        Ok(Reply::fresh(201, reply::webhook_endpoint(&made.endpoint, &made.secret)))
     };
     respond(work.await)
 }
@@ -230,6 +230,19 @@ pub async fn watch_events(State(payments): State<Shared>, request: Request) -> R
         Ok(watch) => stream::respond(watch, connection),
         Err(error) => refused(&error),
     }
+}
+
+/// GET /v1/webhook_endpoints
+pub async fn list_webhook_endpoints(State(payments): State<Shared>, request: Request) -> Response {
+    let work = async {
+        let parameters = &wire::LIST_WEBHOOK_ENDPOINTS;
+        let mut admitted = Admitted::with(&payments, request, Scope::Merchant, parameters).await?;
+        let (merchant, mut violations) = (admitted.merchant()?, std::mem::take(&mut admitted.violations));
+        let page = wire::page(&mut admitted.query, &mut violations);
+        let list = payments.list_webhook_endpoints(&admitted.call, merchant, page, violations).await?;
+        Ok(Reply::fresh(200, reply::webhook_endpoints(&list.data, list.next.as_deref())))
+    };
+    respond(work.await)
 }
 
 /// DELETE /v1/webhook_endpoints/{id}

@@ -82,7 +82,10 @@ pub fn router(payments: Shared, metrics: Arc<Metrics>) -> Router {
         .route(LEDGER_ENTRIES, get(handlers::list_ledger_entries))
         .route(EVENTS, get(handlers::list_events))
         .route(EVENT_STREAM, get(handlers::watch_events))
-        .route(WEBHOOK_ENDPOINTS, post(handlers::create_webhook_endpoint))
+        .route(
+            WEBHOOK_ENDPOINTS,
+            get_or_post(handlers::list_webhook_endpoints, handlers::create_webhook_endpoint),
+        )
         .route(WEBHOOK_ENDPOINT, delete(handlers::delete_webhook_endpoint))
         // anybody
         .route(LIVEZ, get(handlers::live))

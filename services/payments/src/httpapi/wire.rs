@@ -211,7 +211,8 @@ pub fn list_ledger_entries(query: &mut Query, violations: &mut Violations) -> Li
     ListLedgerEntries { page: page(query, violations), account }
 }
 
-fn page(query: &mut Query, violations: &mut Violations) -> Page {
+/// Which page of a list.
+pub fn page(query: &mut Query, violations: &mut Violations) -> Page {
     Page { field: LIMIT, size: query.integer(LIMIT, violations), cursor: query.text(CURSOR) }
 }
 
@@ -234,6 +235,9 @@ pub fn watch_events(resumes: Option<i64>, query: &mut Query, violations: &mut Vi
         None => WatchEvents { field: "after_sequence", after_sequence: parameter },
     }
 }
+
+/// The parameters of ListWebhookEndpointsRequest, which are those of its page.
+pub const LIST_WEBHOOK_ENDPOINTS: [&str; 2] = [LIMIT, CURSOR];
 
 /// CreateWebhookEndpointRequest: the URL.
 pub fn create_webhook_endpoint(body: &[u8]) -> Result<Option<String>, Error> {

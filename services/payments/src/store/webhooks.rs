@@ -36,6 +36,25 @@ pub async fn insert_webhook_endpoint(
     Ok(!rows.is_empty())
 }
 
+/// A merchant's endpoints before one of them, newest first.
+pub async fn list_webhook_endpoints(
+    db: &Db,
+    call: &Call,
+    merchant: MerchantId,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Endpoint>, Failure> {
+    let make = || sqlx::query_file!("../../db/queries/list_webhook_endpoints.sql", merchant.0, before, limit);
+    let rows = db.rows(Step::first(call, "list_webhook_endpoints"), make).await?;
+    let endpoints = rows.into_iter().map(|row| Endpoint {
+        id: EndpointId(row.id),
+        url: row.url,
+        created_at: row.created_at,
+        disabled_at: row.disabled_at,
+    });
+    Ok(endpoints.collect())
+}
+
 /// False where the merchant has no such endpoint.
 pub async fn delete_webhook_endpoint(
     db: &Db,

@@ -2,7 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::payments::Payments;
+use super::{
+    page::{Filter, List, Page},
+    payments::Payments,
+};
 use crate::{
     domain::{
         error::{Error, Rule, Violations},
@@ -10,7 +13,7 @@ use crate::{
         webhook::{Endpoint, MAX_ENDPOINTS, Target},
     },
     hash_pool::hmac,
-    store::webhooks::{delete_webhook_endpoint, insert_webhook_endpoint},
+    store::webhooks::{delete_webhook_endpoint, insert_webhook_endpoint, list_webhook_endpoints},
     telemetry::Call,
 };
 
@@ -70,6 +73,22 @@ impl Payments {
         }
         let secret = Secret::of(&self.settings.webhook_master, endpoint.id).text();
         Ok(NewEndpoint { endpoint, secret })
+    }
+
+    /// A page of a merchant's endpoints.
+    pub async fn list_webhook_endpoints(
+        &self,
+        call: &Call,
+        merchant: MerchantId,
+        page: Page,
+        mut violations: Violations,
+    ) -> Result<List<Endpoint>, Error> {
+        let size = page.size(&mut violations);
+        violations.check()?;
+        let filter = Filter::new("list_webhook_endpoints", merchant, &[]);
+        let after = page.after(filter)?;
+        let rows = list_webhook_endpoints(&self.db, call, merchant, after, size + 1).await;
+        Ok(List::new(rows.map_err(|failure| failure.reading())?, size, filter, |endpoint| endpoint.id.0))
     }
 
     /// `id` is as it was sent.

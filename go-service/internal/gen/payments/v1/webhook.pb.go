@@ -72,6 +72,113 @@ func (x *CreateWebhookEndpointRequest) GetUrl() string {
 	return ""
 }
 
+type ListWebhookEndpointsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100; 10 where absent.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// As in ListPaymentsRequest.
+	PageToken     *string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3,oneof" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWebhookEndpointsRequest) Reset() {
+	*x = ListWebhookEndpointsRequest{}
+	mi := &file_payments_v1_webhook_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWebhookEndpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWebhookEndpointsRequest) ProtoMessage() {}
+
+func (x *ListWebhookEndpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_webhook_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWebhookEndpointsRequest.ProtoReflect.Descriptor instead.
+func (*ListWebhookEndpointsRequest) Descriptor() ([]byte, []int) {
+	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListWebhookEndpointsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListWebhookEndpointsRequest) GetPageToken() string {
+	if x != nil && x.PageToken != nil {
+		return *x.PageToken
+	}
+	return ""
+}
+
+type ListWebhookEndpointsResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Endpoints []*WebhookEndpoint     `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListWebhookEndpointsResponse) Reset() {
+	*x = ListWebhookEndpointsResponse{}
+	mi := &file_payments_v1_webhook_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWebhookEndpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWebhookEndpointsResponse) ProtoMessage() {}
+
+func (x *ListWebhookEndpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_payments_v1_webhook_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWebhookEndpointsResponse.ProtoReflect.Descriptor instead.
+func (*ListWebhookEndpointsResponse) Descriptor() ([]byte, []int) {
+	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListWebhookEndpointsResponse) GetEndpoints() []*WebhookEndpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *ListWebhookEndpointsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 type DeleteWebhookEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From the path over HTTP. RESOURCE_NOT_FOUND where it is malformed, absent or unknown.
@@ -82,7 +189,7 @@ type DeleteWebhookEndpointRequest struct {
 
 func (x *DeleteWebhookEndpointRequest) Reset() {
 	*x = DeleteWebhookEndpointRequest{}
-	mi := &file_payments_v1_webhook_proto_msgTypes[1]
+	mi := &file_payments_v1_webhook_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -94,7 +201,7 @@ func (x *DeleteWebhookEndpointRequest) String() string {
 func (*DeleteWebhookEndpointRequest) ProtoMessage() {}
 
 func (x *DeleteWebhookEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_webhook_proto_msgTypes[1]
+	mi := &file_payments_v1_webhook_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -107,7 +214,7 @@ func (x *DeleteWebhookEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWebhookEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWebhookEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{1}
+	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DeleteWebhookEndpointRequest) GetId() string {
@@ -134,7 +241,7 @@ type WebhookEndpoint struct {
 
 func (x *WebhookEndpoint) Reset() {
 	*x = WebhookEndpoint{}
-	mi := &file_payments_v1_webhook_proto_msgTypes[2]
+	mi := &file_payments_v1_webhook_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -146,7 +253,7 @@ func (x *WebhookEndpoint) String() string {
 func (*WebhookEndpoint) ProtoMessage() {}
 
 func (x *WebhookEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_payments_v1_webhook_proto_msgTypes[2]
+	mi := &file_payments_v1_webhook_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -159,7 +266,7 @@ func (x *WebhookEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookEndpoint.ProtoReflect.Descriptor instead.
 func (*WebhookEndpoint) Descriptor() ([]byte, []int) {
-	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{2}
+	return file_payments_v1_webhook_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WebhookEndpoint) GetId() string {
@@ -204,7 +311,17 @@ const file_payments_v1_webhook_proto_rawDesc = "" +
 	"\x19payments/v1/webhook.proto\x12\vpayments.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n" +
 	"\x1cCreateWebhookEndpointRequest\x12\x15\n" +
 	"\x03url\x18\x01 \x01(\tH\x00R\x03url\x88\x01\x01B\x06\n" +
-	"\x04_url\":\n" +
+	"\x04_url\"\x80\x01\n" +
+	"\x1bListWebhookEndpointsRequest\x12 \n" +
+	"\tpage_size\x18\x01 \x01(\x05H\x00R\bpageSize\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tH\x01R\tpageToken\x88\x01\x01B\f\n" +
+	"\n" +
+	"_page_sizeB\r\n" +
+	"\v_page_token\"\x82\x01\n" +
+	"\x1cListWebhookEndpointsResponse\x12:\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1c.payments.v1.WebhookEndpointR\tendpoints\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\":\n" +
 	"\x1cDeleteWebhookEndpointRequest\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01B\x05\n" +
 	"\x03_id\"\xd3\x01\n" +
@@ -216,9 +333,10 @@ const file_payments_v1_webhook_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12;\n" +
 	"\vdisabled_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"disabledAtB\t\n" +
-	"\a_secret2\xce\x01\n" +
+	"\a_secret2\xbb\x02\n" +
 	"\x0eWebhookService\x12`\n" +
-	"\x15CreateWebhookEndpoint\x12).payments.v1.CreateWebhookEndpointRequest\x1a\x1c.payments.v1.WebhookEndpoint\x12Z\n" +
+	"\x15CreateWebhookEndpoint\x12).payments.v1.CreateWebhookEndpointRequest\x1a\x1c.payments.v1.WebhookEndpoint\x12k\n" +
+	"\x14ListWebhookEndpoints\x12(.payments.v1.ListWebhookEndpointsRequest\x1a).payments.v1.ListWebhookEndpointsResponse\x12Z\n" +
 	"\x15DeleteWebhookEndpoint\x12).payments.v1.DeleteWebhookEndpointRequest\x1a\x16.google.protobuf.EmptyB:Z8twinpay.dev/payments/internal/gen/payments/v1;paymentsv1b\x06proto3"
 
 var (
@@ -233,26 +351,31 @@ func file_payments_v1_webhook_proto_rawDescGZIP() []byte {
 	return file_payments_v1_webhook_proto_rawDescData
 }
 
-var file_payments_v1_webhook_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_payments_v1_webhook_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_payments_v1_webhook_proto_goTypes = []any{
 	(*CreateWebhookEndpointRequest)(nil), // 0: payments.v1.CreateWebhookEndpointRequest
-	(*DeleteWebhookEndpointRequest)(nil), // 1: payments.v1.DeleteWebhookEndpointRequest
-	(*WebhookEndpoint)(nil),              // 2: payments.v1.WebhookEndpoint
-	(*timestamppb.Timestamp)(nil),        // 3: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),                // 4: google.protobuf.Empty
+	(*ListWebhookEndpointsRequest)(nil),  // 1: payments.v1.ListWebhookEndpointsRequest
+	(*ListWebhookEndpointsResponse)(nil), // 2: payments.v1.ListWebhookEndpointsResponse
+	(*DeleteWebhookEndpointRequest)(nil), // 3: payments.v1.DeleteWebhookEndpointRequest
+	(*WebhookEndpoint)(nil),              // 4: payments.v1.WebhookEndpoint
+	(*timestamppb.Timestamp)(nil),        // 5: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),                // 6: google.protobuf.Empty
 }
 var file_payments_v1_webhook_proto_depIdxs = []int32{
-	3, // 0: payments.v1.WebhookEndpoint.created_at:type_name -> google.protobuf.Timestamp
-	3, // 1: payments.v1.WebhookEndpoint.disabled_at:type_name -> google.protobuf.Timestamp
-	0, // 2: payments.v1.WebhookService.CreateWebhookEndpoint:input_type -> payments.v1.CreateWebhookEndpointRequest
-	1, // 3: payments.v1.WebhookService.DeleteWebhookEndpoint:input_type -> payments.v1.DeleteWebhookEndpointRequest
-	2, // 4: payments.v1.WebhookService.CreateWebhookEndpoint:output_type -> payments.v1.WebhookEndpoint
-	4, // 5: payments.v1.WebhookService.DeleteWebhookEndpoint:output_type -> google.protobuf.Empty
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: payments.v1.ListWebhookEndpointsResponse.endpoints:type_name -> payments.v1.WebhookEndpoint
+	5, // 1: payments.v1.WebhookEndpoint.created_at:type_name -> google.protobuf.Timestamp
+	5, // 2: payments.v1.WebhookEndpoint.disabled_at:type_name -> google.protobuf.Timestamp
+	0, // 3: payments.v1.WebhookService.CreateWebhookEndpoint:input_type -> payments.v1.CreateWebhookEndpointRequest
+	1, // 4: payments.v1.WebhookService.ListWebhookEndpoints:input_type -> payments.v1.ListWebhookEndpointsRequest
+	3, // 5: payments.v1.WebhookService.DeleteWebhookEndpoint:input_type -> payments.v1.DeleteWebhookEndpointRequest
+	4, // 6: payments.v1.WebhookService.CreateWebhookEndpoint:output_type -> payments.v1.WebhookEndpoint
+	2, // 7: payments.v1.WebhookService.ListWebhookEndpoints:output_type -> payments.v1.ListWebhookEndpointsResponse
+	6, // 8: payments.v1.WebhookService.DeleteWebhookEndpoint:output_type -> google.protobuf.Empty
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_payments_v1_webhook_proto_init() }
@@ -262,14 +385,15 @@ func file_payments_v1_webhook_proto_init() {
 	}
 	file_payments_v1_webhook_proto_msgTypes[0].OneofWrappers = []any{}
 	file_payments_v1_webhook_proto_msgTypes[1].OneofWrappers = []any{}
-	file_payments_v1_webhook_proto_msgTypes[2].OneofWrappers = []any{}
+	file_payments_v1_webhook_proto_msgTypes[3].OneofWrappers = []any{}
+	file_payments_v1_webhook_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_payments_v1_webhook_proto_rawDesc), len(file_payments_v1_webhook_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	WebhookService_CreateWebhookEndpoint_FullMethodName = "/payments.v1.WebhookService/CreateWebhookEndpoint"
+	WebhookService_ListWebhookEndpoints_FullMethodName  = "/payments.v1.WebhookService/ListWebhookEndpoints"
 	WebhookService_DeleteWebhookEndpoint_FullMethodName = "/payments.v1.WebhookService/DeleteWebhookEndpoint"
 )
 
@@ -32,6 +33,8 @@ const (
 type WebhookServiceClient interface {
 	// POST /v1/webhook_endpoints, 201. Takes no idempotency key: a stored reply would keep the secret.
 	CreateWebhookEndpoint(ctx context.Context, in *CreateWebhookEndpointRequest, opts ...grpc.CallOption) (*WebhookEndpoint, error)
+	// GET /v1/webhook_endpoints, 200. Newest first, without their secrets.
+	ListWebhookEndpoints(ctx context.Context, in *ListWebhookEndpointsRequest, opts ...grpc.CallOption) (*ListWebhookEndpointsResponse, error)
 	// DELETE /v1/webhook_endpoints/{id}, 204. Its deliveries go with it.
 	DeleteWebhookEndpoint(ctx context.Context, in *DeleteWebhookEndpointRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
@@ -54,6 +57,16 @@ func (c *webhookServiceClient) CreateWebhookEndpoint(ctx context.Context, in *Cr
 	return out, nil
 }
 
+func (c *webhookServiceClient) ListWebhookEndpoints(ctx context.Context, in *ListWebhookEndpointsRequest, opts ...grpc.CallOption) (*ListWebhookEndpointsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWebhookEndpointsResponse)
+	err := c.cc.Invoke(ctx, WebhookService_ListWebhookEndpoints_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *webhookServiceClient) DeleteWebhookEndpoint(ctx context.Context, in *DeleteWebhookEndpointRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
@@ -70,6 +83,8 @@ func (c *webhookServiceClient) DeleteWebhookEndpoint(ctx context.Context, in *De
 type WebhookServiceServer interface {
 	// POST /v1/webhook_endpoints, 201. Takes no idempotency key: a stored reply would keep the secret.
 	CreateWebhookEndpoint(context.Context, *CreateWebhookEndpointRequest) (*WebhookEndpoint, error)
+	// GET /v1/webhook_endpoints, 200. Newest first, without their secrets.
+	ListWebhookEndpoints(context.Context, *ListWebhookEndpointsRequest) (*ListWebhookEndpointsResponse, error)
 	// DELETE /v1/webhook_endpoints/{id}, 204. Its deliveries go with it.
 	DeleteWebhookEndpoint(context.Context, *DeleteWebhookEndpointRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedWebhookServiceServer()
@@ -84,6 +99,9 @@ type UnimplementedWebhookServiceServer struct{}
 
 func (UnimplementedWebhookServiceServer) CreateWebhookEndpoint(context.Context, *CreateWebhookEndpointRequest) (*WebhookEndpoint, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateWebhookEndpoint not implemented")
+}
+func (UnimplementedWebhookServiceServer) ListWebhookEndpoints(context.Context, *ListWebhookEndpointsRequest) (*ListWebhookEndpointsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWebhookEndpoints not implemented")
 }
 func (UnimplementedWebhookServiceServer) DeleteWebhookEndpoint(context.Context, *DeleteWebhookEndpointRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteWebhookEndpoint not implemented")
@@ -127,6 +145,24 @@ func _WebhookService_CreateWebhookEndpoint_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WebhookService_ListWebhookEndpoints_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWebhookEndpointsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WebhookServiceServer).ListWebhookEndpoints(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WebhookService_ListWebhookEndpoints_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WebhookServiceServer).ListWebhookEndpoints(ctx, req.(*ListWebhookEndpointsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WebhookService_DeleteWebhookEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteWebhookEndpointRequest)
 	if err := dec(in); err != nil {
@@ -155,6 +191,10 @@ var WebhookService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateWebhookEndpoint",
 			Handler:    _WebhookService_CreateWebhookEndpoint_Handler,
+		},
+		{
+			MethodName: "ListWebhookEndpoints",
+			Handler:    _WebhookService_ListWebhookEndpoints_Handler,
 		},
 		{
 			MethodName: "DeleteWebhookEndpoint",
