@@ -147,7 +147,8 @@ func (d *Door) listPayments(ctx context.Context, r *request) (response, error) {
 }
 
 func (d *Door) listRefunds(ctx context.Context, r *request) (response, error) {
-	list, err := d.payments.ListRefunds(ctx, r.call, usecase.ListRefunds{Page: r.page(), Payment: r.text("payment")})
+	command := usecase.ListRefunds{Page: r.page(), Payment: r.text("payment")}
+	list, err := d.payments.ListRefunds(ctx, r.call, command)
 	if err != nil {
 		return response{}, err
 	}
@@ -163,7 +164,8 @@ func (d *Door) getBalances(ctx context.Context, r *request) (response, error) {
 }
 
 func (d *Door) listLedgerEntries(ctx context.Context, r *request) (response, error) {
-	list, err := d.payments.ListLedgerEntries(ctx, r.call, usecase.ListLedgerEntries{Page: r.page(), Account: r.text("account")})
+	command := usecase.ListLedgerEntries{Page: r.page(), Account: r.text("account")}
+	list, err := d.payments.ListLedgerEntries(ctx, r.call, command)
 	if err != nil {
 		return response{}, err
 	}
@@ -171,7 +173,8 @@ func (d *Door) listLedgerEntries(ctx context.Context, r *request) (response, err
 }
 
 func (d *Door) listEvents(ctx context.Context, r *request) (response, error) {
-	list, err := d.payments.ListEvents(ctx, r.call, usecase.ListEvents{Page: r.page(), Type: r.text("type")})
+	command := usecase.ListEvents{Page: r.page(), Type: r.text("type")}
+	list, err := d.payments.ListEvents(ctx, r.call, command)
 	if err != nil {
 		return response{}, err
 	}
@@ -200,7 +203,7 @@ func (d *Door) createWebhookEndpoint(ctx context.Context, r *request) (response,
 }
 
 func (d *Door) listWebhookEndpoints(ctx context.Context, r *request) (response, error) {
-	page := r.page() // it may add violations to the call
+	page := r.page()
 	list, err := d.payments.ListWebhookEndpoints(ctx, r.call, page)
 	if err != nil {
 		return response{}, err
