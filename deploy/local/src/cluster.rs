@@ -13,9 +13,10 @@ use tokio::io::AsyncWriteExt;
 use crate::error::{Error, Result};
 use crate::postgres_bin::Programs;
 use crate::process::{Identity, errand};
+use crate::server::SERVER;
 
 /// The role that owns the databases.
-pub(crate) const OWNER: &str = "twinpay";
+pub const OWNER: &str = "twinpay";
 
 /// Makes the folder with initdb unless it is there. Done beside and renamed, so that an interrupted initdb leaves nothing
 /// that looks like data.
@@ -37,7 +38,7 @@ pub(crate) async fn make(
         chown(file.path(), Some(uid), Some(gid)).map_err(Error::io("giving away the password file"))?;
     }
     let mut command = errand(&programs.folder.join("initdb"), user);
-    command.args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+    command.args(["--auth=scram-sha-256", "--no-sync", "--no-instructions"]).args(&SERVER.initdb);
     command.arg(format!("--username={OWNER}")).arg("--pwfile").arg(file.path()).arg("--pgdata").arg(&half);
     let output = command.output().await.map_err(Error::io("running initdb"))?;
     if !output.status.success() {

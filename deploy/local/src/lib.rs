@@ -20,6 +20,7 @@ pub mod postgres;
 mod postgres_bin;
 mod process;
 pub mod secrets;
+pub mod server;
 pub mod settings;
 pub mod stack_json;
 pub mod status;

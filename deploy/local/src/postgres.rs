@@ -9,15 +9,17 @@ use rand::distr::Alphanumeric;
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
-use crate::cluster::{self, OWNER};
+use crate::cluster;
 use crate::error::{Error, Result};
 use crate::folders;
 use crate::postgres_bin;
 use crate::process::{Identity, Launch, Life, Process};
+use crate::server::SERVER;
 use crate::terminal::complain;
 use crate::test_postgres;
 use crate::urls;
 
+pub use crate::cluster::OWNER;
 pub use crate::postgres_bin::VARIABLE as BINARIES_VARIABLE;
 
 /// After a crash, recovery reads up to `max_wal_size` of log before the server answers.
@@ -248,24 +250,11 @@ enum Wait {
 
 /// Settings go by the command line, so that an old data folder gets them too.
 fn arguments(data: &std::path::Path, port: u16, durability: Durability) -> Vec<String> {
-    let mut settings = vec![
-        "listen_addresses=127.0.0.1".into(),
-        format!("port={port}"),
-        "unix_socket_directories=".into(),
-        "password_encryption=scram-sha-256".into(),
-        "max_connections=200".into(),
-        "shared_buffers=256MB".into(),
-        // A checkpoint in the middle of a run shows up in its tail latencies.
-        "max_wal_size=4GB".into(),
-        "min_wal_size=512MB".into(),
-        "checkpoint_timeout=15min".into(),
-        "timezone=UTC".into(),
-        "log_timezone=UTC".into(),
-    ];
-    if durability == Durability::None {
-        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(String::from));
-    }
-    let pairs = settings.into_iter().flat_map(|setting| ["-c".into(), setting]);
+    let here =
+        ["listen_addresses=127.0.0.1".into(), format!("port={port}"), "unix_socket_directories=".into()];
+    let careless: &[String] = if durability == Durability::None { &SERVER.careless } else { &[] };
+    let settings = here.iter().chain(&SERVER.settings).chain(careless);
+    let pairs = settings.flat_map(|setting| ["-c".into(), setting.clone()]);
     ["-D".into(), data.display().to_string()].into_iter().chain(pairs).collect()
 }
 

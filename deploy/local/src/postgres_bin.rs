@@ -18,7 +18,7 @@ pub const VARIABLE: &str = "TWINPAY_POSTGRES_BIN";
 /// Where Debian and Ubuntu keep the programs of each version; they aren't on the path.
 const PACKAGED: &str = "/usr/lib/postgresql";
 /// Exact, so that every machine without a package gets the same one, and no list of versions is asked for.
-const DOWNLOADED: &str = "17.5.0";
+pub(crate) const DOWNLOADED: &str = "17.5.0";
 /// The major versions that a server may have.
 const SUPPORTED: RangeInclusive<u32> = 14..=18;
 /// The mode of a folder that everybody can read and enter.

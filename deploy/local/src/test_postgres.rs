@@ -1,4 +1,5 @@
-//! Postgres for tests, in any crate: the server of `TEST_DATABASE_URL`, else one of our own for this process.
+//! Postgres for tests, in any crate: the server of `TEST_DATABASE_URL`, else a container where a test asks for that first
+//! ([`choose`]), else one of our own for this process.
 //!
 //! A database a test: names are random, so tests run side by side. Our own server is tied to this process; one given by
 //! `TEST_DATABASE_URL` keeps no database of ours for longer than an hour.
@@ -32,9 +33,31 @@ struct Server {
     _own: Option<Postgres>,
 }
 
-/// The owner's URL of the server that this process' tests use, started if need be. The first call says on stderr which.
+/// What came of asking for a container.
+#[derive(Debug, Clone)]
+pub enum Container {
+    /// It runs.
+    Started {
+        /// The owner's URL of its Postgres.
+        url: String,
+        /// The image, and the host and port where it is reached.
+        what: String,
+    },
+    /// There can't be one here, and why, in a few words.
+    PassedOver(String),
+}
+
+/// Chooses the server of this process' tests, unless it is chosen: that of `TEST_DATABASE_URL`, else the one that
+/// `container` starts, else one of our own. Says on stderr which, and why none before it.
+pub async fn choose(container: impl AsyncFnOnce() -> Result<Container>) -> Result<()> {
+    SERVER.get_or_try_init(async || start(container).await).await.map(|_| ())
+}
+
+/// The owner's URL of the server that this process' tests use. Where none is chosen it is that of `TEST_DATABASE_URL`, else
+/// one of our own, and the first call says on stderr which.
 pub async fn server_url() -> Result<String> {
-    Ok(SERVER.get_or_try_init(choose).await?.url.clone())
+    let choice = async || start(async || Ok(Container::PassedOver(String::new()))).await;
+    Ok(SERVER.get_or_try_init(choice).await?.url.clone())
 }
 
 /// A new, empty database: its owner's URL. The schema is the caller's business.
@@ -73,14 +96,23 @@ pub(crate) async fn start_server() -> Result<Postgres> {
     Postgres::start(Options::temporary(Durability::None)?).await
 }
 
-async fn choose() -> Result<Server> {
+async fn start(container: impl AsyncFnOnce() -> Result<Container>) -> Result<Server> {
     if let Some(url) = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty()) {
-        complain(format_args!("tests use the Postgres of {VARIABLE}"));
         sweep_databases(&url).await?;
+        complain(format_args!("tests use the Postgres of {VARIABLE}"));
         return Ok(Server { url, _own: None });
     }
+    let mut why = format!("{VARIABLE} isn't set");
+    match container().await? {
+        Container::Started { url, what } => {
+            complain(format_args!("tests use a container of {what} ({why})"));
+            return Ok(Server { url, _own: None });
+        }
+        Container::PassedOver(reason) if reason.is_empty() => {}
+        Container::PassedOver(reason) => why = format!("{why}; {reason}"),
+    }
     let own = start_server().await?;
-    complain(format_args!("tests use a Postgres of their own on port {} ({VARIABLE} isn't set)", own.port()));
+    complain(format_args!("tests use a Postgres of their own on port {} ({why})", own.port()));
     Ok(Server { url: own.url("postgres"), _own: Some(own) })
 }
 

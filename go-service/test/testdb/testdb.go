@@ -1,4 +1,4 @@
-// Package testdb gives each test a database of its own on the Postgres of TEST_DATABASE_URL.
+// Package testdb gives each test a database of its own, and finds or starts the Postgres for it.
 package testdb
 
 import (
@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 )
 
 const (
-	variable    = "TEST_DATABASE_URL"
 	serviceRole = "twinpay_service"
 	// migrating is the advisory lock of those who change the role, which belongs to the server.
 	migrating = 7_462_000_001
@@ -30,25 +28,15 @@ type Database struct {
 	Service string // that of the service's role
 }
 
-// ServerURL is the owner's URL of the server. It ends the program where there is none: a test is never skipped for that.
-func ServerURL() string {
-	server := os.Getenv(variable)
-	if server == "" {
-		fmt.Fprintln(os.Stderr, variable+" isn't set: run `cargo run -q -p stack -- with-postgres -- go -C go-service test ./...` in the root of the repository")
-		os.Exit(1)
-	}
-	return server
-}
-
 // Empty makes a database without the schema.
 func Empty(t testing.TB) Database {
 	t.Helper()
 	server := connect(t, ServerURL())
 	name := fmt.Sprintf("twinpay_test_%d_%s", time.Now().Unix(), randomHex(4))
-	exec(t, server, "create database "+name)
+	execute(t, server, "create database "+name)
 	t.Cleanup(func() {
 		conn := connect(t, ServerURL())
-		exec(t, conn, "drop database "+name+" with (force)")
+		execute(t, conn, "drop database "+name+" with (force)")
 	})
 	owner := parse(t, ServerURL())
 	owner.Path = "/" + name
@@ -62,12 +50,12 @@ func Migrated(t testing.TB) Database {
 	t.Helper()
 	d := Empty(t)
 	server, owner := connect(t, ServerURL()), connect(t, d.Owner)
-	exec(t, server, fmt.Sprintf("select pg_advisory_lock(%d)", migrating))
+	execute(t, server, fmt.Sprintf("select pg_advisory_lock(%d)", migrating))
 	for _, migration := range db.Migrations() {
-		exec(t, owner, migration)
+		execute(t, owner, migration)
 	}
-	exec(t, owner, fmt.Sprintf("alter role %s password '%s'", serviceRole, password(*parse(t, d.Owner))))
-	exec(t, server, fmt.Sprintf("select pg_advisory_unlock(%d)", migrating))
+	execute(t, owner, fmt.Sprintf("alter role %s password '%s'", serviceRole, password(*parse(t, d.Owner))))
+	execute(t, server, fmt.Sprintf("select pg_advisory_unlock(%d)", migrating))
 	return d
 }
 
@@ -82,7 +70,7 @@ func parse(t testing.TB, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {
-		t.Fatal(variable + " isn't a URL")
+		t.Fatal("the server's URL isn't one")
 	}
 	return u
 }
@@ -97,7 +85,7 @@ func connect(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
-func exec(t testing.TB, conn *pgx.Conn, statements string) {
+func execute(t testing.TB, conn *pgx.Conn, statements string) {
 	t.Helper()
 	if _, err := conn.Exec(context.Background(), statements, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatalf("%s: %v", strings.SplitN(statements, "\n", 2)[0], err)

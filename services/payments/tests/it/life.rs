@@ -7,6 +7,7 @@ use payments::{app::App, usecase::payments::Clock, workers::recovery::Step};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::postgres::fresh_database;
 use crate::world::{ADMIN, Setting, VISA, World, database};
 
 async fn ready(world: &World) -> (u16, String) {
@@ -158,7 +159,7 @@ async fn with_postgres_down_it_stays_up_unready_and_keeps_trying() {
 
 #[tokio::test]
 async fn another_schema_ends_the_service_with_a_line_that_says_what_to_do() {
-    let owner_url = stack::test_postgres::fresh_database().await.unwrap();
+    let owner_url = fresh_database().await;
     let url = stack::test_postgres::service_url(&owner_url).unwrap();
     let nothing = World::over(owner_url, &url, &Setting::default()).await;
     let told = nothing.ended().await.unwrap_err().to_string();

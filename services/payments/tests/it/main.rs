@@ -10,6 +10,7 @@ mod life;
 mod limits;
 mod migrations;
 mod network;
+mod postgres;
 mod process;
 mod profiles;
 mod recovery;

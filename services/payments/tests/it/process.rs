@@ -12,6 +12,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
+use crate::postgres::fresh_database;
 use crate::world::{ADMIN, MASTER, PEPPER, Setting, VISA, World, card, card_body, network, payment_body};
 
 fn program(arguments: &[&str], env: &[(&str, String)]) -> Command {
@@ -63,7 +64,7 @@ async fn a_configuration_that_cant_be_used_is_one_line_and_exit_code_2() {
 async fn migrate_says_the_version_and_a_missing_schema_is_exit_code_1() {
     // The role exists, as on any server that once had a database of ours.
     crate::world::database().await;
-    let owner_url = stack::test_postgres::fresh_database().await.unwrap();
+    let owner_url = fresh_database().await;
     let service_url = stack::test_postgres::service_url(&owner_url).unwrap();
     let (code, log, told) = run(&["serve"], &environment(service_url, network(Duration::ZERO).await)).await;
     assert_eq!(code, Some(1), "{log}{told}");

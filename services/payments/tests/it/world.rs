@@ -29,6 +29,8 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
+use crate::postgres::fresh_database;
+
 pub const ADMIN: &str = "the-admin-token-of-all-these-tests";
 pub const PEPPER: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 pub const MASTER: &str = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f";
@@ -137,7 +139,7 @@ pub fn config(database_url: &str, network: SocketAddr, env: &[(&'static str, Str
 
 /// A fresh database with the schema: its owner's URL.
 pub async fn database() -> String {
-    let owner_url = stack::test_postgres::fresh_database().await.unwrap();
+    let owner_url = fresh_database().await;
     let password = stack::test_postgres::service_password(&owner_url).unwrap();
     payments::migrate::migrate(&owner_url, Some(&password)).await.unwrap();
     owner_url
