@@ -49,7 +49,7 @@ func TestPathsAndMethodsAreCheckedBeforeAnythingElse(t *testing.T) {
 	s := start(t, settings{})
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v1/payments/", "//v1/payments", "/v1//payments", "/v1/./payments", "/v1/../v1/payments", "/v1/payments/..", "/v1/pay%6dents",
-		"/v1/payments/%2e", "/V1/payments", "/v1/payments/a/capture/", "/v1/payments/a/b", "/v1/refunds", "/livez/", "/metrics", "/readyz", "*",
+		"/v1/payments/%2e", "/V1/payments", "/v1/payments/a/capture/", "/v1/payments/a/b", "/v1/refund", "/livez/", "/metrics", "/readyz", "*",
 	} {
 		r := s.refused(404, "ROUTE_NOT_FOUND", s.raw("POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"))
 		if !strings.HasPrefix(r.header.Get("Request-Id"), "req_") {

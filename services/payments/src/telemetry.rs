@@ -2,8 +2,9 @@
 //! [`Metrics`]. Telemetry never blocks or fails a request: a full queue drops.
 
 mod drops;
+mod log;
 
-use std::{io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use self::drops::Drops;
 use crate::domain::webhook::Target;
@@ -18,14 +19,9 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use time::{OffsetDateTime, macros::format_description};
 use tokio::time::Instant;
-use tracing::{Event, Level, Span, Subscriber, field::Field, level_filters::LevelFilter};
+use tracing::{Span, level_filters::LevelFilter};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{
-    Layer,
-    filter::filter_fn,
-    layer::{Context, SubscriberExt as _},
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::{Layer, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// The instrumentation scope of spans and metrics.
 const SCOPE: &str = "payments";
@@ -372,12 +368,8 @@ pub fn install(
             .with_context_activation(false)
             .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == SPANS))
     });
-    let log = JsonLog.with_filter(filter_fn(move |metadata| {
-        let ours = metadata.target().starts_with(SCOPE);
-        metadata.is_event() && *metadata.level() <= if ours { level } else { level.min(LevelFilter::WARN) }
-    }));
     // Not an optional layer: an absent one is taken for one that wants every span.
-    let registry = tracing_subscriber::registry().with(log);
+    let registry = tracing_subscriber::registry().with(log::layer(level));
     #[cfg(feature = "console")]
     let registry = registry.with(console_subscriber::spawn());
     match export {
@@ -385,54 +377,6 @@ pub fn install(
         None => registry.try_init()?,
     }
     Ok(provider)
-}
-
-/// One JSON object a line on stdout.
-struct JsonLog;
-
-impl<S: Subscriber> Layer<S> for JsonLog {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warn",
-            Level::INFO => "info",
-            Level::DEBUG | Level::TRACE => "debug",
-        };
-        let mut line =
-            Line(vec![("timestamp", rfc3339(OffsetDateTime::now_utc()).into()), ("level", level.into())]);
-        event.record(&mut line);
-        let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
-        bytes.push(b'\n');
-        // A closed stdout is no reason to stop.
-        let _ = std::io::stdout().lock().write_all(&bytes);
-    }
-}
-
-/// Fields in the order in which they were recorded.
-struct Line(Vec<(&'static str, serde_json::Value)>);
-
-impl serde::Serialize for Line {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
-impl tracing::field::Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.push((field.name(), value.into()));
-    }
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.push((field.name(), value.into()));
-    }
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.push((field.name(), value.into()));
-    }
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.push((field.name(), value.into()));
-    }
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.push((field.name(), format!("{value:?}").into()));
-    }
 }
 
 /// RFC 3339 in UTC with six fraction digits.

@@ -141,7 +141,8 @@ async fn log_lines_are_json_with_the_trace_and_no_card_number_or_secret_and_a_dr
         let id = request["trace_id"].as_str().unwrap();
         assert!(id.len() == 32 && id.bytes().any(|b| b != b'0'), "{request}");
     }
-    assert!(parsed.iter().filter(|line| line["message"] == "request").count() >= 5);
+    let requests = parsed.iter().filter(|line| line["message"] == "request").count();
+    assert!(requests >= 5, "{requests} of at least 5 requests: {lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with(r#"{"timestamp":"2"#)));
     for hidden in [number.as_str(), VISA, secret.rsplit('_').next().unwrap(), ADMIN, PEPPER, MASTER] {
         assert!(!lines.iter().any(|line| line.contains(hidden)), "{hidden}");
