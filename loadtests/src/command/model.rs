@@ -17,6 +17,7 @@ use crate::conformance::world::{Ground, leave_logs};
 use crate::model::effects;
 use crate::model::play::{Failure, Lane};
 use crate::model::script::{self, Script};
+use crate::model::tally::Tally;
 
 /// Shrinking ends after this many tries: each runs on a merchant of its own.
 const TRIES: usize = 500;
@@ -73,7 +74,7 @@ impl Model {
             self.sequences, self.seed, self.jobs
         );
         let begin = Instant::now();
-        let (requests, failed) = self.all(&stage, begin).await?;
+        let (tally, failed) = self.all(&stage, begin).await?;
         let took = begin.elapsed().as_secs_f64();
         let kept = match failed {
             Some((seed, failure)) => {
@@ -83,6 +84,9 @@ impl Model {
             None => {
                 let lanes = stage.lanes.iter();
                 let shed: usize = lanes.map(|lane| lane.shed.load(Ordering::Relaxed)).sum();
+                let requests: usize = tally.all().map(|(_, count)| count.requests).sum();
+                let requests = requests * stage.lanes.len();
+                println!("{tally}");
                 println!(
                     "{} sequences from seed {}, {requests} requests ({shed} shed and sent again) in {took:.0} s: all as the model says",
                     self.sequences, self.seed
@@ -96,30 +100,31 @@ impl Model {
         Ok(leave_logs(&ground.logs, whole && kept))
     }
 
-    /// Plays all sequences: how many requests were sent, and the seed and the fault of one that failed.
-    async fn all(&self, stage: &Stage, begin: Instant) -> anyhow::Result<(usize, Option<(u64, Failure)>)> {
+    /// Plays all sequences: the requests to each lane, and the seed and the fault of one that failed.
+    async fn all(&self, stage: &Stage, begin: Instant) -> anyhow::Result<(Tally, Option<(u64, Failure)>)> {
         let seeds = self.seed..self.seed + self.sequences;
         let mut runs = stream::iter(seeds.clone())
             .map(|seed| async move {
                 let script = stage.script(seed)?;
                 let failure = stage.play(&script).await;
-                anyhow::Ok((seed, script.lines.len() * stage.lanes.len(), failure))
+                anyhow::Ok((seed, script.lines, failure))
             })
             .buffer_unordered(self.jobs.into());
-        let (mut done, mut requests, mut told) = (0, 0, begin);
+        let (mut done, mut tally, mut told) = (0, Tally::default(), begin);
         while let Some(run) = runs.next().await {
-            let (seed, sent, failure) = run?;
+            let (seed, lines, failure) = run?;
             if let Some(failure) = failure {
-                return Ok((requests, Some((seed, failure))));
+                return Ok((tally, Some((seed, failure))));
             }
-            (done, requests) = (done + 1, requests + sent);
+            done += 1;
+            tally.add(&lines);
             if told.elapsed() > TOLD_EVERY {
-                eprintln!("  {done} of {} sequences, {requests} requests", self.sequences);
+                eprintln!("  {done} of {} sequences", self.sequences);
                 told = Instant::now();
             }
         }
         drop(runs);
-        Ok((requests, stage.left_behind(seeds).await?))
+        Ok((tally, stage.left_behind(seeds).await?))
     }
 }
 

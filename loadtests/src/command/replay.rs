@@ -21,6 +21,7 @@ use crate::conformance::world::{Ground, leave_logs};
 use crate::model::digest;
 use crate::model::play::{Exchange, Lane, learn};
 use crate::model::script::{self, Line, Script};
+use crate::model::tally::Tally;
 
 /// Differences that are printed.
 const SHOWN: usize = 20;
@@ -78,6 +79,9 @@ impl Replay {
         let differences = self.compare(&bench, &lanes, &clients).await;
         let took = begin.elapsed().as_secs_f64();
         let shed: usize = lanes.iter().map(|lane| lane.shed.load(Ordering::Relaxed)).sum();
+        let mut tally = Tally::default();
+        clients.iter().for_each(|client| tally.add(&client.lines));
+        println!("{tally}");
         println!(
             "{} requests to each service ({shed} shed and sent again) in {took:.0} s: {differences} differences",
             trace.len()
@@ -132,7 +136,7 @@ fn lines(client: &Script) -> Vec<String> {
         let step = line.call.step(false, true);
         json!({
             "client": client.name, "door": line.place.door.name(), "call": line.call.operation, "path": step.path,
-            "body": line.call.body, "key": format!("{:?}", line.call.key), "credential": format!("{:?}", line.call.credential),
+            "params": line.call.params, "body": line.call.body, "key": format!("{:?}", line.call.key), "credential": format!("{:?}", line.call.credential),
         })
         .to_string()
     };

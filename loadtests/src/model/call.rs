@@ -35,6 +35,8 @@ pub struct Call {
     pub operation: &'static str,
     /// Members of the path.
     pub path: Vec<(&'static str, String)>,
+    /// Of the query.
+    pub params: Map<String, Value>,
     /// Members of the body.
     pub body: Map<String, Value>,
     /// The key.
@@ -66,6 +68,7 @@ impl Call {
             auth: Some(Many::One(auth)),
             key: Some(key),
             path: self.path.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            params: self.params.clone(),
             body: posts.then(|| Value::Object(self.body.clone())),
             ..Step::default()
         }
@@ -74,6 +77,7 @@ impl Call {
     /// One line for people.
     pub fn line(&self) -> String {
         let path: Vec<_> = self.path.iter().map(|(_, value)| value.as_str()).collect();
+        let members = if self.params.is_empty() { &self.body } else { &self.params };
         let key = match &self.key {
             Key::None => String::new(),
             Key::Invalid => ", key \"a b\"".into(),
@@ -85,7 +89,7 @@ impl Call {
             Credential::Wrong => ", an unknown credential",
             Credential::OtherKind => ", the other kind's credential",
         };
-        format!("{} {} {}{key}{credential}", self.operation, path.join(" "), Value::Object(self.body.clone()))
+        format!("{} {} {}{key}{credential}", self.operation, path.join(" "), Value::Object(members.clone()))
     }
 }
 

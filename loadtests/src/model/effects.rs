@@ -41,7 +41,7 @@ pub fn faults(machine: &Machine, found: &Effects) -> Vec<String> {
     let mut wanted: Effects =
         machine.events.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
     wanted.extend(
-        machine.balances.iter().map(|((currency, account), sum)| (format!("{currency} {account}"), *sum)),
+        machine.balances().iter().map(|((currency, account), sum)| (format!("{currency} {account}"), *sum)),
     );
     let names: std::collections::BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
     let differs = names.into_iter().filter(|name| wanted.get(*name) != found.get(*name));

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::call::{Call, Credential, Key, Wanted, object};
+use super::lists::{Cursor, Entry};
 use super::money::Payment;
+use super::refunds::Refund;
 use super::rules::{MOST, Rules};
 use crate::conformance::contract::{Caller, Key as KeyNeed, Operation};
 
@@ -17,6 +19,8 @@ pub struct Token {
     pub id: String,
     /// The card's.
     pub number: String,
+    /// As replies show it.
+    shown: Value,
 }
 
 /// What a key answers.
@@ -48,8 +52,14 @@ pub struct Machine {
     pub tokens: Vec<Token>,
     /// In the order of their making.
     pub payments: Vec<Payment>,
-    /// Sums by currency and account; an account that was touched is there with 0.
-    pub balances: BTreeMap<(String, &'static str), i64>,
+    /// Those that succeeded, in the order of their making.
+    pub refunds: Vec<Refund>,
+    /// The ledger's, in the order of their writing.
+    pub entries: Vec<Entry>,
+    /// That replies have shown.
+    pub cursors: Vec<Cursor>,
+    /// By name, in the order of their making; false: deleted.
+    pub endpoints: Vec<(String, bool)>,
     /// How often each type was emitted.
     pub events: BTreeMap<&'static str, i64>,
     /// `merchant_reference`s that are taken.
@@ -87,11 +97,20 @@ impl Machine {
         match call.operation {
             "CreateMerchant" => self.create_merchant(call),
             "CreateApiKey" => self.create_api_key(call),
+            "RevokeApiKey" => self.revoke_api_key(call),
             "CreatePaymentToken" => self.create_payment_token(call),
+            "GetPaymentToken" => self.get_payment_token(call),
             "CreatePayment" => self.create_payment(call),
             "CapturePayment" => self.capture_payment(call),
             "VoidPayment" => self.void_payment(call),
             "GetPayment" => self.get_payment(call),
+            "CreateRefund" => self.create_refund(call),
+            "GetRefund" => self.get_refund(call),
+            "ListPayments" => self.list_payments(call),
+            "GetBalances" => Ok(self.get_balances()),
+            "ListLedgerEntries" => self.list_ledger_entries(call),
+            "CreateWebhookEndpoint" => self.create_webhook_endpoint(call),
+            "DeleteWebhookEndpoint" => self.delete_webhook_endpoint(call),
             other => panic!("the model has no {other}"),
         }
     }
@@ -113,9 +132,14 @@ impl Machine {
         Ok(reply)
     }
 
-    /// The name of the API key that was made last.
+    /// The secret, by name, of the API key that was made last: all are asked with it.
     pub fn newest_secret(&self) -> String {
         format!("secret{}", self.api_keys.saturating_sub(1))
+    }
+
+    /// The other API keys, by name.
+    pub fn spare_keys(&self) -> impl Iterator<Item = String> {
+        (1..self.api_keys).map(|n| key_name(n - 1))
     }
 
     fn create_merchant(&mut self, call: &Call) -> Answer {
@@ -140,14 +164,22 @@ impl Machine {
 
     fn create_api_key(&mut self, call: &Call) -> Answer {
         if path(call) != "${mer}" {
-            return Err(Wanted::error("RESOURCE_NOT_FOUND"));
+            return Err(not_found());
         }
         let n = self.api_keys;
         self.api_keys += 1;
-        Ok(Wanted::object(json!({
-            "id": format!("${{key{n}}}"), "merchant_id": "${mer}", "secret": format!("${{secret{n}}}"),
-            "created_at": format!("${{time_key{n}}}"),
-        })))
+        let mut members = api_key(n);
+        members.insert("secret".into(), format!("${{secret{n}}}").into());
+        Ok(Wanted { members, ..Wanted::default() })
+    }
+
+    /// Again: the same answer.
+    fn revoke_api_key(&self, call: &Call) -> Answer {
+        let place = (0..self.api_keys).find(|n| key_name(*n) == path(call));
+        let n = place.ok_or_else(not_found)?;
+        let mut members = api_key(n);
+        members.insert("revoked_at".into(), format!("${{time_revoked_key{n}}}").into());
+        Ok(Wanted { members, ..Wanted::default() })
     }
 
     fn create_payment_token(&mut self, call: &Call) -> Answer {
@@ -167,15 +199,35 @@ impl Machine {
         self.keyed(call, json!({ "card": card }), |machine| {
             let n = machine.tokens.len();
             let id = format!("${{ptk{n}}}");
-            machine.tokens.push(Token { id: id.clone(), number: number.into() });
-            Ok(Wanted::object(json!({
+            let shown = json!({
                 "id": id,
                 "card": { "brand": brand(number), "last4": &number[number.len() - 4..],
                           "exp_month": card["exp_month"], "exp_year": card["exp_year"] },
                 "created_at": format!("${{time_ptk{n}}}"),
-            })))
+            });
+            machine.tokens.push(Token { id, number: number.into(), shown: shown.clone() });
+            Ok(Wanted::object(shown))
         })
     }
+
+    fn get_payment_token(&self, call: &Call) -> Answer {
+        let found = self.tokens.iter().find(|token| token.id == path(call));
+        found.map(|token| Wanted::object(token.shown.clone())).ok_or_else(not_found)
+    }
+}
+
+fn key_name(n: usize) -> String {
+    format!("${{key{n}}}")
+}
+
+fn api_key(n: usize) -> Map<String, Value> {
+    let time = format!("${{time_key{n}}}");
+    object(json!({"id": key_name(n), "merchant_id": "${mer}", "created_at": time}))
+}
+
+/// Nothing of the merchant has the id.
+pub fn not_found() -> Wanted {
+    Wanted::error("RESOURCE_NOT_FOUND")
 }
 
 /// The checks before any operation: credential, then key.

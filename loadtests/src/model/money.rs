@@ -3,13 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Wanted};
-use super::machine::{Answer, Machine, path};
+use super::lists::Entry;
+use super::machine::{Answer, Machine, not_found, path};
 use super::plan::UNKNOWN_TOKEN;
 use super::rules::{MOST, Rules};
 
 /// Where a payment can be captured or voided from.
 const OPEN: [&str; 2] = ["authorized", "partially_captured"];
 const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
+/// What an entry is about.
+pub const ACCOUNTS: [&str; 3] = ["acquirer_receivable", "merchant_payable", "fee_income"];
 /// How a well-formed token's id begins.
 const TOKENS: [&str; 3] = ["${ptk", "${stranger_token}", UNKNOWN_TOKEN];
 /// What the card network says to an authorisation, by the card number's ending.
@@ -40,8 +43,10 @@ pub struct Payment {
     pub captured: i64,
     /// Minor units.
     pub refunded: i64,
-    currency: String,
-    updated: usize,
+    /// ISO 4217.
+    pub currency: String,
+    /// The step of the last change.
+    pub updated: usize,
 }
 
 impl Payment {
@@ -58,7 +63,7 @@ impl Payment {
         add("authorized", self.authorized.into());
         add("captured", self.captured.into());
         add("refunded", self.refunded.into());
-        if OPEN.contains(&self.state) {
+        if self.is_open() {
             add("expires_at", format!("${{time_expires_{name}}}").into());
         }
         add("created_at", format!("${{time_created_{name}}}").into());
@@ -66,7 +71,18 @@ impl Payment {
         Value::Object(members)
     }
 
-    fn needs(&self, allowed: &[&str]) -> Result<(), Wanted> {
+    /// Whether it can be captured or voided.
+    pub fn is_open(&self) -> bool {
+        OPEN.contains(&self.state)
+    }
+
+    /// The token's id, by name.
+    pub fn token(&self) -> Option<&str> {
+        self.shown.get("payment_token")?.as_str()
+    }
+
+    /// PAYMENT_STATE_INVALID, where its state is another.
+    pub fn needs(&self, allowed: &[&str]) -> Result<(), Wanted> {
         if allowed.contains(&self.state) {
             return Ok(());
         }
@@ -75,7 +91,7 @@ impl Payment {
     }
 
     /// Whether the card network refuses what follows an authorisation.
-    fn refuses(&self, ending: &str) -> bool {
+    pub fn refuses(&self, ending: &str) -> bool {
         self.number.ends_with(ending)
     }
 }
@@ -88,7 +104,7 @@ impl Machine {
         let amount = rules.integer("amount", 1, MOST).unwrap_or_default();
         let currency = rules
             .formed("currency", |code| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
-        let token = rules.formed("payment_token", |id| TOKENS.iter().any(|token| id.starts_with(token)));
+        let token = rules.formed("payment_token", is_token);
         rules.required("capture");
         rules.required("merchant_reference");
         let reference = rules.text("merchant_reference", 1, 64).unwrap_or_default();
@@ -106,7 +122,7 @@ impl Machine {
         });
         self.keyed(call, Value::Object(shown.clone()), |machine| {
             let found = machine.tokens.iter().find(|known| known.id == token);
-            let number = found.ok_or_else(|| Wanted::error("RESOURCE_NOT_FOUND"))?.number.clone();
+            let number = found.ok_or_else(not_found)?.number.clone();
             if !machine.references.insert(reference.into()) {
                 return Err(Wanted::error("DUPLICATE_REFERENCE"));
             }
@@ -207,9 +223,9 @@ impl Machine {
         Ok(Wanted::object(self.payments[index].object()))
     }
 
-    fn find(&self, call: &Call) -> Result<usize, Wanted> {
-        let place = self.payments.iter().position(|payment| payment.id == path(call));
-        place.ok_or_else(|| Wanted::error("RESOURCE_NOT_FOUND"))
+    /// The payment that the path names.
+    pub fn find(&self, call: &Call) -> Result<usize, Wanted> {
+        self.payments.iter().position(|payment| payment.id == path(call)).ok_or_else(not_found)
     }
 
     /// Captures, and writes the journal.
@@ -222,30 +238,36 @@ impl Machine {
         let (amount_wide, bps) = (i128::from(amount), i128::from(self.settings.fee_bps));
         let fee = (amount_wide * bps + 5000) / 10_000 + i128::from(self.settings.fee_fixed);
         let fee = i64::try_from(fee).unwrap_or(amount).min(amount);
-        let currency = payment.currency.clone();
-        self.journal(&currency, [amount, fee - amount, -fee]);
+        self.journal(index, [amount, fee - amount, -fee]);
         self.emit("payment.captured");
     }
 
     /// The card network's refusal: nothing changes but the time.
-    fn refused(&mut self, index: usize, event: &'static str) -> Wanted {
+    pub fn refused(&mut self, index: usize, event: &'static str) -> Wanted {
         self.emit(event);
         let payment = &mut self.payments[index];
         payment.updated = self.step;
         Wanted::about("OPERATION_REFUSED", &payment.id, json!({"payment": payment.object()}))
     }
 
-    /// Entries of zero aren't written.
-    fn journal(&mut self, currency: &str, amounts: [i64; 3]) {
-        let accounts = ["acquirer_receivable", "merchant_payable", "fee_income"];
-        for (account, amount) in accounts.into_iter().zip(amounts).filter(|(_, amount)| *amount != 0) {
-            *self.balances.entry((currency.to_owned(), account)).or_default() += amount;
+    /// Of a payment, amounts by account. Entries of zero aren't written.
+    pub fn journal(&mut self, index: usize, amounts: [i64; 3]) {
+        let (payment, step) = (&self.payments[index], self.step);
+        for (account, amount) in ACCOUNTS.into_iter().zip(amounts).filter(|(_, amount)| *amount != 0) {
+            let (id, currency) = (payment.id.clone(), payment.currency.clone());
+            self.entries.push(Entry { step, payment: id, account, currency, amount });
         }
     }
 
-    fn emit(&mut self, event: &'static str) {
+    /// Counts an event.
+    pub fn emit(&mut self, event: &'static str) {
         *self.events.entry(event).or_default() += 1;
     }
+}
+
+/// Whether it is a token's id, of whomever.
+pub fn is_token(id: &str) -> bool {
+    TOKENS.iter().any(|token| id.starts_with(token))
 }
 
 /// Whether the card was authorised too often; if not, this one counts.
@@ -282,7 +304,7 @@ mod tests {
             updated: 0,
         });
         machine.take(0, amount, false);
-        machine.balances.into_values().collect()
+        machine.balances().into_values().collect()
     }
 
     #[test]

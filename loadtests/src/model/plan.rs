@@ -1,37 +1,13 @@
-//! What a random sequence is drawn from. A plan says "the newest payment but one" and "one more than remains" rather than
-//! ids and amounts, so that a step still means something when shrinking has taken others away. The first of each list of
-//! alternatives is the simplest: shrinking goes there.
+//! What a sequence is made of. A plan says "the newest payment but one" and "one more than remains" rather than ids and
+//! amounts, so that a step still means something when shrinking has taken others away.
 
-use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::*;
+use serde_json::Value;
 
 use super::call::Credential;
-use super::rules::MOST;
 use crate::conformance::case::Door;
 
-/// A well-formed id of no payment.
-pub const UNKNOWN_PAYMENT: &str = "pay_7zzzzzzzzzzzzzzzzzzzzzzzzz";
 /// A well-formed id of no payment token.
 pub const UNKNOWN_TOKEN: &str = "ptk_7zzzzzzzzzzzzzzzzzzzzzzzzz";
-
-/// Approved, approved, then one of each ending that the card network knows and that doesn't make it wait.
-const CARDS: [&str; 12] = [
-    "4242424242424242",
-    "5555555555554444",
-    "378282246310005",
-    "4000000000003071",
-    "4000000000003089",
-    "4000000000003097",
-    "4000000000000002",
-    "4000000000009995",
-    "4000000000000069",
-    "4000000000000127",
-    "4000000000009987",
-    "4000000000000119",
-];
-/// Most steps of a sequence beside the three that it begins with.
-const LONGEST: usize = 10;
 
 /// A whole sequence.
 #[derive(Debug, Clone)]
@@ -99,6 +75,8 @@ pub enum KeyPlan {
 pub enum Which {
     /// The newest of its kind but so many.
     Newest(usize),
+    /// Of those that the request is meant for; where there is none, one is made first.
+    Fit(usize),
     /// Well-formed, of nobody.
     Unknown,
     /// Not an id.
@@ -137,6 +115,61 @@ pub enum Ask {
     Tokenise(Card),
     /// CreateApiKey, of the merchant or of nobody.
     ApiKey(bool),
+    /// RevokeApiKey; a stranger's is the administrator's to revoke, too, and left in peace.
+    Revoke(Which),
+    /// CreateRefund; the amount against what remains.
+    Refund(Which, Amount, Option<String>),
+    /// GetRefund.
+    GetRefund(Which),
+    /// GetPaymentToken.
+    GetToken(Which),
+    /// ListPayments or ListLedgerEntries.
+    List(Box<Listing>),
+    /// The page after an earlier one's, narrowed down as that was, of so many.
+    Next(usize, Option<i64>),
+    /// GetBalances.
+    Balances,
+    /// CreateWebhookEndpoint.
+    Endpoint(Option<String>),
+    /// DeleteWebhookEndpoint.
+    DeleteEndpoint(Which),
+}
+
+/// A list that is asked for.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// Which, and by what it is narrowed down.
+    pub filter: Filter,
+    /// Of the page.
+    pub limit: Option<i64>,
+    /// Where it begins.
+    pub cursor: From,
+    /// So many pages are asked for at most, each from where the one before ended.
+    pub pages: usize,
+}
+
+/// What a list is narrowed down by.
+#[derive(Debug, Clone)]
+pub enum Filter {
+    /// Payments: a state, or not; whose card.
+    Payments(Option<Value>, Option<Which>),
+    /// Entries: an account, or not.
+    Entries(Option<Value>),
+}
+
+/// A cursor.
+#[derive(Debug, Clone, Copy)]
+pub enum From {
+    /// None.
+    Newest,
+    /// A text without anything in it.
+    Empty,
+    /// An earlier page's, of whichever list.
+    Earlier(usize),
+    /// Not a cursor.
+    Malformed,
+    /// Another merchant's.
+    Strangers,
 }
 
 /// A card.
@@ -171,6 +204,21 @@ pub struct Pay {
     pub metadata: Vec<(&'static str, String)>,
 }
 
+impl Pay {
+    /// Nothing special, with the newest card.
+    pub fn simple(amount: i64, capture: &'static str) -> Self {
+        Self {
+            token: Which::Newest(0),
+            amount: Amount::Exactly(amount),
+            currency: Some("USD"),
+            capture: Some(capture),
+            reference: Reference::Fresh,
+            description: None,
+            metadata: Vec::new(),
+        }
+    }
+}
+
 /// A merchant reference.
 #[derive(Debug, Clone)]
 pub enum Reference {
@@ -180,166 +228,4 @@ pub enum Reference {
     Shared(usize),
     /// Any text, or none.
     Text(Option<String>),
-}
-
-/// Every sequence.
-pub fn plan() -> impl Strategy<Value = Plan> {
-    // Half of a unit is where rounding shows.
-    let fee = |usual: i64, most: i64| {
-        prop_oneof![
-            3 => Just(None),
-            1 => Just(Some(0)),
-            1 => Just(Some(5000)),
-            1 => (0..=usual * 2).prop_map(Some),
-            1 => Just(Some(most)),
-        ]
-    };
-    let limit = prop_oneof![3 => Just(None), 2 => (1..=5000_i64).prop_map(Some)];
-    let velocity = prop_oneof![4 => Just(None), 1 => (1..=3_i64).prop_map(Some)];
-    let merchant = (fee(290, 10_000), fee(30, 5000), limit, velocity).prop_map(
-        |(fee_bps, fee_fixed, amount_limit, velocity_limit)| Merchant {
-            fee_bps,
-            fee_fixed,
-            amount_limit,
-            velocity_limit,
-        },
-    );
-    (merchant, card_number(), place(), vec(planned(), 1..=LONGEST))
-        .prop_map(|(merchant, card, place, steps)| Plan { merchant, card, place, steps })
-}
-
-fn place() -> impl Strategy<Value = Place> {
-    (prop_oneof![Just(Door::Http), Just(Door::Http2), Just(Door::Grpc)], 0..2_usize)
-        .prop_map(|(door, twin)| Place { door, twin })
-}
-
-fn planned() -> impl Strategy<Value = Planned> {
-    let credential = prop_oneof![
-        60 => Just(Credential::Right),
-        1 => Just(Credential::None),
-        1 => Just(Credential::Wrong),
-        1 => Just(Credential::OtherKind),
-    ];
-    let key = prop_oneof![
-        24 => Just(KeyPlan::Fresh),
-        4 => (0..2_usize).prop_map(KeyPlan::Shared),
-        1 => Just(KeyPlan::Missing),
-        1 => Just(KeyPlan::Invalid),
-    ];
-    (place(), credential, key, ask()).prop_map(|(place, credential, key, ask)| Planned {
-        place,
-        credential,
-        key,
-        ask,
-    })
-}
-
-fn ask() -> impl Strategy<Value = Ask> {
-    let last = prop_oneof![4 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))];
-    prop_oneof![
-        4 => which().prop_map(Ask::Get),
-        12 => pay().prop_map(|pay| Ask::Pay(Box::new(pay))),
-        12 => (which(), remaining(), last).prop_map(|(which, amount, last)| Ask::Capture(which, amount, last)),
-        3 => which().prop_map(Ask::Void),
-        6 => (0..3_usize).prop_map(Ask::Again),
-        2 => card().prop_map(Ask::Tokenise),
-        1 => any::<bool>().prop_map(Ask::ApiKey),
-    ]
-}
-
-fn which() -> impl Strategy<Value = Which> {
-    prop_oneof![
-        20 => Just(Which::Newest(0)),
-        8 => (0..3_usize).prop_map(Which::Newest),
-        1 => Just(Which::Unknown),
-        1 => Just(Which::Malformed),
-        1 => Just(Which::Strangers),
-    ]
-}
-
-/// Against what remains of a payment.
-fn remaining() -> impl Strategy<Value = Amount> {
-    prop_oneof![
-        4 => Just(Amount::Absent),
-        8 => (1..100_i64).prop_map(Amount::Part),
-        2 => Just(Amount::Over(0)),
-        2 => Just(Amount::Over(1)),
-        1 => edge().prop_map(Amount::Exactly),
-    ]
-}
-
-/// At the bounds and beyond.
-fn edge() -> impl Strategy<Value = i64> {
-    prop_oneof![Just(1), Just(0), Just(MOST), Just(MOST + 1), Just(-1), Just(i64::MAX), Just(i64::MIN)]
-}
-
-fn pay() -> impl Strategy<Value = Pay> {
-    let amount = prop_oneof![
-        12 => (1..=3000_i64).prop_map(Amount::Exactly),
-        2 => (1..=MOST).prop_map(Amount::Exactly),
-        1 => Just(Amount::Over(0)),
-        1 => Just(Amount::Over(1)),
-        1 => edge().prop_map(Amount::Exactly),
-        1 => Just(Amount::Absent),
-    ];
-    let currency = prop_oneof![
-        8 => Just(Some("USD")),
-        6 => prop_oneof![Just("EUR"), Just("GBP"), Just("JPY")].prop_map(Some),
-        1 => prop_oneof![Just("CHF"), Just("usd"), Just("")].prop_map(Some),
-    ];
-    let capture = prop_oneof![20 => Just(Some("manual")), 9 => Just(Some("automatic")), 1 => Just(None)];
-    let reference = prop_oneof![
-        20 => Just(Reference::Fresh),
-        3 => (0..2_usize).prop_map(Reference::Shared),
-        1 => option::of(text(64)).prop_map(Reference::Text),
-    ];
-    let metadata = prop_oneof![
-        6 => Just(Vec::new()),
-        2 => vec((prop_oneof![Just("a"), Just("é"), Just("z")], text(200)), 1..=3),
-        1 => vec((Just(""), Just(String::new())), 1),
-    ];
-    let description = prop_oneof![4 => Just(None), 1 => text(500).prop_map(Some)];
-    (which(), amount, currency, capture, reference, description, metadata).prop_map(
-        |(token, amount, currency, capture, reference, description, metadata)| Pay {
-            token,
-            amount,
-            currency,
-            capture,
-            reference,
-            description,
-            metadata,
-        },
-    )
-}
-
-/// Texts around a bound in bytes.
-fn text(most: usize) -> impl Strategy<Value = String> {
-    prop_oneof![
-        3 => Just("x".to_owned()),
-        2 => Just("Größe \"<é>\" \\ \u{2028}😀 &amp;".to_owned()),
-        1 => Just(String::new()),
-        1 => Just("é".repeat(most / 2)),
-        1 => Just(format!("{}x", "é".repeat(most / 2))),
-        1 => Just("a\0b".to_owned()),
-    ]
-}
-
-fn card_number() -> impl Strategy<Value = &'static str> {
-    prop_oneof![8 => 0..3_usize, 5 => 3..CARDS.len()].prop_map(|index| CARDS[index])
-}
-
-fn card() -> impl Strategy<Value = Card> {
-    let number = prop_oneof![
-        12 => card_number().prop_map(Some),
-        1 => Just(Some("4242424242424241")),
-        1 => Just(Some("42424242424")),
-        1 => Just(Some("4242 4242 4242 42")),
-        1 => Just(None),
-    ];
-    let month = prop_oneof![12 => Just(Some(12)), 1 => Just(Some(13)), 1 => Just(None)];
-    let year =
-        prop_oneof![12 => Just(Some(2099)), 1 => Just(Some(2101)), 1 => Just(Some(2020)), 1 => Just(None)];
-    let cvc =
-        prop_oneof![12 => Just(Some("123")), 1 => Just(Some("12")), 1 => Just(Some("12a")), 1 => Just(None)];
-    (number, month, year, cvc).prop_map(|(number, month, year, cvc)| Card { number, month, year, cvc })
 }

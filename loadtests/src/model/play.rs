@@ -9,20 +9,25 @@ use serde_json::{Map, Value, json};
 use stack::instance::{Instance, Twin};
 use stack::test_postgres;
 
+use super::call::object;
 use super::machine::is_admin;
 use super::script::{Line, Script};
 use super::unify::unify;
-use crate::conformance::case::{Door, Values, Violation};
+use crate::conformance::case::{Door, Step, Values, Violation};
 use crate::conformance::contract::Contract;
-use crate::conformance::crowd::{pay, tokenise};
+use crate::conformance::crowd::{pay, refund, tokenise};
 use crate::conformance::node::Node;
 use crate::conformance::reply::{NAMES_PAYMENT, Reply};
 use crate::conformance::route::{Site, Target};
 use crate::conformance::session::Bench;
 use crate::conformance::world::{Ground, target};
 
-/// As little as may be: sequences are about money, the conformance cases are about hashes.
-const FAST: [(&str, &str); 2] = [("TWINPAY_HASH_ITERATIONS", "1"), ("TWINPAY_LOG_LEVEL", "info")];
+/// As little as may be: sequences are about money, the conformance cases are about hashes. Nobody listens where webhooks go.
+const FAST: [(&str, &str); 3] = [
+    ("TWINPAY_HASH_ITERATIONS", "1"),
+    ("TWINPAY_LOG_LEVEL", "info"),
+    ("TWINPAY_WEBHOOK_RETRY_MS", "3600000"),
+];
 /// As many as a service has.
 const CONNECTIONS: usize = 16;
 const WARM_MOST: usize = 10;
@@ -111,14 +116,8 @@ impl Lane {
         for target in &targets {
             warm(bench, target).await?;
         }
-        let mut strangers = Values::new();
-        let (_, secret) = bench.merchant(&targets[0], &Map::new()).await?;
-        strangers.insert("merchant_key".into(), secret.into());
         let site = Site { target: targets[0].clone(), door: Door::Http };
-        let token = bench.make(&site, &tokenise("k", "4242424242424242"), &strangers).await?;
-        let payment = bench.make(&site, &pay("l", &token, "manual", "r", 1000), &strangers).await?;
-        strangers.insert("stranger_token".into(), token.into());
-        strangers.insert("stranger_payment".into(), payment.into());
+        let strangers = strangers(bench, &site).await.context("another merchant's objects")?;
         let shed = AtomicUsize::default();
         Ok(Self { name: name.into(), targets, database, strangers, shed, _instances: instances })
     }
@@ -171,6 +170,29 @@ impl Lane {
     }
 }
 
+/// A merchant's objects, each by its name in scripts.
+async fn strangers(bench: &Bench, site: &Site) -> anyhow::Result<Values> {
+    let mut values = Values::new();
+    let (_, secret) = bench.merchant(&site.target, &Map::new()).await?;
+    values.insert("merchant_key".into(), secret.into());
+    let token = bench.make(site, &tokenise("k", "4242424242424242"), &values).await?;
+    let payment = bench.make(site, &pay("l", &token, "manual", "r", 1000), &values).await?;
+    let sale = bench.make(site, &pay("m", &token, "automatic", "s", 1000), &values).await?;
+    let refund = bench.make(site, &refund("n", &sale, 1), &values).await?;
+    let url = Some(json!({"url": "https://127.0.0.1:1"}));
+    let endpoint = Step { call: Some("CreateWebhookEndpoint".into()), body: url, ..Step::default() };
+    let endpoint = bench.make(site, &endpoint, &values).await?;
+    let params = object(json!({"limit": 1}));
+    let page = Step { call: Some("ListPayments".into()), params, ..Step::default() };
+    let page = bench.send(site, &bench.prepare(&page, site, &values)?).await?;
+    let cursor = page.body.as_ref().and_then(|body| body.get("next_cursor")?.text());
+    let cursor = cursor.with_context(|| format!("no next_cursor in {}", page.summary()))?;
+    let ids = [("token", token), ("payment", payment), ("refund", refund), ("endpoint", endpoint)];
+    let ids = ids.into_iter().chain([("cursor", cursor.to_owned())]);
+    values.extend(ids.map(|(kind, id)| (format!("stranger_{kind}"), id.into())));
+    Ok(values)
+}
+
 /// Until all connections to the database are there: on a busy machine the first of many at once come too late, and an
 /// outcome would be unknown.
 async fn warm(bench: &Bench, target: &Target) -> anyhow::Result<()> {
@@ -213,7 +235,7 @@ fn judge(contract: &Contract, success: u16, line: &Line, reply: &Reply, values: 
     if let Some(row) = row {
         let kind = contract.errors.type_uri(&row.reason);
         let problem = json!({"type": kind, "title": row.title, "status": row.status, "detail": row.detail, "reason": row.reason});
-        members.extend(super::call::object(problem));
+        members.extend(object(problem));
         if !wanted.violations.is_empty() {
             let all = wanted.violations.iter().map(|violation| violation_object(contract, violation));
             members.insert("violations".into(), all.collect());
@@ -225,7 +247,8 @@ fn judge(contract: &Contract, success: u16, line: &Line, reply: &Reply, values: 
             unify(&name.clone().into(), &found, values, "payment_id", &mut faults);
         }
     }
-    let found = reply.body.as_ref().map_or(Value::Null, Node::value);
+    // No content has no members.
+    let found = reply.body.as_ref().map_or_else(|| json!({}), Node::value);
     unify(&Value::Object(members), &found, values, "body", &mut faults);
     faults
 }

@@ -61,6 +61,16 @@ impl<'a> Rules<'a> {
         Some(found)
     }
 
+    /// A text out of a list, where it is there.
+    pub fn choice(&mut self, path: &str, listed: &[&str]) -> Option<&'a str> {
+        let found = self.get(path)?;
+        let text = found.as_str().filter(|text| listed.contains(text));
+        if text.is_none() {
+            self.add(path, "UNKNOWN_VALUE", None, None);
+        }
+        text
+    }
+
     /// A text of so many bytes, where it is there.
     pub fn text(&mut self, path: &str, min: usize, max: usize) -> Option<&'a str> {
         let found = self.get(path)?.as_str()?;
@@ -68,7 +78,8 @@ impl<'a> Rules<'a> {
         Some(found)
     }
 
-    fn bytes(&mut self, field: &str, text: &str, min: usize, max: usize) {
+    /// Whether no rule is broken.
+    fn bytes(&mut self, field: &str, text: &str, min: usize, max: usize) -> bool {
         let bound = |bytes: usize| i64::try_from(bytes).ok();
         if text.len() < min {
             self.add(field, "TOO_SHORT", bound(min), None);
@@ -76,7 +87,19 @@ impl<'a> Rules<'a> {
             self.add(field, "TOO_LONG", None, bound(max));
         } else if text.contains('\0') {
             self.add(field, "HAS_NUL", None, None);
+        } else {
+            return true;
         }
+        false
+    }
+
+    /// A text of so many bytes that must be there and look like something.
+    pub fn sized(&mut self, path: &str, min: usize, max: usize, looks: impl Fn(&str) -> bool) -> &'a str {
+        let found = self.required(path).and_then(Value::as_str);
+        if found.is_some_and(|text| self.bytes(path, text, min, max) && !looks(text)) {
+            self.add(path, "MALFORMED", None, None);
+        }
+        found.unwrap_or_default()
     }
 
     /// A text that is as absent where it is empty.
@@ -104,9 +127,7 @@ impl<'a> Rules<'a> {
         let mut pairs: Vec<_> = pairs.iter().collect();
         pairs.sort_by_key(|(key, _)| key.as_bytes());
         for (key, value) in pairs {
-            let before = self.broken.len();
-            self.bytes(path, key, 1, key_bytes);
-            if self.broken.len() == before {
+            if self.bytes(path, key, 1, key_bytes) {
                 self.bytes(&format!("{path}.{key}"), value.as_str().unwrap_or_default(), 0, value_bytes);
             }
         }

@@ -6,10 +6,17 @@ use serde_json::Value;
 use crate::conformance::case::Values;
 
 /// Everything that differs. A name that has no meaning yet gets it here; two names of ids never get the same.
+/// What stands before a name stands before what it means, too: one name holds `ref_…` to `op_…`.
 pub fn unify(wanted: &Value, found: &Value, values: &mut Values, path: &str, faults: &mut Vec<String>) {
     match (wanted, found) {
-        (Value::String(text), found) if name(text).is_some() => {
-            learn(name(text).unwrap_or_default(), found, values, path, faults);
+        (Value::String(text), found) if named(text).is_some() => {
+            let (before, name) = named(text).unwrap_or_default();
+            match found.as_str().and_then(|found| found.strip_prefix(before)) {
+                Some(rest) => learn(name, rest, values, path, faults),
+                None => {
+                    faults.push(format!("{path} is {found}, expected a text that begins with {before:?}"))
+                }
+            }
         }
         (Value::Object(wanted), Value::Object(found)) => {
             for (member, wanted) in wanted {
@@ -31,22 +38,23 @@ pub fn unify(wanted: &Value, found: &Value, values: &mut Values, path: &str, fau
     }
 }
 
-fn name(text: &str) -> Option<&str> {
-    text.strip_prefix("${")?.strip_suffix('}')
+/// What stands before a text's name, and the name.
+fn named(text: &str) -> Option<(&str, &str)> {
+    let (before, name) = text.split_once("${")?;
+    Some((before, name.strip_suffix('}')?))
 }
 
-fn learn(name: &str, found: &Value, values: &mut Values, path: &str, faults: &mut Vec<String>) {
+fn learn(name: &str, found: &str, values: &mut Values, path: &str, faults: &mut Vec<String>) {
     match values.get(name) {
         Some(known) if known == found => {}
-        Some(known) => faults.push(format!("{path} is {found}, expected {name}, which was {known}")),
-        None if !found.is_string() => faults.push(format!("{path} is {found}, expected a text")),
+        Some(known) => faults.push(format!("{path} is {found:?}, expected {name}, which was {known}")),
         None => {
             // Two times may be one microsecond.
             let other = values.iter().find(|(_, known)| *known == found && !name.starts_with("time_"));
             if let Some((other, _)) = other {
-                faults.push(format!("{path} is {found}, which is {other} already"));
+                faults.push(format!("{path} is {found:?}, which is {other} already"));
             }
-            values.insert(name.to_owned(), found.clone());
+            values.insert(name.to_owned(), found.into());
         }
     }
 }
@@ -73,6 +81,18 @@ mod tests {
             faults.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
             wanted.into()
         );
+    }
+
+    #[test]
+    fn a_name_is_the_same_behind_another_prefix() {
+        let (mut values, mut faults) = (Values::new(), Vec::new());
+        let wanted = json!(["ref_${op1}", "op_${op1}", "op_${op1}", "op_${op2}"]);
+        unify(&wanted, &json!(["ref_x", "op_x", "op_y", "ref_z"]), &mut values, "body", &mut faults);
+        let wanted = [
+            "body.2 is \"y\", expected op1, which was \"x\"",
+            "body.3 is \"ref_z\", expected a text that begins with \"op_\"",
+        ];
+        assert_eq!(faults, wanted);
     }
 
     #[test]
