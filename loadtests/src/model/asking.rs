@@ -41,7 +41,6 @@ impl Script {
     /// The request that a step asks for; key and credential are still open.
     pub fn call(&self, ask: &Ask) -> Call {
         let machine = &self.machine;
-        let taken = |payment: &Payment| payment.refundable() > 0;
         match ask {
             // A second merchant would be another sequence's. The key of then may be revoked.
             Ask::Again(back) => {
@@ -52,15 +51,15 @@ impl Script {
             Ask::Capture(which, amount, last) => {
                 let id = self.payment(*which, Payment::is_open);
                 let room = self.room(&id, |payment| payment.authorized - payment.captured);
-                let mut body = object(json!({}));
+                let mut body = Map::new();
                 put(&mut body, "amount", measure(*amount, room));
                 put(&mut body, "final", *last);
                 self.of("CapturePayment", id, body)
             }
             Ask::Void(which) => self.of("VoidPayment", self.payment(*which, Payment::is_open), Map::new()),
             Ask::Refund(which, amount, reason) => {
-                let id = self.payment(*which, taken);
-                let mut body = object(json!({}));
+                let id = self.payment(*which, Payment::is_refundable);
+                let mut body = Map::new();
                 put(&mut body, "amount", measure(*amount, self.room(&id, Payment::refundable)));
                 put(&mut body, "reason", reason.clone());
                 self.of("CreateRefund", id, body)
@@ -107,9 +106,7 @@ impl Script {
             Ask::Capture(which, ..) | Ask::Void(which) => {
                 (fit(which) && !any(Payment::is_open)).then(|| pay("manual"))
             }
-            Ask::Refund(which, ..) => {
-                (fit(which) && !any(|payment| payment.refundable() > 0)).then(|| pay("automatic"))
-            }
+            Ask::Refund(which, ..) => (fit(which) && !any(Payment::is_refundable)).then(|| pay("automatic")),
             Ask::List(listing) => (listing.pages > 1 && machine.payments.len() < 2).then(|| pay("automatic")),
             Ask::GetRefund(which) => {
                 let refund = || Ask::Refund(Which::Fit(0), Amount::Part(50), None);

@@ -23,6 +23,11 @@ impl Payment {
     pub fn refundable(&self) -> i64 {
         self.captured - self.refunded
     }
+
+    /// Whether anything is left to give back.
+    pub fn is_refundable(&self) -> bool {
+        self.refundable() > 0
+    }
 }
 
 impl Machine {
@@ -38,7 +43,7 @@ impl Machine {
             payment.needs(&TAKEN)?;
             let room = payment.refundable();
             let amount = amount.unwrap_or(room);
-            if room == 0 || amount > room {
+            if !payment.is_refundable() || amount > room {
                 return Err(Wanted::about("AMOUNT_EXCEEDS_REFUNDABLE", &payment.id, json!({})));
             }
             if payment.refuses("3097") {
