@@ -19,7 +19,7 @@ use super::message;
 use super::reply::{Reply, from_grpc, from_http};
 use super::route::{Route, Site, Target};
 use super::shape;
-use super::vars::{builtin, fill, fill_text, unique};
+use super::vars::{builtin, fill, fill_bytes, fill_text, unique};
 use super::wire::{Outgoing, Wire};
 
 /// Twice what the contract allows for settling an unknown outcome.
@@ -396,7 +396,7 @@ fn http_request<'a>(
     }
     let body: Bytes = match (&step.body, &step.text, &step.hex) {
         (Some(value), _, _) => fill(value, values)?.to_string().into(),
-        (_, Some(text), _) => fill_text(text, values)?.into(),
+        (_, Some(text), _) => fill_bytes(text, values)?.into(),
         (_, _, Some(digits)) => bytes(digits)?.into(),
         (None, None, None) => Bytes::new(),
     };

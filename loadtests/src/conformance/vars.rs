@@ -1,9 +1,10 @@
-//! `${name}` in cases: values saved from replies, set-up, and what depends on the day; `${repeat:x:N}` and `${pad:N}`.
+//! `${name}` in cases: values saved from replies, set-up, and what depends on the day; `${repeat:x:N}`,
+//! `${pad:N}` and, in raw bodies, `${hex:ff}`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -81,6 +82,23 @@ pub fn fill_text(text: &str, values: &Values) -> anyhow::Result<String> {
     Ok(out)
 }
 
+/// The same as bytes, with `${hex:ff}` for those that are no text; not beside `${pad:N}`, which would count its own part alone.
+pub fn fill_bytes(text: &str, values: &Values) -> anyhow::Result<Vec<u8>> {
+    let (mut out, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once("${hex:") {
+        let (digits, after) =
+            after.split_once('}').ok_or_else(|| anyhow!("`${{` without `}}` in {text:?}"))?;
+        out.extend(fill_text(before, values)?.into_bytes());
+        out.extend(hex::decode(digits).with_context(|| format!("{digits:?} isn't hex"))?);
+        rest = after;
+    }
+    if rest.len() < text.len() && text.contains("${pad:") {
+        bail!("pad beside hex in {text:?}");
+    }
+    out.extend(fill_text(rest, values)?.into_bytes());
+    Ok(out)
+}
+
 fn resolve(name: &str, values: &Values) -> anyhow::Result<String> {
     if let Some(rest) = name.strip_prefix("repeat:") {
         let (what, count) =
@@ -106,6 +124,18 @@ mod tests {
         assert_eq!(fill_text("{${pad:8}}", &values).unwrap(), "{      }");
         assert_eq!(fill(&json!({"k${a}": ["${n}", "=${n}"]}), &values).unwrap(), json!({"kx": [5, "=5"]}));
         assert!(fill_text("${b}", &values).unwrap_err().to_string().contains("isn't known"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stand_in_hex() {
+        let Value::Object(values) = json!({"a": "é"}) else { panic!("an object") };
+        assert_eq!(fill_bytes("<${hex:ff00}${a}${hex:}>", &values).unwrap(), b"<\xff\0\xc3\xa9>");
+        for (text, wanted) in
+            [("${hex:f}", "isn't hex"), ("${hex:ff", "without"), ("${pad:9}${hex:ff}", "pad beside hex")]
+        {
+            let error = fill_bytes(text, &values).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text}: {error}");
+        }
     }
 
     #[test]
