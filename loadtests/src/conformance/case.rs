@@ -9,6 +9,8 @@ use anyhow::{Context, anyhow, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::odd_json::{self, Rows};
+
 /// Named values of a running case.
 pub type Values = Map<String, Value>;
 
@@ -157,7 +159,7 @@ pub struct Step {
     pub params: Values,
     /// The body as a value.
     pub body: Option<Value>,
-    /// The body as text, HTTP only. `${pad:N}` fills with blanks up to N bytes.
+    /// The body as text, HTTP only. `${pad:N}` fills with blanks up to N bytes, `${hex:ff}` is a byte.
     pub text: Option<String>,
     /// The body (gRPC: the message) as bytes in hex, through one door only.
     pub hex: Option<String>,
@@ -228,6 +230,8 @@ pub struct Case {
     pub cross: bool,
     /// Runs on twins with settings of their own.
     pub stage: Option<Stage>,
+    /// The odd bodies that it stands for: it is a case for each.
+    pub rows: Option<Rows>,
     /// Whether each step may go to another twin and door.
     #[serde(default = "yes")]
     pub scatter: bool,
@@ -297,7 +301,7 @@ pub fn load_with(folder: &Path, fixtures: &Path) -> anyhow::Result<Vec<Case>> {
             case.area.clone_from(&stem);
             prepare(&mut case, &fixtures.fixture)
                 .map_err(|error| anyhow!("{}: {}: {error}", path.display(), case.name))?;
-            cases.push(case);
+            cases.extend(odd_json::unfold(case)?);
         }
     }
     Ok(cases)

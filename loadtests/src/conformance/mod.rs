@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod message;
 pub mod node;
 pub mod normal;
+pub mod odd_json;
 pub mod one_payment;
 pub mod races;
 pub mod reply;
@@ -157,6 +158,9 @@ impl Conformance {
         let (leaks, searched) =
             canary::search(&numbers, &world.admin_token, &world.databases, world.logs.as_deref()).await?;
         report::print(&outcome, begin.elapsed());
+        if cases.iter().any(|case| case.area == odd_json::AREA) {
+            println!("{}", odd_json::Table::load()?.summary());
+        }
         leaks.iter().for_each(|leak| println!("FAILED {leak}"));
         println!(
             "{searched} rows and log lines searched for {} card numbers and credentials: {} found",
