@@ -65,7 +65,7 @@ impl Script {
                 self.of("CreateRefund", id, body)
             }
             Ask::GetRefund(which) => {
-                let ids = machine.refunds.iter().map(|refund| refund.id.clone());
+                let ids = machine.refunds.iter().filter(|refund| refund.told).map(|refund| refund.id.clone());
                 self.of("GetRefund", pick(*which, ids, &REFUND), Map::new())
             }
             Ask::Pay(pay) => self.plain("CreatePayment", self.pay(pay)),
@@ -88,8 +88,8 @@ impl Script {
                 self.plain("CreateWebhookEndpoint", body)
             }
             Ask::DeleteEndpoint(which) => {
-                let there = machine.endpoints.iter().filter(|(_, there)| *there);
-                let id = pick(*which, there.map(|(id, _)| id.clone()), &ENDPOINT);
+                let there = machine.endpoints.iter().filter(|endpoint| endpoint.there);
+                let id = pick(*which, there.map(|endpoint| endpoint.id.clone()), &ENDPOINT);
                 self.of("DeleteWebhookEndpoint", id, Map::new())
             }
         }
@@ -110,13 +110,13 @@ impl Script {
             Ask::List(listing) => (listing.pages > 1 && machine.payments.len() < 2).then(|| pay("automatic")),
             Ask::GetRefund(which) => {
                 let refund = || Ask::Refund(Which::Fit(0), Amount::Part(50), None);
-                (fit(which) && machine.refunds.is_empty()).then(refund)
+                (fit(which) && !machine.refunds.iter().any(|refund| refund.told)).then(refund)
             }
             Ask::Revoke(which) => {
                 (fit(which) && machine.spare_keys().next().is_none()).then_some(Ask::ApiKey(true))
             }
             Ask::DeleteEndpoint(which) => {
-                let none = machine.endpoints.iter().all(|(_, there)| !there);
+                let none = machine.endpoints.iter().all(|endpoint| !endpoint.there);
                 (fit(which) && none).then(|| Ask::Endpoint(Some("https://127.0.0.1:1".into())))
             }
             Ask::Again(_) | Ask::Get(_) | Ask::GetToken(_) | Ask::Next(..) | Ask::Balances => None,
@@ -150,6 +150,11 @@ impl Script {
                 put(&mut params, "account", account.clone());
                 "ListLedgerEntries"
             }
+            Filter::Refunds(payment) => {
+                put(&mut params, "payment", payment.map(|which| self.payment(which, Payment::is_refunded)));
+                "ListRefunds"
+            }
+            Filter::Endpoints => "ListWebhookEndpoints",
         };
         let cursor = match listing.cursor {
             From::Newest => None,

@@ -133,9 +133,12 @@ fn listing() -> impl Strategy<Value = Listing> {
         prop_oneof![8 => Just(None), 5 => known.prop_map(Some), 1 => Just(Some(json!(99)))]
     };
     let token = prop_oneof![2 => Just(None), 1 => which().prop_map(Some)];
+    let payment = prop_oneof![2 => Just(None), 1 => which().prop_map(Some)];
     let filter = prop_oneof![
-        (one_of(&STATES), token).prop_map(|(state, token)| Filter::Payments(state, token)),
-        one_of(&ACCOUNTS).prop_map(Filter::Entries),
+        3 => (one_of(&STATES), token).prop_map(|(state, token)| Filter::Payments(state, token)),
+        3 => one_of(&ACCOUNTS).prop_map(Filter::Entries),
+        2 => payment.prop_map(Filter::Refunds),
+        1 => Just(Filter::Endpoints),
     ];
     let cursor = prop_oneof![
         10 => Just(From::Newest),

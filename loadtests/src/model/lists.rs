@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, Wanted, object};
 use super::machine::{Answer, Machine};
-use super::money::{ACCOUNTS, is_token};
+use super::money::{ACCOUNTS, is_payment, is_token};
 use super::rules::Rules;
 
 /// A payment's.
@@ -54,7 +54,26 @@ pub struct Cursor {
     last: usize,
 }
 
+/// The size of a page of a list that has no filter.
+pub fn limit(mut rules: Rules<'_>) -> Result<i64, Wanted> {
+    let limit = rules.integer("limit", 1, LARGEST_PAGE).unwrap_or(PAGE);
+    rules.check()?;
+    Ok(limit)
+}
+
 impl Machine {
+    /// ListRefunds.
+    pub fn list_refunds(&mut self, call: &Call) -> Answer {
+        let mut rules = Rules::new(&call.params);
+        let limit = rules.integer("limit", 1, LARGEST_PAGE).unwrap_or(PAGE);
+        let payment = rules.get("payment").map(|_| rules.formed("payment", is_payment));
+        rules.check()?;
+        let all = self.refunds.iter().enumerate();
+        let all = all.filter(|(_, refund)| payment.is_none_or(|payment| payment == refund.payment));
+        let found = all.map(|(index, refund)| (index, refund.shown.clone())).collect();
+        self.page(call, limit, found)
+    }
+
     /// ListPayments.
     pub fn list_payments(&mut self, call: &Call) -> Answer {
         let mut rules = Rules::new(&call.params);
@@ -83,7 +102,7 @@ impl Machine {
     }
 
     /// Of what the filter lets through, in the order of making. A page's cursor depends on list, filter and last object alone.
-    fn page(&mut self, call: &Call, limit: i64, found: Vec<(usize, Value)>) -> Answer {
+    pub fn page(&mut self, call: &Call, limit: i64, found: Vec<(usize, Value)>) -> Answer {
         let mut filter = call.params.clone();
         filter.retain(|name, _| !["limit", "cursor"].contains(&name.as_str()));
         let before = match call.params.get("cursor").and_then(Value::as_str) {

@@ -10,6 +10,7 @@ use super::lists::{Cursor, Entry};
 use super::money::Payment;
 use super::refunds::Refund;
 use super::rules::{MOST, Rules};
+use super::webhooks::Endpoint;
 use crate::conformance::contract::{Caller, Key as KeyNeed, Operation};
 
 /// A card token.
@@ -52,14 +53,14 @@ pub struct Machine {
     pub tokens: Vec<Token>,
     /// In the order of their making.
     pub payments: Vec<Payment>,
-    /// Those that succeeded, in the order of their making.
+    /// In the order of their making.
     pub refunds: Vec<Refund>,
     /// The ledger's, in the order of their writing.
     pub entries: Vec<Entry>,
     /// That replies have shown.
     pub cursors: Vec<Cursor>,
-    /// By name, in the order of their making; false: deleted.
-    pub endpoints: Vec<(String, bool)>,
+    /// In the order of their making.
+    pub endpoints: Vec<Endpoint>,
     /// How often each type was emitted.
     pub events: BTreeMap<&'static str, i64>,
     /// `merchant_reference`s that are taken.
@@ -107,9 +108,11 @@ impl Machine {
             "CreateRefund" => self.create_refund(call),
             "GetRefund" => self.get_refund(call),
             "ListPayments" => self.list_payments(call),
+            "ListRefunds" => self.list_refunds(call),
             "GetBalances" => Ok(self.get_balances()),
             "ListLedgerEntries" => self.list_ledger_entries(call),
             "CreateWebhookEndpoint" => self.create_webhook_endpoint(call),
+            "ListWebhookEndpoints" => self.list_webhook_endpoints(call),
             "DeleteWebhookEndpoint" => self.delete_webhook_endpoint(call),
             other => panic!("the model has no {other}"),
         }

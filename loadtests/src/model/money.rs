@@ -15,6 +15,8 @@ const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
 pub const ACCOUNTS: [&str; 3] = ["acquirer_receivable", "merchant_payable", "fee_income"];
 /// How a well-formed token's id begins.
 const TOKENS: [&str; 3] = ["${ptk", "${stranger_token}", UNKNOWN_TOKEN];
+/// What payments' ids begin with.
+const PAYMENTS: [&str; 3] = ["${pay", "${stranger_payment}", "pay_7"];
 /// What the card network says to an authorisation, by the card number's ending.
 const DECLINES: [(&str, &str); 6] = [
     ("0002", "do_not_honor"),
@@ -268,6 +270,11 @@ impl Machine {
 /// Whether it is a token's id, of whomever.
 pub fn is_token(id: &str) -> bool {
     TOKENS.iter().any(|token| id.starts_with(token))
+}
+
+/// Whether it is a payment's id, of whomever.
+pub fn is_payment(id: &str) -> bool {
+    PAYMENTS.iter().any(|payment| id.starts_with(payment))
 }
 
 /// Whether the card was authorised too often; if not, this one counts.

@@ -155,6 +155,10 @@ pub enum Filter {
     Payments(Option<Value>, Option<Which>),
     /// Entries: an account, or not.
     Entries(Option<Value>),
+    /// Refunds: of which payment, or of all.
+    Refunds(Option<Which>),
+    /// Webhook endpoints have no filter.
+    Endpoints,
 }
 
 /// A cursor.

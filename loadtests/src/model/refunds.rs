@@ -10,18 +10,28 @@ use super::rules::{MOST, Rules};
 /// Where a payment can be refunded from.
 const TAKEN: [&str; 2] = ["partially_captured", "captured"];
 
-/// A refund that succeeded.
+/// A refund.
 #[derive(Debug, Clone)]
 pub struct Refund {
     /// By name.
     pub id: String,
-    shown: Value,
+    /// Whose money goes back.
+    pub payment: String,
+    /// Whether a reply told its id: that of a refused one is learnt from lists alone.
+    pub told: bool,
+    /// As replies show it.
+    pub shown: Value,
 }
 
 impl Payment {
     /// Captured and not refunded, in minor units.
     pub fn refundable(&self) -> i64 {
         self.captured - self.refunded
+    }
+
+    /// Whether anything was given back.
+    pub fn is_refunded(&self) -> bool {
+        self.refunded > 0
     }
 
     /// Whether anything is left to give back.
@@ -46,23 +56,30 @@ impl Machine {
             if !payment.is_refundable() || amount > room {
                 return Err(Wanted::about("AMOUNT_EXCEEDS_REFUNDABLE", &payment.id, json!({})));
             }
-            if payment.refuses("3097") {
-                return Err(machine.refused(index, "refund.failed"));
-            }
-            payment.refunded += amount;
-            payment.updated = machine.step;
+            let told = !payment.refuses("3097");
             let step = machine.step;
             let id = format!("ref_${{op{step}}}");
             let mut members = object(json!({
-                "id": id, "payment": payment.id, "amount": amount, "currency": payment.currency, "state": "succeeded",
+                "id": id, "payment": payment.id, "amount": amount, "currency": payment.currency,
+                "state": if told { "succeeded" } else { "failed" },
                 "created_at": format!("${{time_created_op{step}}}"), "updated_at": format!("${{time_updated_op{step}}}"),
             }));
             if let Some(reason) = reason {
                 members.insert("reason".into(), reason.into());
             }
+            if !told {
+                members.insert("failure_reason".into(), "refused".into());
+            }
+            let (payment_id, shown) = (payment.id.clone(), Value::Object(members.clone()));
+            machine.refunds.push(Refund { id, payment: payment_id, told, shown });
+            if !told {
+                return Err(machine.refused(index, "refund.failed"));
+            }
+            let payment = &mut machine.payments[index];
+            payment.refunded += amount;
+            payment.updated = step;
             machine.journal(index, [-amount, amount, 0]);
             machine.emit("refund.succeeded");
-            machine.refunds.push(Refund { id, shown: Value::Object(members.clone()) });
             Ok(Wanted { members, ..Wanted::default() })
         })
     }

@@ -1,8 +1,9 @@
 //! Where a merchant is told what happened: endpoints are made and deleted. Whether they are told is no matter of replies.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::call::{Call, Wanted};
+use super::call::{Call, Wanted, object};
+use super::lists::limit;
 use super::machine::{Answer, Machine, not_found, path};
 use super::rules::Rules;
 
@@ -16,6 +17,16 @@ pub const BAD_URLS: [&str; 6] = [
     "https://Example.com/",
 ];
 
+/// An endpoint.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// By name.
+    pub id: String,
+    /// Until it is deleted.
+    pub there: bool,
+    shown: Map<String, Value>,
+}
+
 impl Machine {
     /// CreateWebhookEndpoint. A sequence makes fewer than the most that a merchant may have.
     pub fn create_webhook_endpoint(&mut self, call: &Call) -> Answer {
@@ -24,16 +35,25 @@ impl Machine {
         rules.check()?;
         let n = self.endpoints.len();
         let id = format!("${{whe{n}}}");
-        self.endpoints.push((id.clone(), true));
-        Ok(Wanted::object(json!({
-            "id": id, "url": url, "secret": format!("${{whsec{n}}}"), "created_at": format!("${{time_whe{n}}}"),
-        })))
+        let shown = object(json!({"id": id, "url": url, "created_at": format!("${{time_whe{n}}}")}));
+        let mut members = shown.clone();
+        members.insert("secret".into(), format!("${{whsec{n}}}").into());
+        self.endpoints.push(Endpoint { id, there: true, shown });
+        Ok(Wanted { members, ..Wanted::default() })
+    }
+
+    /// ListWebhookEndpoints: without secrets.
+    pub fn list_webhook_endpoints(&mut self, call: &Call) -> Answer {
+        let limit = limit(Rules::new(&call.params))?;
+        let all = self.endpoints.iter().enumerate().filter(|(_, endpoint)| endpoint.there);
+        let found = all.map(|(index, endpoint)| (index, endpoint.shown.clone().into())).collect();
+        self.page(call, limit, found)
     }
 
     /// DeleteWebhookEndpoint.
     pub fn delete_webhook_endpoint(&mut self, call: &Call) -> Answer {
-        let found = self.endpoints.iter_mut().find(|(id, there)| *there && id == path(call));
-        found.ok_or_else(not_found)?.1 = false;
+        let found = self.endpoints.iter_mut().find(|endpoint| endpoint.there && endpoint.id == path(call));
+        found.ok_or_else(not_found)?.there = false;
         Ok(Wanted::default())
     }
 }
