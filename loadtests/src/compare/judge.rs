@@ -205,10 +205,11 @@ fn evidence(played: &Played<'_>) -> Evidence {
     }
 }
 
-/// Of the operations that the trace asks for.
+/// Of the operations that the trace asks for after the warm-up; a short one may have none of a rare flow.
 fn answered(played: &Played<'_>, contender: usize) -> Vec<(String, u64)> {
-    let asked =
-        |name: &str| played.scenario.flows.iter().any(|flow| flow.steps.iter().any(|step| step == name));
+    let from = played.scenario.warm_up_us();
+    let lines = || played.trace.lines.iter().filter(|line| line.due_us >= from);
+    let asked = |name: &str| lines().any(|line| line.operation == name);
     let count =
         |index: usize| played.playback.pairs.iter().map(|pair| pair[contender].record.expected[index]).sum();
     let named = played.operations.iter().enumerate().filter(|(_, name)| asked(name));
