@@ -106,7 +106,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         2 => fit().prop_map(Ask::GetRefund),
         1 => which().prop_map(Ask::GetToken),
         1 => Just(Ask::Balances),
-        6 => listing().boxed().prop_map(|listing| Ask::List(Box::new(listing))),
+        9 => listing().boxed().prop_map(|listing| Ask::List(Box::new(listing))),
         2 => (0..3_usize, limit()).prop_map(|(back, limit)| Ask::Next(back, limit)),
     ];
     // Boxed: their trees are large, and drawing moves them about on the stack.
@@ -135,8 +135,8 @@ fn listing() -> impl Strategy<Value = Listing> {
     let token = prop_oneof![2 => Just(None), 1 => which().prop_map(Some)];
     let payment = prop_oneof![2 => Just(None), 1 => which().prop_map(Some)];
     let filter = prop_oneof![
-        3 => (one_of(&STATES), token).prop_map(|(state, token)| Filter::Payments(state, token)),
-        3 => one_of(&ACCOUNTS).prop_map(Filter::Entries),
+        4 => (one_of(&STATES), token).prop_map(|(state, token)| Filter::Payments(state, token)),
+        4 => one_of(&ACCOUNTS).prop_map(Filter::Entries),
         2 => payment.prop_map(Filter::Refunds),
         1 => Just(Filter::Endpoints),
     ];
