@@ -9,10 +9,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, warn};
+use tracing::warn;
 
 use opentelemetry::KeyValue;
 
+use super::poll::call;
 use crate::{
     domain::{
         id::EndpointId,
@@ -24,7 +25,7 @@ use crate::{
         db::Failure,
         webhooks::{LeasedDelivery, Tried, lease_deliveries, record_delivery},
     },
-    telemetry::{Call, chain, spans},
+    telemetry::{chain, spans},
     usecase::{payments::Payments, webhooks::Secret},
 };
 
@@ -36,8 +37,6 @@ const PLACES: usize = 20;
 const PLACES_OF_ONE: usize = 5;
 /// How long a delivery is ours: an attempt, its record, and some.
 const LEASE: Duration = Duration::from_secs(15);
-/// How long a statement may take.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The worker. Cheap to clone.
 #[derive(Clone)]
@@ -154,11 +153,6 @@ impl Delivery {
         }
         attempt
     }
-}
-
-/// For a statement that belongs to no trace.
-fn call() -> Call {
-    Call { deadline: Instant::now() + STATEMENT_LIMIT, span: Span::none(), trace: spans::nowhere() }
 }
 
 /// Those that have as many under way as one may have.
