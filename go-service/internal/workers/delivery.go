@@ -28,7 +28,6 @@ const (
 	placesOfOne      = 5
 	deliveryInterval = 100 * time.Millisecond
 	deliveryLease    = 15 * time.Second // an attempt, its record, and some
-	deliveryTimeout  = 2 * time.Second  // of a statement
 )
 
 // Delivery sends webhooks: it leases deliveries that are due, posts each to its endpoint, and records what came of it. At least once: what was
@@ -53,8 +52,6 @@ func (d *Delivery) Run(ctx context.Context) {
 	}
 	var group sync.WaitGroup
 	defer group.Wait()
-	ticker := time.NewTicker(deliveryInterval)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		for len(ended) > 0 {
 			end(<-ended)
@@ -85,7 +82,7 @@ func (d *Delivery) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-ticker.C:
+		case <-time.After(deliveryInterval):
 		}
 	}
 }
@@ -113,7 +110,7 @@ func (d *Delivery) Step(ctx context.Context) (int, error) {
 }
 
 func (d *Delivery) lease(ctx context.Context, limit int, busy []uuid.UUID) ([]store.LeasedDelivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	now := d.payments.Now().UTC()
 	return d.payments.DB.LeaseDeliveries(ctx, now, now.Add(deliveryLease), limit, busy)
@@ -139,7 +136,7 @@ func (d *Delivery) deliver(ctx context.Context, l *store.LeasedDelivery) {
 		// Full jitter: what failed together isn't tried together.
 		t.State, t.Next = "pending", now.Add(time.Duration(rand.Float64()*float64(wait)))
 	}
-	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	if _, err := p.DB.RecordDelivery(ctx, l, t); err != nil {
 		// It is delivered again when the lease ends.

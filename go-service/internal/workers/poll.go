@@ -10,10 +10,8 @@ import (
 // statementTimeout bounds a step's statements.
 const statementTimeout = 2 * time.Second
 
-// poll calls step until the context ends, and pauses where one did nothing or failed. A step says how much it did; one that has begun ends.
+// poll calls step until the context ends, and pauses after one that did nothing or failed. A step says how much it did; one that has begun ends.
 func poll(ctx context.Context, t *telemetry.Telemetry, worker string, pause time.Duration, step func(context.Context) (int, error)) {
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		did, err := step(context.WithoutCancel(ctx))
 		if err != nil {
@@ -24,7 +22,7 @@ func poll(ctx context.Context, t *telemetry.Telemetry, worker string, pause time
 		}
 		select {
 		case <-ctx.Done():
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -32,8 +32,6 @@ func (r *Recovery) Run(ctx context.Context) {
 	places := make(chan struct{}, recoveryBatch)
 	var group sync.WaitGroup
 	defer group.Wait()
-	ticker := time.NewTicker(recoveryInterval)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		room := cap(places) - len(places)
 		if room == 0 {
@@ -60,7 +58,7 @@ func (r *Recovery) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-ticker.C:
+		case <-time.After(recoveryInterval):
 		}
 	}
 }

@@ -34,8 +34,6 @@ func NewRelay(db *store.DB, now func() time.Time, t *telemetry.Telemetry) *Relay
 // Run publishes until the context ends; then another one may lead at once.
 func (r *Relay) Run(ctx context.Context) {
 	working := context.WithoutCancel(ctx)
-	ticker := time.NewTicker(relayInterval)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
 		published, err := r.Step(working)
 		if err != nil {
@@ -46,7 +44,7 @@ func (r *Relay) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-ticker.C:
+		case <-time.After(relayInterval):
 		}
 	}
 	if _, err := r.publish(working, 0); err != nil {
