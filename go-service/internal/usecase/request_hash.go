@@ -47,7 +47,12 @@ func (c canonical) hash() []byte {
 
 // peppered is HMAC-SHA256 under the pepper.
 func (p *Payments) peppered(parts ...[]byte) []byte {
-	mac := hmac.New(sha256.New, p.Pepper[:])
+	return keyed(p.Pepper[:], parts...)
+}
+
+// keyed is HMAC-SHA256.
+func keyed(key []byte, parts ...[]byte) []byte {
+	mac := hmac.New(sha256.New, key)
 	for _, part := range parts {
 		mac.Write(part)
 	}

@@ -2,7 +2,6 @@ package usecase
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"strconv"
@@ -31,14 +30,6 @@ func (s WebhookSecret) Sign(event uuid.UUID, timestamp int64, body []byte) strin
 	head := domain.AppendID(make([]byte, 0, 64), domain.PrefixEvent, event)
 	head = append(strconv.AppendInt(append(head, '.'), timestamp, 10), '.')
 	return "v1," + base64.StdEncoding.EncodeToString(keyed(s[:], head, body))
-}
-
-func keyed(key []byte, parts ...[]byte) []byte {
-	mac := hmac.New(sha256.New, key)
-	for _, part := range parts {
-		mac.Write(part)
-	}
-	return mac.Sum(nil)
 }
 
 // CreateWebhookEndpoint makes an endpoint. The URL is as it was sent; nil: absent. The secret is shown this once.
