@@ -12,8 +12,7 @@ import (
 
 // Published is what a look into the outbox came to.
 type Published struct {
-	Leader bool       // false where another one holds the lease, and where there was nothing to do
-	Events int64      // so many have their sequence
+	Events int64      // so many have their sequence: none also where another one leads
 	Oldest *time.Time // when the oldest of them happened
 }
 
@@ -30,7 +29,7 @@ var publishEvents = newStatement[publishEventsRow]("publish_events", writes|unse
 func (d *DB) PublishEvents(ctx context.Context, holder uuid.UUID, now, leasedUntil time.Time, limit int64) (Published, error) {
 	row, found, err := publishEvents.one(ctx, d, holder, now, leasedUntil, limit)
 	row, err = always(publishEvents.name, row, found, err)
-	return Published{Leader: row.Leader, Events: row.Published, Oldest: row.OldestCreatedAt}, err
+	return Published{Events: row.Published, Oldest: row.OldestCreatedAt}, err
 }
 
 type eventRow struct {

@@ -21,9 +21,7 @@ const CHANNEL: &str = "events_published";
 /// What a look into the outbox came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Published {
-    /// False where another holds the lease, and where there was nothing to do.
-    pub leader: bool,
-    /// So many have their sequence.
+    /// So many have their sequence: none also where another leads.
     pub events: i64,
     /// When the oldest of them happened.
     pub oldest: Option<OffsetDateTime>,
@@ -41,10 +39,8 @@ pub async fn publish_events(
     let make = || sqlx::query_file!("../../db/queries/publish_events.sql", holder, now, leased_until, limit);
     let rows = db.rows(Step::background(call, "publish_events"), make).await?;
     let [row] = rows.as_slice() else { return Err(broken("publish_events")) };
-    let (Some(leader), Some(events)) = (row.leader, row.published) else {
-        return Err(broken("publish_events"));
-    };
-    Ok(Published { leader, events, oldest: row.oldest_created_at })
+    let events = row.published.ok_or_else(|| broken("publish_events"))?;
+    Ok(Published { events, oldest: row.oldest_created_at })
 }
 
 /// An event as every statement shows it.
