@@ -34,8 +34,8 @@ status: ## what is running, and where
 	@if [ -x target/release/stack ]; then target/release/stack status; else echo "not built yet: make up"; fi
 
 .PHONY: loadtest
-loadtest: build ## compare the two under load (about 3 minutes) and write a page
-	@target/release/loadtest compare --scenario checkout --scenario tokenize
+loadtest: build ## compare the two under load (about 3 minutes) and write a page (PAIR=rust,rust or go,go: one with itself)
+	@target/release/loadtest compare --scenario checkout --scenario tokenize --pair $(or $(PAIR),rust,go)
 
 .PHONY: conformance
 conformance: build-debug ## show that both services keep the contract, over both doors

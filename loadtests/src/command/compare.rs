@@ -1,36 +1,31 @@
 //! `loadtest compare`: the two services against each other, from starting them to the page.
 
+mod run;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
 
+use self::run::Run;
 use super::folder::{Folder, Interrupted};
+use super::signals::stop_on_signal;
 use super::{OverrideArgs, draw};
-use crate::compare::{Order, Playback, Played, judge, play};
 use crate::environment;
-use crate::payments::{Bench, Layout, Pairing, Payments};
+use crate::payments::{Bench, Layout, Pair};
 use crate::progress::Progress;
-use crate::report::{ContenderReport, Environment, FORMAT, Report, ScenarioReport, table};
+use crate::report::{Environment, FORMAT, Report, ScenarioReport, table};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::rounded;
 use crate::trace::Trace;
-use crate::validity::{BY_NAME, Bound, Build, OF_THE_MACHINE};
-use crate::workload::Workload;
+use crate::validity::{BY_NAME, Bound, OF_THE_MACHINE};
 
-/// As sentences call the two.
-const LABELS: [&str; 2] = ["Rust", "Go"];
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
 const RESAMPLES: usize = 2000;
 /// Exit code of a run that is void or was interrupted.
@@ -47,7 +42,7 @@ const SMOKE: Overrides = Overrides {
 };
 const SMOKE_RESAMPLES: usize = 200;
 
-/// Compare the Rust and the Go service under the same load and write a report
+/// Compare the Rust and the Go service, or one of them with itself, under the same load and write a report
 ///
 /// Starts everything itself: what both services need, and for each scenario both services, fresh. Each runs on the same
 /// one core from its first instruction; the generator and the rest run on the others. The scenario's request trace is cut
@@ -68,6 +63,11 @@ pub struct CompareArgs {
     scenarios: Vec<String>,
     #[command(flatten)]
     overrides: OverrideArgs,
+    /// Who is compared, ratios being the first's by the second's: `rust,go`; or an A/A comparison, `rust,rust` or `go,go`,
+    /// of a service with a second instance of itself on a database of its own: what differs then is chance, and intervals
+    /// should include 1
+    #[arg(long, default_value_t, value_name = "A,B")]
+    pair: Pair,
     /// Folder of the report [default: loadtests/out/<time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -153,8 +153,9 @@ impl CompareArgs {
             order_seed: self.overrides().seed.unwrap_or_else(random_seed),
             resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
             layout,
-            stopped: stop_on_signal()?,
+            stopped: stop_on_signal(VOID)?,
             progress: Progress::new(),
+            pair: self.pair.clone(),
             contenders: Vec::new(),
         };
         for (who, cores) in run.layout.lines() {
@@ -162,9 +163,15 @@ impl CompareArgs {
         }
         run.progress.doing("starting what the services need");
         let bench = run
-            .unless_stopped(Bench::start(run.layout.clone(), self.smoke, folder.logs(), |text| {
-                run.progress.say(text);
-            }))
+            .unless_stopped(Bench::start(
+                run.layout.clone(),
+                &self.pair.twins(),
+                self.smoke,
+                folder.logs(),
+                |text| {
+                    run.progress.say(text);
+                },
+            ))
             .await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         let mut scenarios = Vec::new();
@@ -223,168 +230,9 @@ impl CompareArgs {
     }
 }
 
-/// A run in progress.
-struct Run {
-    allowed: Vec<String>,
-    trial: bool,
-    order_seed: u64,
-    resamples: usize,
-    layout: Layout,
-    stopped: watch::Receiver<bool>,
-    progress: Progress,
-    contenders: Vec<ContenderReport>,
-}
-
-impl Run {
-    /// Gives up on what takes long when a signal came; what it had started ends with it.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            done = work => done,
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Interrupted.into()),
-        }
-    }
-
-    async fn scenario(
-        &mut self,
-        bench: &Bench,
-        scenario: Scenario,
-        trace: Trace,
-    ) -> anyhow::Result<ScenarioReport> {
-        let (count, seconds) = (trace.lines.len(), scenario.total_us() as f64 / 1e6);
-        self.progress.say(&format!(
-            "{}: {count} requests in {seconds:.1} s for each, trace sha256 {}",
-            scenario.name, trace.sha256
-        ));
-        self.progress.doing(&format!("{}: starting both services", scenario.name));
-        let pairing = self.unless_stopped(bench.pairing(&scenario.name)).await?;
-        self.introduce(&pairing);
-        let trace = Arc::new(trace);
-        let playback = self.play(bench, &pairing, &scenario, &trace).await;
-        let playback = playback.map_err(|error| match pairing.obituary() {
-            Some(log) => {
-                error.context(format!("a service ended during the run; the end of its log:\n{log}\n"))
-            }
-            None => error,
-        })?;
-        let rows = pairing.rows().await?;
-        let invariants = pairing.invariants().await?;
-        pairing.stop().await;
-        self.progress.doing(&format!("{}: resampling", scenario.name));
-        let builds = self.contenders.iter().map(|contender| Build {
-            name: contender.label.clone(),
-            commit: contender.version.commit.clone(),
-            profile: contender.version.profile.clone(),
-        });
-        judge(&Played {
-            scenario: &scenario,
-            order_seed: self.order_seed,
-            trace: &trace,
-            labels: LABELS.map(String::from),
-            operations: Payments.operations().iter().map(|operation| operation.name).collect(),
-            playback,
-            rows,
-            invariants,
-            support_cores: self.layout.support_cores(),
-            resamples: self.resamples,
-            allowed: self.allowed.clone(),
-            trial: self.trial,
-            builds: builds.collect(),
-        })
-    }
-
-    fn introduce(&mut self, pairing: &Pairing) {
-        for (index, label) in LABELS.into_iter().enumerate() {
-            let ready_ms = rounded(pairing.ready_ms[index]);
-            if let Some(known) = self.contenders.get_mut(index) {
-                known.ready_ms.push(ready_ms);
-                continue;
-            }
-            self.contenders.push(ContenderReport {
-                name: pairing.contenders[index].name.clone(),
-                label: label.into(),
-                version: pairing.versions[index].clone(),
-                ready_ms: vec![ready_ms],
-            });
-        }
-    }
-
-    /// Plays in a thread of its own, which becomes real-time, while this one shows how far it is.
-    async fn play(
-        &mut self,
-        bench: &Bench,
-        pairing: &Pairing,
-        scenario: &Scenario,
-        trace: &Arc<Trace>,
-    ) -> anyhow::Result<Playback> {
-        let (events, mut happened) = mpsc::unbounded_channel();
-        let (done, mut result) = oneshot::channel();
-        let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
-        let (scenario_copy, trace, contenders) =
-            (scenario.clone(), Arc::clone(trace), pairing.contenders.clone());
-        let (support, cores, stop_play) = (bench.support(), self.layout.generator.clone(), Arc::clone(&stop));
-        let (order_seed, settle) = (self.order_seed, pairing.settle());
-        let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
-            let order = Order {
-                scenario: &scenario_copy,
-                trace,
-                workload: &Payments,
-                contenders: &contenders,
-                support: &support,
-                cores: &cores,
-                order_seed,
-                settle: &settle,
-            };
-            // Nobody waits any more: then the result is of no use.
-            let _ = done.send(play(&order, &stop_play, &events));
-        })?;
-        let mut stopped = self.stopped.clone();
-        let mut follow = self.progress.scenario(&scenario.name, scenario.pairs, LABELS.map(String::from));
-        let playback = loop {
-            tokio::select! {
-                Some(event) = happened.recv() => follow.event(event),
-                _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
-                played = &mut result => break played.context("the sending thread ended without a result")?,
-            }
-        };
-        thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
-        playback
-    }
-}
-
 /// Another for each run, so that one unlucky order doesn't stay; short enough for every reader of JSON.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 11
-}
-
-/// Becomes true on SIGINT, SIGTERM or SIGHUP; a second one ends this process, and what it started ends with it. Signals
-/// have a thread of their own: they are heard while the main one computes.
-fn stop_on_signal() -> anyhow::Result<watch::Receiver<bool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (stop, stopped) = watch::channel(false);
-    let guard = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    drop(guard);
-    let mut next = async move || {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
-    };
-    let listen = move || {
-        runtime.block_on(async {
-            next().await;
-            // The terminal may be gone; then nobody is told.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\ninterrupted: ending the slice, stopping everything, reporting what there is; again to end at once"
-            );
-            stop.send_replace(true);
-            next().await;
-        });
-        std::process::exit(VOID.into())
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(listen)?;
-    Ok(stopped)
 }
 
 /// A sentence for each bound that `which` picks, with its scenario.

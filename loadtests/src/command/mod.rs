@@ -5,6 +5,7 @@ pub mod folder;
 pub mod golden;
 pub mod model;
 pub mod replay;
+pub mod signals;
 pub mod trace;
 
 use anyhow::bail;

@@ -10,6 +10,7 @@ use http::Method;
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
 use stack::postgres::{Durability, Options, Postgres};
 
+use super::pair::Pair;
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
@@ -97,7 +98,9 @@ pub struct Bench {
 
 /// Both services on fresh databases, ready and with merchants.
 pub struct Pairing {
-    /// Rust, Go.
+    /// As sentences call them.
+    pub labels: [String; 2],
+    /// In the order of their pair.
     pub contenders: [Contender; 2],
     /// What each says of itself.
     pub versions: [Version; 2],
@@ -110,10 +113,16 @@ pub struct Pairing {
 impl Bench {
     /// Starts Postgres and the card network; `say` is told what takes long.
     /// Tokenising takes little CPU where `light`: what is asked of a build that isn't optimised.
-    /// `logs` gets a log of each.
-    pub async fn start(layout: Layout, light: bool, logs: &Path, say: impl Fn(&str)) -> anyhow::Result<Self> {
+    /// `logs` gets a log of each. Only `twins` will be asked for.
+    pub async fn start(
+        layout: Layout,
+        twins: &[Twin],
+        light: bool,
+        logs: &Path,
+        say: impl Fn(&str),
+    ) -> anyhow::Result<Self> {
         // What is missing is said before anything is started.
-        Twin::ALL.into_iter().try_for_each(|twin| twin.binary().map(drop))?;
+        twins.iter().try_for_each(|twin| twin.binary().map(drop))?;
         stack::binaries::acquirer()?;
         let mut options = Options::temporary(Durability::Safe)?;
         options.cpus = layout.support.clone();
@@ -129,26 +138,26 @@ impl Bench {
         Ok(Self { postgres, acquirer, layout, env, logs: logs.into() })
     }
 
-    /// Starts both services for `scenario`.
-    pub async fn pairing(&self, scenario: &str) -> anyhow::Result<Pairing> {
+    /// Starts both services for `scenario`, each on a database of its own.
+    pub async fn pairing(&self, scenario: &str, pair: &Pair) -> anyhow::Result<Pairing> {
         let credentials = Credentials::random();
         let password = &credentials.admin_token;
         let (mut instances, mut owner_urls, mut contenders, mut versions) = (vec![], vec![], vec![], vec![]);
-        for twin in Twin::ALL {
+        for side in &pair.0 {
             let name =
-                format!("{}_{}", scenario.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), twin.name());
+                format!("{}_{}", scenario.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), side.name);
             let database =
                 stack::migrate::migrated_database(&self.postgres.url("postgres"), &name, password).await?;
             let log = self.log(&name);
             let mut options =
-                TwinOptions::new(twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
+                TwinOptions::new(side.twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
             options.cpus = self.layout.service.clone();
             options.env = self.env.clone();
             let instance = Instance::twin(options).await?;
             let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
             let address = client::address(&instance.http())?;
             contenders.push(Contender {
-                name: twin.name().into(),
+                name: side.name.clone(),
                 address,
                 pid: instance.pid(),
                 target: PlayerTarget { authority: address.to_string(), credentials },
@@ -159,8 +168,9 @@ impl Bench {
             owner_urls.push(database.owner_url);
         }
         let ready_ms = [0, 1].map(|index: usize| instances[index].ready_after().as_secs_f64() * 1e3);
-        let two = "one for each of two twins";
+        let two = "one for each of two sides";
         Ok(Pairing {
+            labels: pair.0.each_ref().map(|side| side.label.clone()),
             contenders: contenders.try_into().map_err(|_| anyhow::anyhow!(two))?,
             versions: versions.try_into().map_err(|_| anyhow::anyhow!(two))?,
             ready_ms,

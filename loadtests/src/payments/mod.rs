@@ -1,12 +1,13 @@
 //! The payment workload: the only part of the load test that knows what a payment is.
 //!
 //! Operations and their parameters (`vocabulary`), requests and replies over HTTP (`player`), card numbers (`card`),
-//! the two services with what stands around them (`bench`), what is made before (`setup`), kept away meanwhile
-//! (`upkeep`) and counted after (`rows`).
+//! which two services are compared (`pair`), they and what stands around them (`bench`), what is made before (`setup`),
+//! kept away meanwhile (`upkeep`) and counted after (`rows`).
 
 mod bench;
 mod card;
 mod client;
+mod pair;
 mod player;
 mod rows;
 mod setup;
@@ -14,4 +15,5 @@ mod upkeep;
 mod vocabulary;
 
 pub use bench::{Bench, Layout, Pairing};
+pub use pair::{Pair, Side, label};
 pub use vocabulary::{MERCHANTS, Payments};

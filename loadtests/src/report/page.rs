@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::wording::{
-    IDLE, ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word,
+    IDLE, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
 use crate::stats::{Interval, Ratio};
 
@@ -31,7 +31,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
         void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
-        one_start => ONE_START,
+        starts => starts(report),
         idle => IDLE,
         seconds => number(report.seconds),
         command => report.command.join(" "),

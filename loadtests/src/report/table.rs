@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, ONE_START, interval, labels, millis, number, ratio, standing, verdict, verdict_word,
+    IDLE, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
 
 /// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
@@ -18,7 +18,7 @@ pub fn table(report: &Report) -> String {
     for scenario in &report.scenarios {
         text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
     }
-    text + &format!("\n{IDLE}\n{ONE_START}\n")
+    text + &format!("\n{IDLE}\n{}\n", starts(report))
 }
 
 /// summary.md.
@@ -42,7 +42,7 @@ pub fn summary(report: &Report) -> String {
             text += &format!("- {kept}: `{}`: {}: {}\n", bound.name, bound.asks, bound.measured);
         }
     }
-    text += &format!("\n{ONE_START}\n");
+    text += &format!("\n{}\n", starts(report));
     let environment = &report.environment;
     for (title, lines) in [
         ("Machine", &environment.machine),

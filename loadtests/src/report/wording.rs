@@ -4,7 +4,9 @@ use super::model::{Metric, Report};
 use crate::stats::{Interval, Ratio};
 
 /// What the intervals don't hold.
-pub const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
+const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
+/// The same where one service is compared with itself.
+const A_A: &str = "Both are the same program (an A/A comparison): a difference named here is chance, or shows how two starts of one service differ.";
 
 /// A rate within this share of what is offered is the offered one: a service isn't faster for being asked more.
 const KEPT_UP: f64 = 0.01;
@@ -149,6 +151,15 @@ pub fn standing(report: &Report) -> (&'static str, &[String]) {
         return ("Valid only as a trial: these bounds were missed, and were allowed to be.", &report.allowed);
     }
     ("Valid: every bound was kept.", &[])
+}
+
+/// What stands behind the intervals, and what doesn't.
+pub fn starts(report: &Report) -> &'static str {
+    let of = |index: usize| {
+        report.contenders.get(index).map(|contender| contender.version.implementation.as_str())
+    };
+    let same = of(0) == of(1) && of(0).is_some_and(|implementation| !implementation.is_empty());
+    if same { A_A } else { ONE_START }
 }
 
 /// The contenders' names for sentences.

@@ -71,6 +71,15 @@ fn a_missing_program_is_named_with_what_builds_it() {
 }
 
 #[test]
+fn a_pair_that_is_none_is_refused_with_those_that_are() {
+    let output = loadtest(&["compare", "--pair", "rust,java"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let wanted = "invalid value 'rust,java' for '--pair <A,B>': two of rust and go, such as `rust,go` or `rust,rust`";
+    assert!(said.contains(wanted), "{said}");
+}
+
+#[test]
 fn a_bound_about_right_and_wrong_may_not_be_missed() {
     let said = refusal(&["compare", "--allow-void", "lag,counts"]);
     assert!(said.contains("`counts` is no bound that may be missed"), "{said}");

@@ -2,6 +2,7 @@
 
 mod cli;
 mod compare;
+mod contenders;
 mod engine;
 mod interrupt;
 mod page;
