@@ -68,6 +68,14 @@ pub struct CompareArgs {
     /// should include 1
     #[arg(long, default_value_t, value_name = "A,B")]
     pair: Pair,
+    /// Also play each scenario on each service and a second instance of itself (an A/A control). A metric is then called a
+    /// difference only where its interval excludes 1 and those of its controls include 1. Takes three times as long
+    #[arg(long)]
+    control: bool,
+    /// Pairs of slices of each control, the scenario's first; with fewer, fewer high percentiles can be told, and what a
+    /// control can't tell isn't called a difference [default: all of the scenario's]
+    #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u16).range(2..))]
+    control_pairs: Option<u16>,
     /// Folder of the report [default: loadtests/out/<time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -156,6 +164,8 @@ impl CompareArgs {
             stopped: stop_on_signal(VOID)?,
             progress: Progress::new(),
             pair: self.pair.clone(),
+            controlled: self.control,
+            control_pairs: self.control_pairs.map(usize::from),
             contenders: Vec::new(),
         };
         for (who, cores) in run.layout.lines() {
@@ -235,14 +245,22 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 11
 }
 
-/// A sentence for each bound that `which` picks, with its scenario.
+/// A sentence for each bound that `which` picks, with its scenario. A control that isn't valid controls nothing, so its
+/// bounds count as the scenario's do.
 fn said(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |scenario: &ScenarioReport| {
-        let name = scenario.scenario.name.clone();
-        let bounds: Vec<_> = scenario.validity.iter().filter(|bound| which(bound)).cloned().collect();
-        bounds
-            .into_iter()
-            .map(move |bound| format!("{name}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured))
+    let of = |place: String, validity: &[Bound]| -> Vec<String> {
+        let sentence =
+            |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
+        validity.iter().filter(|bound| which(bound)).map(sentence).collect()
     };
-    scenarios.iter().flat_map(of).collect()
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let name = &scenario.scenario.name;
+        all.extend(of(name.clone(), &scenario.validity));
+        for control in &scenario.controls {
+            let place = format!("{name}, {} against itself", control.label);
+            all.extend(of(place, &control.report.validity));
+        }
+    }
+    all
 }

@@ -70,13 +70,14 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
         scenario: played.scenario.clone(),
         order_seed: played.order_seed,
         trace_sha256: played.trace.sha256.clone(),
-        requests: played.trace.lines.len(),
+        requests: played.trace.window(0, played.scenario.total_us()).len(),
         metrics: metrics(&bootstrap, offered_rate(played, 0)),
         operations: (0..played.operations.len()).filter_map(by_operation).collect(),
         curves: (0..2).map(|contender| curve(pairs, contender)).collect(),
         validity: validity::judge(&evidence(played), &played.allowed),
         generator: generator(played),
         slices: slices.collect::<anyhow::Result<_>>()?,
+        controls: Vec::new(),
     })
 }
 
@@ -207,8 +208,9 @@ fn evidence(played: &Played<'_>) -> Evidence {
 
 /// Of the operations that the trace asks for after the warm-up; a short one may have none of a rare flow.
 fn answered(played: &Played<'_>, contender: usize) -> Vec<(String, u64)> {
-    let from = played.scenario.warm_up_us();
-    let lines = || played.trace.lines.iter().filter(|line| line.due_us >= from);
+    // A control may play fewer pairs than the trace has.
+    let window = played.trace.window(played.scenario.warm_up_us(), played.scenario.total_us());
+    let lines = || played.trace.lines[window.clone()].iter();
     let asked = |name: &str| lines().any(|line| line.operation == name);
     let count =
         |index: usize| played.playback.pairs.iter().map(|pair| pair[contender].record.expected[index]).sum();

@@ -15,7 +15,7 @@ use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
 use crate::report::Version;
-use crate::validity::Invariant;
+use crate::validity::{Build, Invariant};
 use crate::workload::PlayerTarget;
 
 /// What the card network takes for an answer. A real one takes 20 to 200 ms; this is enough to be waited for, and short
@@ -232,6 +232,16 @@ impl Pairing {
     pub fn obituary(&self) -> Option<String> {
         let dead = self.instances.iter().find(|instance| !instance.alive())?;
         Some(dead.log_tail())
+    }
+
+    /// What each was built from.
+    pub fn builds(&self) -> Vec<Build> {
+        let build = |(label, version): (&String, &Version)| Build {
+            name: label.clone(),
+            commit: version.commit.clone(),
+            profile: version.profile.clone(),
+        };
+        self.labels.iter().zip(&self.versions).map(build).collect()
     }
 
     /// What is done between warm-up and slices: both databases are vacuumed and analysed.

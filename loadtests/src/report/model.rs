@@ -6,13 +6,14 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::control::Control;
 use crate::compare::{Generator, Usage};
 use crate::scenario::Scenario;
 use crate::stats::Ratio;
 use crate::validity::Bound;
 
 /// The format of report.json; goes up when a reader has to know.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +96,8 @@ pub struct ScenarioReport {
     pub generator: GeneratorReport,
     /// Every slice, one list a contender, in the order of the pairs.
     pub slices: Vec<Vec<RawSlice>>,
+    /// Each service against a second instance of itself; none where that wasn't asked for.
+    pub controls: Vec<Control>,
 }
 
 /// A line of the table.

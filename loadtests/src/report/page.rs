@@ -6,9 +6,10 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use super::control::{self, objections};
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::wording::{
-    IDLE, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
+    IDLE, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
 use crate::stats::{Interval, Ratio};
 
@@ -73,6 +74,8 @@ struct View {
     generator: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     forest: Vec<Bar>,
+    /// What each control was; none: there were none.
+    controls: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -93,17 +96,25 @@ struct Bar {
 }
 
 fn view(report: &Report, scenario: &ScenarioReport) -> View {
-    let labels = labels(report);
+    let (labels, controls) = (labels(report), &scenario.controls);
+    let of_control = |metric: &super::Metric| {
+        let found = control::cells(controls, |control| control.metric(&metric.name));
+        (!controls.is_empty()).then(|| found.join("; "))
+    };
     let metric = |metric: &super::Metric| Row {
-        class: class(&metric.ratio, metric.less_is_better),
-        cells: vec![
-            metric.label.clone(),
-            format!("{} {}", number(metric.values[0]), metric.unit),
-            format!("{} {}", number(metric.values[1]), metric.unit),
-            ratio(&metric.ratio),
-            interval(&metric.ratio),
-            verdict_word(metric, &labels),
-        ],
+        class: class(is_difference(metric, controls), &metric.ratio, metric.less_is_better),
+        cells: [
+            Some(metric.label.clone()),
+            Some(format!("{} {}", number(metric.values[0]), metric.unit)),
+            Some(format!("{} {}", number(metric.values[1]), metric.unit)),
+            Some(ratio(&metric.ratio)),
+            Some(interval(&metric.ratio)),
+            of_control(metric),
+            Some(verdict_word(metric, controls, &labels)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     let operation = |row: &super::OperationRow| {
         let p99 = |index: usize| row.p99_us.map_or("too few".to_owned(), |p99| millis(p99[index]));
@@ -112,8 +123,9 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         } else {
             format!("{}, {}", row.replies[0], row.replies[1])
         };
+        let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
         Row {
-            class: class(&row.ratio, Some(true)),
+            class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
             cells: vec![
                 row.operation.clone(),
                 counts,
@@ -139,7 +151,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
     View {
         name: scenario.scenario.name.clone(),
         description: scenario.scenario.description.clone(),
-        sentences: scenario.metrics.iter().map(|metric| verdict(metric, &labels)).collect(),
+        sentences: scenario.metrics.iter().map(|metric| verdict(metric, controls, &labels)).collect(),
         metrics: scenario.metrics.iter().map(metric).collect(),
         operations: scenario.operations.iter().map(operation).collect(),
         curves: scenario.curves[0].iter().zip(&scenario.curves[1]).map(point).collect(),
@@ -147,12 +159,13 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         generator: generator(report, scenario),
         settings: settings(scenario),
         forest: forest(scenario),
+        controls: controls.iter().map(|one| control::note(scenario, one)).collect(),
     }
 }
 
-/// Colours a row by whom it favours; nobody where the interval holds 1, or there is none.
-fn class(ratio: &Ratio, less_is_better: Option<bool>) -> &'static str {
-    match (ratio.differs(), less_is_better) {
+/// Colours a row by whom it favours; nobody where it isn't called a difference.
+fn class(differs: bool, ratio: &Ratio, less_is_better: Option<bool>) -> &'static str {
+    match (differs, less_is_better) {
         (true, Some(less)) if ratio.estimate.is_some_and(|estimate| estimate < 1.0) == less => "first",
         (true, Some(_)) => "second",
         _ => "",
@@ -171,7 +184,7 @@ fn forest(scenario: &ScenarioReport) -> Vec<Bar> {
     let at = |ratio: f64| 50.0 + 50.0 * ratio.ln() / most;
     let bar = |(metric, estimate, interval): (&super::Metric, f64, Interval)| Bar {
         label: metric.label.clone(),
-        class: class(&metric.ratio, metric.less_is_better),
+        class: class(is_difference(metric, &scenario.controls), &metric.ratio, metric.less_is_better),
         low: at(interval.low),
         width: (at(interval.high) - at(interval.low)).max(0.4),
         estimate: at(estimate),

@@ -3,6 +3,7 @@
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{CellAlignment, Table, TableStyle};
 
+use super::control;
 use super::model::{Report, ScenarioReport};
 use super::wording::{
     IDLE, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
@@ -16,7 +17,12 @@ const MEMORY: &str =
 pub fn table(report: &Report) -> String {
     let mut text = standing_lines(report, "");
     for scenario in &report.scenarios {
-        text += &format!("\n{}\n{}\n", title(scenario), metrics(report, scenario, UTF8_FULL_CONDENSED));
+        text += &format!(
+            "\n{}\n{}\n{}",
+            title(scenario),
+            metrics(report, scenario, UTF8_FULL_CONDENSED, "\n"),
+            notes(scenario, "")
+        );
     }
     text + &format!("\n{IDLE}\n{}\n", starts(report))
 }
@@ -29,8 +35,10 @@ pub fn summary(report: &Report) -> String {
     for scenario in &report.scenarios {
         let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
         text += &format!("\n## {name}\n\n{description}\n\n");
-        scenario.metrics.iter().for_each(|metric| text += &format!("- {}\n", verdict(metric, &labels)));
-        text += &format!("\n{}\n\n{IDLE} {MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN));
+        let sentence = |metric| format!("- {}\n", verdict(metric, &scenario.controls, &labels));
+        scenario.metrics.iter().for_each(|metric| text += &sentence(metric));
+        text += &format!("\n{}\n\n{IDLE} {MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN, "; "));
+        text += &notes(scenario, "\n");
         text += &format!(
             "\n{}\n\nTrace: {} requests, sha256 `{}`.\n\n",
             operations(report, scenario),
@@ -67,22 +75,36 @@ fn title(scenario: &ScenarioReport) -> String {
     format!("{}: {}", scenario.scenario.name, scenario.scenario.description)
 }
 
-fn metrics(report: &Report, scenario: &ScenarioReport, style: TableStyle) -> Table {
-    let labels = labels(report);
-    let mut table = styled(
-        style,
-        &["", &labels[0], &labels[1], "unit", &format!("{}/{}", labels[0], labels[1]), "95 % interval", "so"],
-    );
+/// What its controls were, a line each.
+fn notes(scenario: &ScenarioReport, before: &str) -> String {
+    let note = |one| format!("{before}{}\n", control::note(scenario, one));
+    scenario.controls.iter().map(note).collect()
+}
+
+/// With a column for the controls where there are any; `between` two in one cell.
+fn metrics(report: &Report, scenario: &ScenarioReport, style: TableStyle, between: &str) -> Table {
+    let (labels, controls) = (labels(report), &scenario.controls);
+    let ratios = format!("{}/{}", labels[0], labels[1]);
+    let mut header = vec!["", &labels[0], &labels[1], "unit", &ratios, "95 % interval", "so"];
+    if !controls.is_empty() {
+        header.insert(6, "A/A control");
+    }
+    let mut table = styled(style, &header);
     for metric in &scenario.metrics {
-        table.add_row([
+        let mut cells = vec![
             metric.label.clone(),
             number(metric.values[0]),
             number(metric.values[1]),
             metric.unit.clone(),
             ratio(&metric.ratio),
             interval(&metric.ratio),
-            verdict_word(metric, &labels),
-        ]);
+            verdict_word(metric, controls, &labels),
+        ];
+        if !controls.is_empty() {
+            let found = control::cells(controls, |control| control.metric(&metric.name));
+            cells.insert(6, found.join(between));
+        }
+        table.add_row(cells);
     }
     align(&mut table, &[1, 2, 4]);
     table

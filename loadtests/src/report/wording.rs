@@ -1,10 +1,13 @@
 //! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
 
+use super::control::{Control, objections};
 use super::model::{Metric, Report};
 use crate::stats::{Interval, Ratio};
 
 /// What the intervals don't hold.
 const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
+/// The same with controls.
+const CONTROLLED: &str = "Behind these intervals stand one start of each service. Each was compared with a second instance of itself, too (A/A): a difference is named only where those controls show none.";
 /// The same where one service is compared with itself.
 const A_A: &str = "Both are the same program (an A/A comparison): a difference named here is chance, or shows how two starts of one service differ.";
 
@@ -56,6 +59,15 @@ pub fn interval(ratio: &Ratio) -> String {
     }
 }
 
+/// `1.010 [0.980, 1.030]`, or why there is no interval.
+pub fn with_interval(ratio: &Ratio) -> String {
+    let (Some(estimate), Some(Interval { low, high })) = (ratio.estimate, ratio.interval) else {
+        return format!("{} ({})", self::ratio(ratio), interval(ratio));
+    };
+    let digits = [estimate, low, high].map(digits).into_iter().max().unwrap_or(2);
+    format!("{estimate:.digits$} [{low:.digits$}, {high:.digits$}]")
+}
+
 fn ends(interval: &Interval) -> String {
     let digits = digits(interval.low).max(digits(interval.high));
     format!("{:.digits$} to {:.digits$}", interval.low, interval.high)
@@ -73,61 +85,101 @@ fn keeps_up(metric: &Metric) -> Option<f64> {
     metric.values.iter().all(near).then_some(offered)
 }
 
-/// What a metric says, in a few words.
-pub fn verdict_word(metric: &Metric, labels: &[String]) -> String {
-    let (Some(found), Some(estimate)) = (&metric.ratio.interval, metric.ratio.estimate) else {
-        return "no verdict".into();
+/// What a metric comes to.
+enum Finding {
+    /// There is no interval.
+    Untold,
+    /// Both serve what is offered.
+    KeepsUp(f64),
+    /// So wide that nothing can be said.
+    Noise(Interval),
+    /// The interval holds 1.
+    Same(Interval),
+    /// It doesn't, but neither do controls: why.
+    Doubted(Interval, Vec<String>),
+    /// It doesn't, and the controls' do.
+    Differs(Interval, f64),
+}
+
+fn finding(metric: &Metric, controls: &[Control]) -> Finding {
+    let (Some(found), Some(estimate)) = (metric.ratio.interval, metric.ratio.estimate) else {
+        return Finding::Untold;
     };
-    if keeps_up(metric).is_some() {
-        return "both keep up".into();
+    if let Some(offered) = keeps_up(metric) {
+        return Finding::KeepsUp(offered);
     }
     if !found.excludes_one() {
-        if is_noise(found) {
-            return "too noisy to say".into();
-        }
-        return format!("no difference seen (±{})", percent(found.half_width()));
+        return if is_noise(&found) { Finding::Noise(found) } else { Finding::Same(found) };
     }
-    let direction = if estimate < 1.0 { "lower" } else { "higher" };
-    format!("{} {} {direction}", labels[0], percent((estimate - 1.0).abs()))
+    let objections = objections(controls, |control| control.metric(&metric.name));
+    if objections.is_empty() {
+        Finding::Differs(found, estimate)
+    } else {
+        Finding::Doubted(found, objections)
+    }
+}
+
+/// Whether a metric is called a difference: its interval excludes 1, and those of its controls don't.
+pub fn is_difference(metric: &Metric, controls: &[Control]) -> bool {
+    matches!(finding(metric, controls), Finding::Differs(..))
+}
+
+/// What a metric says, in a few words.
+pub fn verdict_word(metric: &Metric, controls: &[Control], labels: &[String]) -> String {
+    match finding(metric, controls) {
+        Finding::Untold => "no verdict".into(),
+        Finding::KeepsUp(_) => "both keep up".into(),
+        Finding::Noise(_) => "too noisy to say".into(),
+        Finding::Same(found) => format!("no difference seen (±{})", percent(found.half_width())),
+        Finding::Doubted(..) => "no verdict: see its control".into(),
+        Finding::Differs(_, estimate) => {
+            format!("{} {} {}", labels[0], percent((estimate - 1.0).abs()), direction(estimate))
+        }
+    }
 }
 
 /// What a metric says, as a sentence.
-pub fn verdict(metric: &Metric, labels: &[String]) -> String {
+pub fn verdict(metric: &Metric, controls: &[Control], labels: &[String]) -> String {
     let Metric { label, unit, values, ratio, .. } = metric;
     let value = |index: usize| format!("{} {} {unit}", labels[index], number(values[index]));
     let both = format!("{} and {}", value(0), value(1));
-    let (Some(found), Some(estimate)) = (&ratio.interval, ratio.estimate) else {
-        return format!("{label}: {both}: {}.", interval(ratio));
-    };
-    if let Some(offered) = keeps_up(metric) {
-        return format!(
-            "{label}: both keep up with the {} {unit} that are offered ({both}).",
-            number(offered)
-        );
-    }
-    if !found.excludes_one() {
-        if is_noise(found) {
-            return format!(
-                "{label}: too noisy to say ({both}; the ratio may be anything from {}).",
-                ends(found)
-            );
+    match finding(metric, controls) {
+        Finding::Untold => format!("{label}: {both}: {}.", interval(ratio)),
+        Finding::KeepsUp(offered) => {
+            let offered = number(offered);
+            format!("{label}: both keep up with the {offered} {unit} that are offered ({both}).")
         }
-        return format!(
+        Finding::Noise(found) => {
+            let ends = ends(&found);
+            format!("{label}: too noisy to say ({both}; the ratio may be anything from {ends}).")
+        }
+        Finding::Same(found) => format!(
             "{label}: no difference seen ({both}); differences below about {} can’t be told from none.",
             percent(found.half_width())
-        );
+        ),
+        Finding::Doubted(found, objections) => format!(
+            "{label}: not called a difference ({both}; the ratio’s 95 % interval is {}), since {}.",
+            ends(&found),
+            objections.join(", and ")
+        ),
+        Finding::Differs(found, estimate) => {
+            let change = |ratio: f64| number((ratio - 1.0).abs() * 100.0);
+            let (near, far) = if estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
+            format!(
+                "{label}: {}’s is {} {} than {}’s ({both}; 95 % interval {} to {} %).",
+                labels[0],
+                percent((estimate - 1.0).abs()),
+                direction(estimate),
+                labels[1],
+                change(near),
+                change(far),
+            )
+        }
     }
-    let change = |ratio: f64| (ratio - 1.0).abs() * 100.0;
-    let (near, far) = if estimate < 1.0 { (found.high, found.low) } else { (found.low, found.high) };
-    let direction = if estimate < 1.0 { "lower" } else { "higher" };
-    format!(
-        "{label}: {}’s is {} {direction} than {}’s ({both}; 95 % interval {} to {} %).",
-        labels[0],
-        percent((estimate - 1.0).abs()),
-        labels[1],
-        number(change(near)),
-        number(change(far)),
-    )
+}
+
+fn direction(ratio: f64) -> &'static str {
+    if ratio < 1.0 { "lower" } else { "higher" }
 }
 
 /// An interval so wide that naming what would have shown would be a joke.
@@ -159,7 +211,12 @@ pub fn starts(report: &Report) -> &'static str {
         report.contenders.get(index).map(|contender| contender.version.implementation.as_str())
     };
     let same = of(0) == of(1) && of(0).is_some_and(|implementation| !implementation.is_empty());
-    if same { A_A } else { ONE_START }
+    let controlled = report.scenarios.iter().any(|scenario| !scenario.controls.is_empty());
+    match (same, controlled) {
+        (true, _) => A_A,
+        (false, true) => CONTROLLED,
+        (false, false) => ONE_START,
+    }
 }
 
 /// The contenders' names for sentences.
@@ -207,19 +264,19 @@ mod tests {
     fn a_verdict_is_a_difference_only_where_the_interval_excludes_one() {
         let labels = ["Rust".to_owned(), "Go".to_owned()];
         assert_eq!(
-            verdict(&metric(0.8, 0.75, 0.86, Some(true)), &labels),
+            verdict(&metric(0.8, 0.75, 0.86, Some(true)), &[], &labels),
             "p99 latency: Rust’s is 20 % lower than Go’s (Rust 8 ms and Go 10 ms; 95 % interval 14 to 25 %)."
                 .replace("Rust 8 ms", "Rust 8.00 ms")
                 .replace("Go 10 ms", "Go 10.0 ms")
                 .replace("14 to 25 %", "14.0 to 25.0 %")
         );
-        assert!(verdict(&metric(1.25, 1.2, 1.3, Some(true)), &labels).contains("25 % higher"));
-        assert!(verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels).contains("no difference seen"));
+        assert!(verdict(&metric(1.25, 1.2, 1.3, Some(true)), &[], &labels).contains("25 % higher"));
+        assert!(verdict(&metric(0.98, 0.93, 1.03, Some(true)), &[], &labels).contains("no difference seen"));
         assert!(
-            verdict(&metric(0.98, 0.93, 1.03, Some(true)), &labels)
+            verdict(&metric(0.98, 0.93, 1.03, Some(true)), &[], &labels)
                 .contains("differences below about 5.0 % can’t be told from none")
         );
-        assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &labels).contains("too noisy to say"));
+        assert!(verdict(&metric(4.8, 0.8, 8.6, Some(true)), &[], &labels).contains("too noisy to say"));
     }
 
     #[test]
@@ -231,20 +288,20 @@ mod tests {
         };
         // Told from 1, and still both as fast as they were asked.
         let kept = rate([99.9, 99.1], 1.001, 1.009);
-        assert_eq!(verdict_word(&kept, &labels), "both keep up");
+        assert_eq!(verdict_word(&kept, &[], &labels), "both keep up");
         assert_eq!(
-            verdict(&kept, &labels),
+            verdict(&kept, &[], &labels),
             "Rate: both keep up with the 100 replies/s that are offered (Rust 99.9 replies/s and Go 99.1 replies/s)."
         );
         for lost in [rate([99.9, 98.9], 1.005, 1.02), rate([101.1, 100.0], 1.005, 1.02)] {
             assert_eq!(
-                verdict_word(&lost, &labels),
+                verdict_word(&lost, &[], &labels),
                 format!("Rust {} higher", percent(lost.values[0] / lost.values[1] - 1.0))
             );
-            assert!(!verdict(&lost, &labels).contains("keep up"));
+            assert!(!verdict(&lost, &[], &labels).contains("keep up"));
         }
         let unclear = rate([98.0, 98.5], 0.98, 1.01);
-        assert!(verdict_word(&unclear, &labels).starts_with("no difference seen"));
+        assert!(verdict_word(&unclear, &[], &labels).starts_with("no difference seen"));
     }
 
     #[test]
@@ -254,10 +311,10 @@ mod tests {
             let mut few = metric(0.5, 0.4, 0.6, less_is_better);
             let why = "too few pairs (3) for an interval";
             few.ratio = Ratio { interval: None, no_interval: Some(why.into()), ..few.ratio };
-            assert_eq!(verdict_word(&few, &labels), "no verdict");
+            assert_eq!(verdict_word(&few, &[], &labels), "no verdict");
             assert_eq!(interval(&few.ratio), why);
             let sentence = format!("p99 latency: Rust 5.00 ms and Go 10.0 ms: {why}.");
-            assert_eq!(verdict(&few, &labels), sentence);
+            assert_eq!(verdict(&few, &[], &labels), sentence);
         }
     }
 }

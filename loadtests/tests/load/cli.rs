@@ -75,7 +75,8 @@ fn a_pair_that_is_none_is_refused_with_those_that_are() {
     let output = loadtest(&["compare", "--pair", "rust,java"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    let wanted = "invalid value 'rust,java' for '--pair <A,B>': two of rust and go, such as `rust,go` or `rust,rust`";
+    let wanted =
+        "invalid value 'rust,java' for '--pair <A,B>': two of rust and go, such as `rust,go` or `rust,rust`";
     assert!(said.contains(wanted), "{said}");
 }
 

@@ -121,7 +121,11 @@ pub fn report(pairs: usize) -> Report {
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
         label: label.into(),
-        version: Version { implementation: label.to_lowercase(), commit: "0".into(), profile: "release".into() },
+        version: Version {
+            implementation: label.to_lowercase(),
+            commit: "0".into(),
+            profile: "release".into(),
+        },
         ready_ms: vec![1.5],
     };
     Report {

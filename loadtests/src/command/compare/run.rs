@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use stack::instance::Twin;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::folder::Interrupted;
 use crate::compare::{Order, Playback, Played, judge, play};
-use crate::payments::{Bench, Layout, Pair, Pairing, Payments};
+use crate::payments::{Bench, Layout, Pair, Pairing, Payments, label};
 use crate::progress::Progress;
-use crate::report::{ContenderReport, ScenarioReport};
+use crate::report::{ContenderReport, Control, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
 use crate::trace::Trace;
-use crate::validity::Build;
 use crate::workload::Workload;
 
 /// What all of its scenarios share.
@@ -27,12 +27,18 @@ pub(super) struct Run {
     pub stopped: watch::Receiver<bool>,
     pub progress: Progress,
     pub pair: Pair,
+    /// Each service is also compared with a second instance of itself, over so many pairs; unset: the scenario's.
+    pub controlled: bool,
+    pub control_pairs: Option<usize>,
     pub contenders: Vec<ContenderReport>,
 }
 
 impl Run {
     /// Gives up on what takes long when a signal came; what it had started ends with it.
-    pub async fn unless_stopped<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         let mut stopped = self.stopped.clone();
         tokio::select! {
             done = work => done,
@@ -40,7 +46,7 @@ impl Run {
         }
     }
 
-    /// Plays one scenario and judges it.
+    /// Plays one scenario and judges it; then its controls.
     pub async fn scenario(
         &mut self,
         bench: &Bench,
@@ -56,27 +62,65 @@ impl Run {
         let pairing = self.unless_stopped(bench.pairing(&scenario.name, &self.pair)).await?;
         self.introduce(&pairing);
         let trace = Arc::new(trace);
-        let playback = self.play(bench, &pairing, &scenario, &trace).await;
+        let mut report = self.interleaved(bench, pairing, &scenario.name, &scenario, &trace).await?;
+        for twin in if self.controlled { self.pair.twins() } else { Vec::new() } {
+            match self.control(bench, twin, &scenario, &trace).await {
+                Ok(control) => report.controls.push(control),
+                // What was compared before is reported.
+                Err(error) if *self.stopped.borrow() => {
+                    self.progress.say(&format!("{error:#}"));
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
+    /// A service against a second instance of itself, on the scenario's first pairs.
+    async fn control(
+        &mut self,
+        bench: &Bench,
+        twin: Twin,
+        scenario: &Scenario,
+        trace: &Arc<Trace>,
+    ) -> anyhow::Result<Control> {
+        let label = label(twin);
+        let name = format!("{}, {label} against itself", scenario.name);
+        self.progress.doing(&format!("{name}: starting two instances"));
+        let pairs = self.control_pairs.map_or(scenario.pairs, |pairs| pairs.min(scenario.pairs));
+        let scenario = Scenario { pairs, ..scenario.clone() };
+        let databases = format!("{}_control", scenario.name);
+        let pairing = self.unless_stopped(bench.pairing(&databases, &Pair::of([twin, twin]))).await?;
+        let report = self.interleaved(bench, pairing, &name, &scenario, trace).await?;
+        Ok(Control { name: twin.name().into(), label: label.into(), report })
+    }
+
+    /// Plays a scenario on both and judges it; `name` is for a person.
+    async fn interleaved(
+        &mut self,
+        bench: &Bench,
+        pairing: Pairing,
+        name: &str,
+        scenario: &Scenario,
+        trace: &Arc<Trace>,
+    ) -> anyhow::Result<ScenarioReport> {
+        let playback = self.play(bench, &pairing, name, scenario, trace).await;
         let playback = playback.map_err(|error| match pairing.obituary() {
             Some(log) => {
                 error.context(format!("a service ended during the run; the end of its log:\n{log}\n"))
             }
             None => error,
         })?;
-        let labels = pairing.labels.clone();
+        let (labels, builds) = (pairing.labels.clone(), pairing.builds());
         let rows = pairing.rows().await?;
         let invariants = pairing.invariants().await?;
         pairing.stop().await;
-        self.progress.doing(&format!("{}: resampling", scenario.name));
-        let builds = self.contenders.iter().map(|contender| Build {
-            name: contender.label.clone(),
-            commit: contender.version.commit.clone(),
-            profile: contender.version.profile.clone(),
-        });
+        self.progress.doing(&format!("{name}: resampling"));
         judge(&Played {
-            scenario: &scenario,
+            scenario,
             order_seed: self.order_seed,
-            trace: &trace,
+            trace,
             labels,
             operations: Payments.operations().iter().map(|operation| operation.name).collect(),
             playback,
@@ -86,7 +130,7 @@ impl Run {
             resamples: self.resamples,
             allowed: self.allowed.clone(),
             trial: self.trial,
-            builds: builds.collect(),
+            builds,
         })
     }
 
@@ -111,6 +155,7 @@ impl Run {
         &mut self,
         bench: &Bench,
         pairing: &Pairing,
+        name: &str,
         scenario: &Scenario,
         trace: &Arc<Trace>,
     ) -> anyhow::Result<Playback> {
@@ -136,7 +181,7 @@ impl Run {
             let _ = done.send(play(&order, &stop_play, &events));
         })?;
         let mut stopped = self.stopped.clone();
-        let mut follow = self.progress.scenario(&scenario.name, scenario.pairs, pairing.labels.clone());
+        let mut follow = self.progress.scenario(name, scenario.pairs, pairing.labels.clone());
         let playback = loop {
             tokio::select! {
                 Some(event) = happened.recv() => follow.event(event),
@@ -148,4 +193,3 @@ impl Run {
         playback
     }
 }
-
