@@ -3,6 +3,7 @@
 //! Everything about load (scenario, trace, pacer, engine, statistics, report) is free of any word about payments; the
 //! payment workload is one module on top. Here lives what measures; never what is measured.
 
+pub mod assert;
 pub mod clock;
 pub mod command;
 pub mod compare;
@@ -12,6 +13,7 @@ pub mod engine;
 pub mod environment;
 pub mod golden;
 pub mod histogram;
+pub mod junit;
 pub mod model;
 pub mod otlp;
 pub mod pacer;

@@ -17,14 +17,15 @@ use self::run::Run;
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
 use super::{OverrideArgs, draw};
-use crate::environment;
+use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
 use crate::progress::Progress;
-use crate::report::{Environment, FORMAT, Report, ScenarioReport, table};
+use crate::report::{self, Environment, FORMAT, Report, ScenarioReport, table};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::rounded;
 use crate::trace::Trace;
 use crate::validity::{BY_NAME, Bound, OF_THE_MACHINE};
+use crate::{environment, junit};
 
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
 const RESAMPLES: usize = 2000;
@@ -54,8 +55,9 @@ const SMOKE_RESAMPLES: usize = 200;
 ///
 /// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once.
 ///
-/// Exit codes: 0 done; 2 could not run, or was interrupted before anything was measured (one line says why); 3 the run is
-/// void: a bound of its validity was missed (the report says which on top), or it was interrupted.
+/// Exit codes: 0 done, and every --assert held; 1 one didn't; 2 could not run, or was interrupted before anything was
+/// measured (one line says why); 3 the run is void, whatever was asserted: a bound of its validity was missed (the report
+/// says which on top), or it was interrupted.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// A file, or the name of one in loadtests/scenarios without its ending; given again: one report of all
@@ -83,6 +85,17 @@ pub struct CompareArgs {
     /// leave 5 % of the requests unserved
     #[arg(long)]
     smoke: bool,
+    /// A threshold, such as 'p99_ratio<1', 'errors==0' or 'checkout:p99_rust<5'; may be given again. Left, a figure: p50,
+    /// p90, p99, p99.9 (ms), rate (replies/s), cpu (µs a request), idle_cpu (ms a second) or rss (MiB), each with _ratio,
+    /// with _a or _b (the first or the second service) or with a service's name (_rust); or errors, skipped, dropped,
+    /// shed: requests in the measured slices, of both, or of one as before. Then < <= == >= or >, and a number. Of a
+    /// ratio the estimate is compared, and its interval is shown beside it; a figure that the run can't tell isn't held.
+    /// With a scenario's name and a colon before it: in that scenario; else in each
+    #[arg(long = "assert", value_name = "FIGURE<NUMBER")]
+    asserts: Vec<String>,
+    /// Also write JUnit XML: a test case for each bound of the run's validity and for each --assert
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Bounds that may be missed without voiding the run: rate, lag, skipped, shed, dropped, generator, support, others,
     /// stolen, build, connections. Not answered, unexpected, counts, invariants, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
@@ -97,21 +110,45 @@ impl CompareArgs {
         // A wrong scenario is said before anything is started.
         let drawn =
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
+        let asserts = self.asserts(&drawn)?;
+        if let Some(path) = &self.junit {
+            report::writable(path)?;
+        }
         let at = OffsetDateTime::now_utc();
         let folder = Folder::make(self.folder(at)?)?;
         // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let report = match runtime.block_on(self.compare(drawn, allowed, at, &folder)) {
+        let compared = runtime.block_on(self.compare(drawn, allowed, at, &folder));
+        let report = match compared.and_then(|report| self.conclude(report, &asserts, folder.path())) {
             Ok(report) => report,
             Err(error) => return Err(folder.give_up(error)),
         };
         print!("\n{}", table(&report));
         println!("\nThe page: {}", folder.path().join("report.html").display());
-        if report.void.is_empty() {
-            return Ok(ExitCode::SUCCESS);
+        if !report.void.is_empty() {
+            println!("The logs: {}", folder.keep_logs().display());
+            return Ok(ExitCode::from(VOID));
         }
-        println!("The logs: {}", folder.keep_logs().display());
-        Ok(ExitCode::from(VOID))
+        let held = report.asserts.iter().all(|asserted| asserted.held);
+        Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// An unknown figure is said before anything is started.
+    fn asserts(&self, drawn: &[(Scenario, Trace)]) -> anyhow::Result<Vec<Assert>> {
+        let names = self.pair.0.each_ref().map(|side| side.name.clone());
+        let scenarios: Vec<_> = drawn.iter().map(|(scenario, _)| scenario.name.clone()).collect();
+        let parse = |text: &String| Ok(Assert::parse(text, &names, &scenarios)?);
+        self.asserts.iter().map(parse).collect()
+    }
+
+    /// Holds the asserts against the report and writes everything.
+    fn conclude(&self, mut report: Report, asserts: &[Assert], folder: &Path) -> anyhow::Result<Report> {
+        report.asserts = asserts.iter().flat_map(|assert| assert.judge(&report.scenarios)).collect();
+        report.write(folder)?;
+        if let Some(path) = &self.junit {
+            report::replace(path, &junit::xml(&report)?)?;
+        }
+        Ok(report)
     }
 
     fn overrides(&self) -> Overrides {
@@ -206,7 +243,7 @@ impl CompareArgs {
             return Err(Interrupted.into());
         }
         let environment = Environment { machine, layout: run.layout.lines(), settings };
-        let report = Report {
+        Ok(Report {
             format: FORMAT,
             started_at: at.truncate_to_second().format(&Rfc3339)?,
             seconds: rounded(started.elapsed().as_secs_f64()),
@@ -216,9 +253,8 @@ impl CompareArgs {
             environment,
             contenders: run.contenders,
             scenarios,
-        };
-        report.write(folder.path())?;
-        Ok(report)
+            asserts: Vec::new(),
+        })
     }
 
     /// Why the run is no good, a sentence a reason.

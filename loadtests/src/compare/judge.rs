@@ -103,31 +103,60 @@ fn offered_rate(played: &Played<'_>, contender: usize) -> f64 {
     offered as f64 * 1e3 / asked_ms.max(1) as f64
 }
 
+/// A line of the table, before it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricLine {
+    quantity: Quantity,
+    /// In report.json and in asserts.
+    pub name: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    /// Of the quantity's unit in the shown one.
+    scale: f64,
+    less_is_better: Option<bool>,
+}
+
+/// What is compared, in the table's order.
+pub const METRICS: [MetricLine; 8] = [
+    latency(50.0, "p50", "p50 latency"),
+    latency(90.0, "p90", "p90 latency"),
+    latency(99.0, "p99", "p99 latency"),
+    latency(99.9, "p99.9", "p99.9 latency"),
+    line(Quantity::Rate, "rate", "Rate", ("replies/s", 1.0), None),
+    line(Quantity::CpuPerReply, "cpu", "CPU a request", ("µs", 1.0), Some(true)),
+    line(Quantity::IdleCpu, "idle_cpu", "CPU while idle", ("ms a second", 1e6), Some(true)),
+    line(Quantity::Rss, "rss", "Memory (RSS)", ("MiB", 1_048_576.0), Some(true)),
+];
+
+const fn latency(percentile: f64, name: &'static str, label: &'static str) -> MetricLine {
+    line(Quantity::Percentile(percentile), name, label, ("ms", 1e3), Some(true))
+}
+
+const fn line(
+    quantity: Quantity,
+    name: &'static str,
+    label: &'static str,
+    (unit, scale): (&'static str, f64),
+    less_is_better: Option<bool>,
+) -> MetricLine {
+    MetricLine { quantity, name, label, unit, scale, less_is_better }
+}
+
 /// The table's lines; a line that can't be said is left out.
 fn metrics(bootstrap: &Bootstrap, offered_rate: f64) -> Vec<Metric> {
-    let lines = [
-        (Quantity::Percentile(50.0), "p50", "p50 latency", "ms", 1e3, Some(true)),
-        (Quantity::Percentile(90.0), "p90", "p90 latency", "ms", 1e3, Some(true)),
-        (Quantity::Percentile(99.0), "p99", "p99 latency", "ms", 1e3, Some(true)),
-        (Quantity::Percentile(99.9), "p99.9", "p99.9 latency", "ms", 1e3, Some(true)),
-        (Quantity::Rate, "rate", "Rate", "replies/s", 1.0, None),
-        (Quantity::CpuPerReply, "cpu", "CPU a request", "µs", 1.0, Some(true)),
-        (Quantity::IdleCpu, "idle_cpu", "CPU while idle", "ms a second", 1e6, Some(true)),
-        (Quantity::Rss, "rss", "Memory (RSS)", "MiB", 1_048_576.0, Some(true)),
-    ];
-    let line = |(quantity, name, label, unit, scale, less_is_better): (_, &str, &str, &str, f64, _)| {
-        let found = bootstrap.compare(quantity)?;
+    let metric = |line: &MetricLine| {
+        let found = bootstrap.compare(line.quantity)?;
         Some(Metric {
-            name: name.into(),
-            label: label.into(),
-            unit: unit.into(),
-            values: found.values.map(|value| rounded(value / scale)),
+            name: line.name.into(),
+            label: line.label.into(),
+            unit: line.unit.into(),
+            values: found.values.map(|value| rounded(value / line.scale)),
             ratio: found.ratio,
-            less_is_better,
-            offered: (quantity == Quantity::Rate).then(|| rounded(offered_rate)),
+            less_is_better: line.less_is_better,
+            offered: (line.quantity == Quantity::Rate).then(|| rounded(offered_rate)),
         })
     };
-    lines.into_iter().filter_map(line).collect()
+    METRICS.iter().filter_map(metric).collect()
 }
 
 fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow> {

@@ -82,49 +82,9 @@ pub fn note(scenario: &ScenarioReport, control: &Control) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Generator, Usage};
-    use crate::report::model::{GeneratorReport, Metric};
+    use crate::report::model::Metric;
+    use crate::report::sample::{control, metric, scenario};
     use crate::report::wording::{is_difference, verdict, verdict_word};
-    use crate::scenario::{Overrides, Scenario};
-    use crate::stats::Interval;
-
-    fn metric(estimate: f64, interval: Option<(f64, f64)>) -> Metric {
-        let no_interval = interval.is_none().then(|| "too few pairs (4) for an interval".to_owned());
-        let interval = interval.map(|(low, high)| Interval { low, high });
-        Metric {
-            name: "p99".into(),
-            label: "p99 latency".into(),
-            unit: "ms".into(),
-            values: [estimate * 10.0, 10.0],
-            ratio: Ratio { estimate: Some(estimate), interval, no_interval },
-            less_is_better: Some(true),
-            offered: None,
-        }
-    }
-
-    fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
-        let overrides = Overrides { pairs: Some(pairs), ..Overrides::default() };
-        let generator =
-            Generator { pacer_policy: String::new(), sender_policy: String::new(), cpu_us_a_request: 20.0 };
-        let usage = Usage::default();
-        ScenarioReport {
-            scenario: Scenario::load("checkout", &overrides).unwrap(),
-            order_seed: 1,
-            trace_sha256: String::new(),
-            requests: 1,
-            metrics,
-            operations: vec![],
-            curves: vec![],
-            validity: vec![],
-            generator: GeneratorReport { generator, lag_us: [[0; 4]; 2], wake_lag_us: [[0; 4]; 2], usage },
-            slices: vec![],
-            controls: vec![],
-        }
-    }
-
-    fn control(label: &str, metrics: Vec<Metric>) -> Control {
-        Control { name: label.to_lowercase(), label: label.into(), report: scenario(12, metrics) }
-    }
 
     fn same(label: &str) -> Control {
         control(label, vec![metric(1.01, Some((0.98, 1.03)))])

@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
+use super::files::replace_all;
+use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
 use crate::scenario::Scenario;
 use crate::stats::Ratio;
@@ -36,6 +38,8 @@ pub struct Report {
     pub contenders: Vec<ContenderReport>,
     /// One a scenario.
     pub scenarios: Vec<ScenarioReport>,
+    /// The caller's thresholds, and how they came out.
+    pub asserts: Vec<Asserted>,
 }
 
 /// What it ran on and with.
@@ -204,16 +208,14 @@ pub struct RawSlice {
 }
 
 impl Report {
-    /// Writes report.json, summary.md and report.html into `folder`.
+    /// Writes report.json, summary.md and report.html into `folder`: all three, or none where one can't be written.
     pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let write = |name: &str, text: String| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| path.display().to_string())
-        };
-        write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
-        write("summary.md", super::summary(self))?;
-        write("report.html", super::page(self)?)
+        replace_all(&[
+            (folder.join("report.json"), serde_json::to_string_pretty(self)? + "\n"),
+            (folder.join("summary.md"), super::summary(self)),
+            (folder.join("report.html"), super::page(self)?),
+        ])
     }
 
     /// Reads a report.json of this format; another one is refused by its number.

@@ -9,8 +9,10 @@ use serde::Serialize;
 use super::control::{self, objections};
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::wording::{
-    IDLE, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
+    IDLE, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict,
+    verdict_word,
 };
+use crate::assert::Asserted;
 use crate::stats::{Interval, Ratio};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
@@ -32,6 +34,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
         void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
+        asserts => Value::from(Serde(asserts(report))),
         starts => starts(report),
         idle => IDLE,
         seconds => number(report.seconds),
@@ -45,6 +48,22 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         data => serde_json::to_string(&data)?.replace('<', "\\u003c"),
     })?;
     Ok(text)
+}
+
+fn asserts(report: &Report) -> Vec<Row> {
+    let row = |asserted: &Asserted| {
+        let word = assert_word(report, asserted);
+        Row {
+            class: if word == "held" { "held" } else { "missed" },
+            cells: vec![
+                asserted.assert.clone(),
+                asserted.scenario.clone(),
+                asserted.measured.clone(),
+                word.into(),
+            ],
+        }
+    };
+    report.asserts.iter().map(row).collect()
 }
 
 /// The parts of the report that the template reads as they are.

@@ -6,8 +6,10 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 use super::control;
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
+    IDLE, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
+
+use crate::assert::Asserted;
 
 /// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
 const MEMORY: &str =
@@ -24,6 +26,9 @@ pub fn table(report: &Report) -> String {
             notes(scenario, "")
         );
     }
+    if !report.asserts.is_empty() {
+        text += &format!("\n{}\n", asserts(report, UTF8_FULL_CONDENSED));
+    }
     text + &format!("\n{IDLE}\n{}\n", starts(report))
 }
 
@@ -32,6 +37,9 @@ pub fn summary(report: &Report) -> String {
     let labels = labels(report);
     let title = format!("# {} against {} under the same load", labels[0], labels[1]);
     let mut text = format!("{title}\n\n{}", standing_lines(report, "**"));
+    if !report.asserts.is_empty() {
+        text += &format!("\n## Asserts\n\n{}\n", asserts(report, ASCII_MARKDOWN));
+    }
     for scenario in &report.scenarios {
         let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
         text += &format!("\n## {name}\n\n{description}\n\n");
@@ -107,6 +115,15 @@ fn metrics(report: &Report, scenario: &ScenarioReport, style: TableStyle, betwee
         table.add_row(cells);
     }
     align(&mut table, &[1, 2, 4]);
+    table
+}
+
+fn asserts(report: &Report, style: TableStyle) -> Table {
+    let mut table = styled(style, &["assert", "scenario", "measured", "so"]);
+    for asserted in &report.asserts {
+        let Asserted { assert, scenario, measured, .. } = asserted;
+        table.add_row([assert, scenario, measured, assert_word(report, asserted)]);
+    }
     table
 }
 

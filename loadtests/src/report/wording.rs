@@ -2,6 +2,7 @@
 
 use super::control::{Control, objections};
 use super::model::{Metric, Report};
+use crate::assert::Asserted;
 use crate::stats::{Interval, Ratio};
 
 /// What the intervals don't hold.
@@ -216,6 +217,15 @@ pub fn starts(report: &Report) -> &'static str {
         (true, _) => A_A,
         (false, true) => CONTROLLED,
         (false, false) => ONE_START,
+    }
+}
+
+/// How an assert came out.
+pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
+    match (report.void.is_empty(), asserted.held) {
+        (false, _) => "the run is void",
+        (true, true) => "held",
+        (true, false) => "NOT HELD",
     }
 }
 

@@ -81,6 +81,15 @@ fn a_pair_that_is_none_is_refused_with_those_that_are() {
 }
 
 #[test]
+fn an_assert_that_cannot_be_looked_at_is_refused_before_anything_starts() {
+    let said = refusal(&["compare", "--smoke", "--assert", "errors==0", "--assert", "p98_ratio<1"]);
+    let wanted = "loadtest: --assert 'p98_ratio<1': unknown figure `p98_ratio`; known are p50, p90,";
+    assert!(said.starts_with(wanted), "{said}");
+    let said = refusal(&["compare", "--smoke", "--junit", "/dev/null/junit.xml"]);
+    assert!(said.starts_with("loadtest: /dev/null/junit.xml can't be written: "), "{said}");
+}
+
+#[test]
 fn a_bound_about_right_and_wrong_may_not_be_missed() {
     let said = refusal(&["compare", "--allow-void", "lag,counts"]);
     assert!(said.contains("`counts` is no bound that may be missed"), "{said}");

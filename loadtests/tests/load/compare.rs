@@ -141,6 +141,7 @@ pub fn report(pairs: usize) -> Report {
         },
         contenders: LABELS.map(contender).into(),
         scenarios: vec![judge(&played).expect("judged")],
+        asserts: vec![],
     }
 }
 

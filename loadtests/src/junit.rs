@@ -1,0 +1,130 @@
+//! A report as JUnit XML, which CI systems show: a suite a scenario; in it a test case for each bound of its validity, of
+//! its controls' too, and for each assert.
+
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+
+use crate::assert::Asserted;
+use crate::report::{Report, ScenarioReport};
+use crate::validity::Bound;
+
+/// The whole file. In a void run asserts count as skipped: their figures aren't to be used.
+pub fn xml(report: &Report) -> anyhow::Result<String> {
+    let mut all = quick_junit::Report::new("loadtest compare");
+    for scenario in &report.scenarios {
+        all.add_test_suite(suite(report, scenario));
+    }
+    Ok(all.to_string()?)
+}
+
+fn suite(report: &Report, scenario: &ScenarioReport) -> TestSuite {
+    let name = &scenario.scenario.name;
+    let mut suite = TestSuite::new(name.as_str());
+    suite.extra.insert("timestamp".into(), report.started_at.as_str().into());
+    suite.add_test_cases(bounds(&format!("{name}.validity"), &scenario.validity));
+    for control in &scenario.controls {
+        let place = format!("{name}.control_{}.validity", control.name);
+        suite.add_test_cases(bounds(&place, &control.report.validity));
+    }
+    let asserted = report.asserts.iter().filter(|asserted| asserted.scenario == *name);
+    let void = !report.void.is_empty();
+    suite.add_test_cases(asserted.map(|asserted| assert(&format!("{name}.asserts"), asserted, void)));
+    suite
+}
+
+fn bounds(place: &str, bounds: &[Bound]) -> Vec<TestCase> {
+    let case = |bound: &Bound| {
+        let told = format!("{}; it was {}", bound.asks, bound.measured);
+        let status = if bound.held {
+            TestCaseStatus::success()
+        } else if bound.allowed {
+            with(TestCaseStatus::skipped(), &format!("missed, and allowed to be: {told}"))
+        } else {
+            with(TestCaseStatus::non_success(NonSuccessKind::Failure), &told)
+        };
+        named(place, &bound.name, status)
+    };
+    bounds.iter().map(case).collect()
+}
+
+fn assert(place: &str, asserted: &Asserted, void: bool) -> TestCase {
+    let told = format!("it was {}", asserted.measured);
+    let status = if void {
+        with(TestCaseStatus::skipped(), "the run is void")
+    } else if asserted.held {
+        TestCaseStatus::success()
+    } else {
+        with(TestCaseStatus::non_success(NonSuccessKind::Failure), &told)
+    };
+    named(place, &asserted.assert, status)
+}
+
+fn with(mut status: TestCaseStatus, message: &str) -> TestCaseStatus {
+    status.set_message(message);
+    status
+}
+
+fn named(place: &str, name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(name, status);
+    case.set_classname(place);
+    case
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{control, report, scenario};
+
+    fn bound(name: &str, held: bool, allowed: bool) -> Bound {
+        let (asks, measured) = ("all is <well>".to_owned(), "\"ill\" & so".to_owned());
+        Bound { name: name.into(), asks, measured, held, allowed }
+    }
+
+    fn asserted(assert: &str, held: bool) -> Asserted {
+        let (scenario, measured) = ("checkout".into(), "1.20 [1.10, 1.30]".into());
+        Asserted { assert: assert.into(), scenario, figure: Some(1.2), interval: None, measured, held }
+    }
+
+    fn judged(void: Vec<String>) -> Report {
+        let mut scenario = scenario(12, vec![]);
+        scenario.validity =
+            vec![bound("rate", true, false), bound("lag", false, true), bound("counts", false, false)];
+        let mut control = control("Go", vec![]);
+        control.report.validity = vec![bound("rate", true, false)];
+        scenario.controls = vec![control];
+        let asserts = vec![asserted("p99_ratio<1", false), asserted("errors==0", true)];
+        Report { void, asserts, scenarios: vec![scenario], ..report() }
+    }
+
+    const WANTED: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="loadtest compare" tests="6" skipped="1" failures="2" errors="0">
+    <testsuite name="checkout" tests="6" skipped="1" errors="0" failures="2" timestamp="2026-01-01T00:00:00Z">
+        <testcase name="rate" classname="checkout.validity"/>
+        <testcase name="lag" classname="checkout.validity">
+            <skipped message="missed, and allowed to be: all is &lt;well&gt;; it was &quot;ill&quot; &amp; so"/>
+        </testcase>
+        <testcase name="counts" classname="checkout.validity">
+            <failure message="all is &lt;well&gt;; it was &quot;ill&quot; &amp; so"/>
+        </testcase>
+        <testcase name="rate" classname="checkout.control_go.validity"/>
+        <testcase name="p99_ratio&lt;1" classname="checkout.asserts">
+            <failure message="it was 1.20 [1.10, 1.30]"/>
+        </testcase>
+        <testcase name="errors==0" classname="checkout.asserts"/>
+    </testsuite>
+</testsuites>
+"#;
+
+    #[test]
+    fn a_case_is_a_bound_or_an_assert_and_fails_where_that_is_not_held() {
+        assert_eq!(xml(&judged(vec![])).unwrap(), WANTED);
+    }
+
+    #[test]
+    fn asserts_of_a_void_run_are_skipped() {
+        let text = xml(&judged(vec!["checkout, counts: void".into()])).unwrap();
+        let read = quick_junit::Report::deserialize_from_str(&text).unwrap();
+        let suite = &read.test_suites[0];
+        assert_eq!((suite.tests, suite.skipped, suite.failures), (6, 3, 1));
+        assert_eq!(text.matches(r#"<skipped message="the run is void"/>"#).count(), 2);
+    }
+}

@@ -1,0 +1,91 @@
+//! Small reports for unit tests.
+
+use super::control::Control;
+use super::model::{Environment, FORMAT, GeneratorReport, Metric, RawSlice, Report, ScenarioReport};
+use crate::compare::{Generator, Usage};
+use crate::scenario::{Overrides, Scenario};
+use crate::stats::{Interval, Ratio};
+
+/// p99 with this ratio; the second's is 10 ms.
+pub fn metric(estimate: f64, interval: Option<(f64, f64)>) -> Metric {
+    let no_interval = interval.is_none().then(|| "too few pairs (4) for an interval".to_owned());
+    let interval = interval.map(|(low, high)| Interval { low, high });
+    Metric {
+        name: "p99".into(),
+        label: "p99 latency".into(),
+        unit: "ms".into(),
+        values: [estimate * 10.0, 10.0],
+        ratio: Ratio { estimate: Some(estimate), interval, no_interval },
+        less_is_better: Some(true),
+        offered: None,
+    }
+}
+
+/// `checkout` with these metrics and nothing else.
+pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
+    let overrides = Overrides { pairs: Some(pairs), ..Overrides::default() };
+    let generator =
+        Generator { pacer_policy: String::new(), sender_policy: String::new(), cpu_us_a_request: 20.0 };
+    let usage = Usage::default();
+    ScenarioReport {
+        scenario: Scenario::load("checkout", &overrides).unwrap(),
+        order_seed: 1,
+        trace_sha256: String::new(),
+        requests: 1,
+        metrics,
+        operations: vec![],
+        curves: vec![],
+        validity: vec![],
+        generator: GeneratorReport { generator, lag_us: [[0; 4]; 2], wake_lag_us: [[0; 4]; 2], usage },
+        slices: vec![],
+        controls: vec![],
+    }
+}
+
+/// A control with these metrics.
+pub fn control(label: &str, metrics: Vec<Metric>) -> Control {
+    Control { name: label.to_lowercase(), label: label.into(), report: scenario(12, metrics) }
+}
+
+/// A slice in which nothing happened.
+pub fn slice() -> RawSlice {
+    let none = || "0".to_owned();
+    RawSlice {
+        first: true,
+        offered: 0,
+        sent: 0,
+        replies: 0,
+        skipped: 0,
+        dropped: 0,
+        shed: 0,
+        queued: 0,
+        failed: 0,
+        unanswered: 0,
+        statuses: Default::default(),
+        unexpected: Default::default(),
+        length_ns: 0,
+        cpu_ns: 0,
+        idle_cpu_ns: 0,
+        rss_bytes: 0,
+        latency: Default::default(),
+        service: none(),
+        lag: none(),
+        wake_lag: none(),
+    }
+}
+
+/// A valid run of nothing.
+pub fn report() -> Report {
+    Report {
+        format: FORMAT,
+        started_at: "2026-01-01T00:00:00Z".into(),
+        seconds: 3.0,
+        command: vec![],
+        void: vec![],
+        allowed: vec![],
+        environment: Environment::default(),
+        contenders: vec![],
+        scenarios: vec![],
+        asserts: vec![],
+    }
+}
