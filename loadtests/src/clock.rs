@@ -1,4 +1,4 @@
-//! The one clock of the load test: CLOCK_MONOTONIC in nanoseconds, shared by pacing thread, sender and records.
+//! The one clock of the load test: CLOCK_MONOTONIC in nanoseconds, shared by sender and records.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};

@@ -1,6 +1,6 @@
 //! The judge of the two twins: request traces, an open-loop generator, the interleaved comparison, and its report.
 //!
-//! Everything about load (scenario, trace, pacer, engine, statistics, report) is free of any word about payments; the
+//! Everything about load (scenario, trace, engine, statistics, report) is free of any word about payments; the
 //! payment workload is one module on top. Here lives what measures; never what is measured.
 
 pub mod assert;
@@ -16,7 +16,6 @@ pub mod histogram;
 pub mod junit;
 pub mod model;
 pub mod otlp;
-pub mod pacer;
 pub mod payments;
 pub mod procstat;
 pub mod progress;

@@ -7,8 +7,6 @@ use thread_priority::{
     Error, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
 };
 
-/// Priority of the pacing thread: above the sender, so that a due time never waits for a reply being read.
-pub const PACER: u8 = 2;
 /// Priority of the sending thread: above whatever shares its core, which runs when the sender sleeps.
 pub const SENDER: u8 = 1;
 

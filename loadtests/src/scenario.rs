@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::trace::Door;
+
 /// Named values that a flow hands to its workload, such as the outcome that it is meant to have.
 pub type Parameters = serde_json::Map<String, serde_json::Value>;
 
@@ -80,6 +82,50 @@ pub struct Flow {
     pub parameters: Parameters,
 }
 
+/// Weights of the doors; each flow takes one of them for all of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Doors {
+    /// HTTP/1.1.
+    #[serde(default)]
+    pub http: u32,
+    /// HTTP/2 without TLS.
+    #[serde(default)]
+    pub http2: u32,
+    /// gRPC.
+    #[serde(default)]
+    pub grpc: u32,
+}
+
+impl Doors {
+    const NONE: Self = Self { http: 0, http2: 0, grpc: 0 };
+
+    /// One for all.
+    pub fn only(door: Door) -> Self {
+        match door {
+            Door::Http => Self { http: 1, ..Self::NONE },
+            Door::Http2 => Self { http2: 1, ..Self::NONE },
+            Door::Grpc => Self { grpc: 1, ..Self::NONE },
+        }
+    }
+
+    /// Half and half.
+    pub fn http_and_grpc() -> Self {
+        Self { http: 1, grpc: 1, ..Self::NONE }
+    }
+
+    /// Each with its weight.
+    pub fn shares(&self) -> [(Door, u32); 3] {
+        [(Door::Http, self.http), (Door::Http2, self.http2), (Door::Grpc, self.grpc)]
+    }
+}
+
+impl Default for Doors {
+    fn default() -> Self {
+        Self::only(Door::Http)
+    }
+}
+
 /// A whole scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,7 +143,10 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// Between two steps of a flow.
     pub think_time_ms: u64,
-    /// Keep-alive connections held open to each twin.
+    /// Which doors the flows take; left out: HTTP/1.1 alone.
+    #[serde(default)]
+    pub doors: Doors,
+    /// Keep-alive connections held open to each twin, for each door that is used.
     pub connections: usize,
     /// Requests sent or waiting for a connection at most; what comes due beyond is dropped and counted.
     pub in_flight: usize,
@@ -109,6 +158,9 @@ pub struct Scenario {
     pub drain_ms: u64,
     /// Played on each twin before the first slice, not measured.
     pub warm_up: Stage,
+    /// What arrives in the warm-up instead of `flows`, which may then need what it has made.
+    #[serde(default)]
+    pub warm_up_flows: Vec<Flow>,
     /// Walked in order, and again from the first, until `pairs` slices are full.
     pub stages: Vec<Stage>,
     /// What arrives.
@@ -128,6 +180,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// Warm-up length in seconds.
     pub warm_up_seconds: Option<f64>,
+    /// Doors.
+    pub doors: Option<Doors>,
 }
 
 impl Overrides {
@@ -196,12 +250,15 @@ impl Scenario {
         self.pairs = overrides.pairs.unwrap_or(self.pairs);
         self.slice_ms = overrides.slice_ms.unwrap_or(self.slice_ms);
         self.seed = overrides.seed.unwrap_or(self.seed);
+        self.doors = overrides.doors.unwrap_or(self.doors);
         self.warm_up.seconds = overrides.warm_up_seconds.unwrap_or(self.warm_up.seconds);
     }
 
     fn check(&self) -> Result<(), Fault> {
         within("connections", self.connections, 1, 10_000)?;
-        within("in_flight", self.in_flight, self.connections, 100_000)?;
+        within("in_flight", self.in_flight, self.connections.min(256), 100_000)?;
+        let shares = self.doors.shares().map(|(_, share)| u64::from(share));
+        within("doors", shares.iter().sum(), 1, 1_000_000_u64)?;
         check_slice("slice_ms", self.slice_ms)?;
         check_pairs("pairs", self.pairs)?;
         within("drain_ms", self.drain_ms, 100, 60_000)?;
@@ -216,9 +273,11 @@ impl Scenario {
         if self.flows.is_empty() {
             return Err(("flows".into(), "must name at least one".into()));
         }
-        for (index, flow) in self.flows.iter().enumerate() {
-            within(&format!("flows[{index}].share"), flow.share, 1, 1_000_000)?;
-            within(&format!("flows[{index}].steps"), flow.steps.len(), 1, 32)?;
+        for (group, flows) in [("flows", &self.flows), ("warm_up_flows", &self.warm_up_flows)] {
+            for (index, flow) in flows.iter().enumerate() {
+                within(&format!("{group}[{index}].share"), flow.share, 1, 1_000_000)?;
+                within(&format!("{group}[{index}].steps"), flow.steps.len(), 1, 32)?;
+            }
         }
         Ok(())
     }
@@ -304,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_shipped_scenarios_are_good() {
-        for name in ["checkout", "tokenize"] {
+        for name in ["checkout", "tokenize", "read"] {
             Scenario::load(name, &Overrides::default()).unwrap();
         }
     }
@@ -368,6 +427,7 @@ mod tests {
             slice_ms: Some(200),
             seed: Some(9),
             warm_up_seconds: Some(0.5),
+            doors: Some(Doors::only(Door::Grpc)),
         };
         let scenario = Scenario::load("checkout", &overrides).unwrap();
         assert_eq!((scenario.pairs, scenario.slice_ms, scenario.seed), (3, 200, 9));

@@ -2,10 +2,11 @@
 //! verdict on each reply. Nothing here, or in what calls it, knows what the operations mean.
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 
 use crate::draw::Draw;
+use crate::engine::Addresses;
 use crate::scenario::{Flow, Parameters};
 use crate::trace::{Line, Trace};
 
@@ -30,8 +31,8 @@ pub trait Workload {
     fn check_flow(&self, flow: &Flow) -> Result<(), String>;
 
     /// Draws the parameters of each step of one flow. Everything that varies between requests is drawn here, so that
-    /// it stands in the trace.
-    fn draw_flow(&self, flow: &Flow, draw: &mut Draw) -> Vec<Parameters>;
+    /// it stands in the trace. `about`: the parameters of the earlier request whose object the flow is about.
+    fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters>;
 
     /// A player of `trace` against one target.
     fn player(&self, trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Box<dyn Player>>;
@@ -40,14 +41,45 @@ pub trait Workload {
 /// Whom a player's requests are for.
 #[derive(Debug, Clone)]
 pub struct PlayerTarget {
-    /// `Host` of each request.
-    pub authority: String,
+    /// Where its doors listen.
+    pub addresses: Addresses,
     /// One credential a scope of the workload; what they are is the workload's business.
     pub credentials: Vec<String>,
 }
 
 /// A request that is about to be sent.
 pub type Prepared = Request<Full<Bytes>>;
+
+/// A reply as it came, over any door.
+#[derive(Debug)]
+pub struct Reply {
+    /// Of HTTP.
+    pub status: StatusCode,
+    /// Of HTTP.
+    pub headers: HeaderMap,
+    /// Whole.
+    pub body: Bytes,
+    /// After the body; gRPC says there how it went.
+    pub trailers: Option<HeaderMap>,
+}
+
+impl Reply {
+    /// gRPC's code, where the reply has one: in the trailers, or in the headers where there is no message.
+    pub fn grpc_code(&self) -> Option<u16> {
+        let value = self.metadata("grpc-status")?;
+        value.to_str().ok()?.parse().ok()
+    }
+
+    /// A trailer, or the header where there are no trailers.
+    pub fn metadata(&self, name: &str) -> Option<&HeaderValue> {
+        self.trailers.as_ref().unwrap_or(&self.headers).get(name)
+    }
+
+    /// What is counted: gRPC's code, or HTTP's status.
+    pub fn code(&self) -> u16 {
+        self.grpc_code().unwrap_or(self.status.as_u16())
+    }
+}
 
 /// What a reply was.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +98,7 @@ pub trait Player {
     fn prepare(&mut self, line: &Line) -> Option<Prepared>;
 
     /// Judges a reply, keeping what later requests need. `sampled`: look at the whole body.
-    fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, sampled: bool) -> Checked;
+    fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked;
 
     /// Replies so far that must each have left something countable behind, by what they left.
     fn effects(&self) -> Vec<Effect>;

@@ -40,6 +40,7 @@ const SMOKE: Overrides = Overrides {
     slice_ms: Some(500),
     seed: None,
     warm_up_seconds: Some(1.0),
+    doors: None,
 };
 const SMOKE_RESAMPLES: usize = 200;
 
@@ -162,6 +163,7 @@ impl CompareArgs {
             slice_ms: given.slice_ms.or(SMOKE.slice_ms),
             seed: given.seed,
             warm_up_seconds: given.warm_up_seconds.or(SMOKE.warm_up_seconds),
+            doors: given.doors,
         }
     }
 

@@ -9,11 +9,11 @@ pub mod signals;
 pub mod trace;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::payments::Payments;
-use crate::scenario::{Overrides, Scenario, ScenarioError};
-use crate::trace::Trace;
+use crate::scenario::{Doors, Overrides, Scenario, ScenarioError};
+use crate::trace::{Door, Trace};
 use crate::workload::Workload;
 
 /// In place of the scenario file's values.
@@ -34,6 +34,29 @@ pub struct OverrideArgs {
     /// Length of the warm-up in seconds
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<f64>,
+    /// How requests get in; both is http and grpc, half of the flows each
+    #[arg(long, value_enum)]
+    door: Option<DoorArg>,
+}
+
+/// Of `--door`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DoorArg {
+    Http,
+    Http2,
+    Grpc,
+    Both,
+}
+
+impl DoorArg {
+    fn doors(self) -> Doors {
+        match self {
+            Self::Http => Doors::only(Door::Http),
+            Self::Http2 => Doors::only(Door::Http2),
+            Self::Grpc => Doors::only(Door::Grpc),
+            Self::Both => Doors::http_and_grpc(),
+        }
+    }
 }
 
 impl OverrideArgs {
@@ -45,6 +68,7 @@ impl OverrideArgs {
             slice_ms: self.slice,
             seed: self.seed,
             warm_up_seconds: self.warm_up,
+            doors: self.door.map(DoorArg::doors),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::histogram::{Recorder, Sparse, encode};
 use crate::report::{CurvePoint, GeneratorReport, Metric, OperationRow, RawSlice, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
-use crate::trace::Trace;
+use crate::trace::{Kinds, Trace};
 use crate::validity::{self, Build, Counts, Evidence, Invariant};
 
 /// Percentiles of the curves.
@@ -28,8 +28,8 @@ pub struct Played<'a> {
     pub trace: &'a Trace,
     /// Names of the contenders, as sentences call them.
     pub labels: [String; 2],
-    /// Operations in the workload's order.
-    pub operations: Vec<&'static str>,
+    /// Operations by door, as its records count them.
+    pub kinds: Kinds,
     /// What came back.
     pub playback: Playback,
     /// What was found on the other side, one list a contender, in the order of its effects.
@@ -59,12 +59,15 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     let by_operation = |index: usize| {
         let pairs = sample(&|record| Sparse::of(&record.latency[index]));
         operation_row(
-            played.operations[index],
+            &played.kinds.names()[index],
             &Bootstrap::new(pairs, played.resamples, played.scenario.seed),
         )
     };
     let slices = (0..2).map(|contender| {
-        pairs.iter().map(|pair| raw(&pair[contender], &played.operations)).collect::<anyhow::Result<Vec<_>>>()
+        pairs
+            .iter()
+            .map(|pair| raw(&pair[contender], played.kinds.names()))
+            .collect::<anyhow::Result<Vec<_>>>()
     });
     Ok(ScenarioReport {
         scenario: played.scenario.clone(),
@@ -72,7 +75,7 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
         trace_sha256: played.trace.sha256.clone(),
         requests: played.trace.window(0, played.scenario.total_us()).len(),
         metrics: metrics(&bootstrap, offered_rate(played, 0)),
-        operations: (0..played.operations.len()).filter_map(by_operation).collect(),
+        operations: (0..played.kinds.names().len()).filter_map(by_operation).collect(),
         curves: (0..2).map(|contender| curve(pairs, contender)).collect(),
         validity: validity::judge(&evidence(played), &played.allowed),
         generator: generator(played),
@@ -203,8 +206,7 @@ fn generator(played: &Played<'_>) -> GeneratorReport {
     let cpu_ns: u64 = slices().map(|slice| slice.generator.0).sum();
     GeneratorReport {
         generator: Generator {
-            pacer_policy: playback.policies.0.clone(),
-            sender_policy: playback.policies.1.clone(),
+            sender_policy: playback.policy.clone(),
             cpu_us_a_request: rounded(cpu_ns as f64 / 1e3 / sent.max(1) as f64),
         },
         lag_us: four(|record| &record.lag),
@@ -239,12 +241,11 @@ fn evidence(played: &Played<'_>) -> Evidence {
 fn answered(played: &Played<'_>, contender: usize) -> Vec<(String, u64)> {
     // A control may play fewer pairs than the trace has.
     let window = played.trace.window(played.scenario.warm_up_us(), played.scenario.total_us());
-    let lines = || played.trace.lines[window.clone()].iter();
-    let asked = |name: &str| lines().any(|line| line.operation == name);
+    let asked = |kind: usize| window.clone().any(|line| played.kinds.of_line(line) == kind);
     let count =
         |index: usize| played.playback.pairs.iter().map(|pair| pair[contender].record.expected[index]).sum();
-    let named = played.operations.iter().enumerate().filter(|(_, name)| asked(name));
-    named.map(|(index, name)| ((*name).to_owned(), count(index))).collect()
+    let named = played.kinds.names().iter().enumerate().filter(|(kind, _)| asked(*kind));
+    named.map(|(kind, name)| (name.clone(), count(kind))).collect()
 }
 
 fn counts(played: &Played<'_>, contender: usize) -> Counts {
@@ -284,9 +285,9 @@ fn counts(played: &Played<'_>, contender: usize) -> Counts {
     }
 }
 
-fn raw(slice: &Slice, operations: &[&'static str]) -> anyhow::Result<RawSlice> {
+fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
     let record = &slice.record;
-    let name = |index: usize| operations.get(index).copied().unwrap_or_default();
+    let name = |index: usize| kinds.get(index).map(String::as_str).unwrap_or_default();
     let used = record.latency.iter().enumerate().filter(|(_, histogram)| !histogram.is_empty());
     let latency = used.map(|(index, histogram)| Ok((name(index).to_owned(), encode(histogram)?)));
     let statuses = record

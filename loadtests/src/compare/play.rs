@@ -1,23 +1,20 @@
 //! Plays a plan on two contenders, in one thread that is pinned and, where allowed, real-time.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use tokio::runtime;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::LocalSet;
 
 use super::plan::{Plan, Window};
 use crate::clock::now_ns;
-use crate::engine::{Engine, Limits, Record, Target};
+use crate::engine::{self, Engine, Limits, Record, Target};
 use crate::histogram::Sparse;
 use crate::procstat::{Machine, Process, family_cpu_ns};
 use crate::realtime;
 use crate::scenario::Scenario;
-use crate::trace::Trace;
+use crate::trace::{Kinds, Trace};
 use crate::workload::{Effect, PlayerTarget, Workload};
 
 /// One of the two that are compared.
@@ -25,8 +22,6 @@ use crate::workload::{Effect, PlayerTarget, Workload};
 pub struct Contender {
     /// As reports call it.
     pub name: String,
-    /// Where its door listens.
-    pub address: SocketAddr,
     /// Its process.
     pub pid: u32,
     /// For the workload.
@@ -79,8 +74,6 @@ pub struct Slice {
 /// How the generator ran.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Generator {
-    /// Scheduling policy of the pacing thread.
-    pub pacer_policy: String,
     /// Scheduling policy of the sending thread.
     pub sender_policy: String,
     /// CPU of this process a request in measured slices, in µs.
@@ -99,8 +92,8 @@ pub struct Playback {
     pub slices_played: usize,
     /// Replies counted by what they must have left, one list a contender.
     pub effects: Vec<Vec<Effect>>,
-    /// Policies of pacer and sender.
-    pub policies: (String, String),
+    /// Scheduling policy of the sending thread.
+    pub policy: String,
     /// While the pairs played: wall time, the machine's CPU, this process's, the contenders', each support's.
     pub usage: Usage,
 }
@@ -145,7 +138,7 @@ pub struct Order<'a> {
     pub contenders: &'a [Contender; 2],
     /// Those whose CPU is expected.
     pub support: &'a [Support],
-    /// Where this thread and the pacer run.
+    /// Where this thread runs.
     pub cores: &'a [usize],
     /// Who has which slice first is drawn from it.
     pub order_seed: u64,
@@ -162,16 +155,14 @@ pub fn play(
 ) -> anyhow::Result<Playback> {
     realtime::pin(order.cores)?;
     let sender_policy = realtime::go_fifo(realtime::SENDER);
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    engine::runtime()?.block_on(async {
         let engine = Engine::start(Arc::clone(stop))?;
         let mut targets = Vec::new();
         for contender in order.contenders {
             targets.push(open(order, contender).await?);
         }
-        let policies = (engine.pacer_policy().to_owned(), sender_policy);
         let mut player = Player { order, engine, targets, stop, events, slices_played: 0 };
-        player.all(policies).await
+        player.all(sender_policy).await
     })
 }
 
@@ -181,10 +172,10 @@ async fn open(order: &Order<'_>, contender: &Contender) -> anyhow::Result<Target
         in_flight: order.scenario.in_flight,
         drain: Duration::from_millis(order.scenario.drain_ms),
     };
-    let operations = order.workload.operations().iter().map(|operation| operation.name).collect();
+    let kinds = Kinds::of(&order.trace, order.workload.operations());
     let player = order.workload.player(&order.trace, &contender.target)?;
-    Target::open(&contender.name, contender.address, Arc::clone(&order.trace), operations, player, limits)
-        .await
+    let trace = Arc::clone(&order.trace);
+    Target::open(&contender.name, contender.target.addresses, trace, kinds, player, limits).await
 }
 
 /// What became of a pair.
@@ -203,7 +194,7 @@ struct Player<'a> {
 }
 
 impl Player<'_> {
-    async fn all(&mut self, policies: (String, String)) -> anyhow::Result<Playback> {
+    async fn all(&mut self, policy: String) -> anyhow::Result<Playback> {
         let plan = Plan::of(self.order.scenario, self.order.order_seed);
         let warm_up = self.warm_up(&plan).await?;
         (self.order.settle)().await?;
@@ -222,7 +213,7 @@ impl Player<'_> {
         }
         let usage = self.usage(&processes)?.since(&before);
         let effects = self.targets.iter().map(Target::effects).collect();
-        Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policies, usage })
+        Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policy, usage })
     }
 
     /// One record a contender, in their order; played in the drawn one.

@@ -1,15 +1,17 @@
 //! The open-loop generator: sends each request of a stretch of a trace when it is due, whatever became of the earlier
 //! ones, and records what came back.
 //!
-//! One thread with a current-thread runtime does all sending and reading; `connection` holds one connection, `record`
-//! what is counted and timed. Nothing is ever waited for before a due request goes out, except a free connection: that
-//! wait counts in the latency, which runs from the due time.
+//! One thread with a current-thread runtime does all of it: `timer` wakes it at due times, `lane` knows which connections
+//! have room, `http1` and `http2` hold one connection each, `record` counts and times. Nothing is ever waited for before
+//! a due request goes out, except room on a connection: that wait counts in the latency, which runs from the due time.
 
-mod connection;
+mod http1;
+mod http2;
+mod lane;
 mod record;
+mod timer;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -17,21 +19,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use tokio::net::TcpStream;
+use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub use record::Record;
 
 use crate::clock::now_ns;
-use crate::pacer::{Pacer, Wake};
-use crate::trace::Trace;
-use crate::workload::{Effect, Player, Prepared};
+use crate::trace::{Door, Kinds, Trace};
+use crate::workload::{Checked, Effect, Player, Reply};
+use lane::{Job, Lane};
+use timer::Timer;
 
-/// From asking for a slice to its first due time: the pacer is asleep by then.
+/// From asking for a stretch to its first due time: all that is done once is done by then.
 const LEAD_NS: u64 = 2_000_000;
+/// Longest sleep at a stretch, so that a stop is seen soon.
+const NAP_NS: u64 = 50_000_000;
 /// Opening all connections to a target that runs takes no longer.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// Before opening a refused connection again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+/// One reply in so many has its whole body looked at.
+const SAMPLE: u64 = 16;
+/// Connections that are served between two looks at the clock: each takes some 20 µs.
+const AT_A_STRETCH: u32 = 8;
+
+/// The runtime of a thread that sends.
+pub fn runtime() -> std::io::Result<LocalRuntime> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(AT_A_STRETCH)
+        .build_local(LocalOptions::default())
+}
 
 /// Bounds of one target's play.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +65,30 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+/// Where a target listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// HTTP/1.1 and HTTP/2 without TLS.
+    pub http: SocketAddr,
+    /// gRPC; unset where it has none.
+    pub grpc: Option<SocketAddr>,
+}
+
+impl Addresses {
+    fn of(&self, door: Door) -> anyhow::Result<SocketAddr> {
+        match door {
+            Door::Http | Door::Http2 => Ok(self.http),
+            Door::Grpc => self.grpc.context("the trace has gRPC requests, and there is no address for them"),
+        }
+    }
+}
+
 /// One of those that get the trace: its connections, and the results it has given.
 pub struct Target {
     /// As reports call it.
     pub name: String,
     shared: Rc<Shared>,
-    address: SocketAddr,
+    lanes: Vec<(Door, SocketAddr, Rc<Lane>)>,
     limits: Limits,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -57,71 +96,107 @@ pub struct Target {
 /// What the connections of one target share. One thread: cells, no locks.
 struct Shared {
     trace: Arc<Trace>,
-    operations: Vec<&'static str>,
+    kinds: Kinds,
     player: RefCell<Box<dyn Player>>,
-    queue: RefCell<VecDeque<Job>>,
-    arrived: Notify,
-    /// Connections that wait for a job.
-    idle: Cell<usize>,
     in_flight: Cell<usize>,
-    /// A connection became idle, or a job ended.
+    /// A connection has opened, or nothing is in flight any more.
     settled: Notify,
     record: RefCell<Record>,
 }
 
-/// A request on its way to a connection.
-struct Job {
-    index: usize,
-    due_ns: u64,
-    request: Prepared,
-    /// A connection was free when it came due.
-    at_once: bool,
+impl Shared {
+    /// When a request goes out; counts it.
+    fn sent(&self, due_ns: u64, at_once: bool) -> u64 {
+        let sent_ns = now_ns();
+        let mut record = self.record.borrow_mut();
+        record.sent += 1;
+        if at_once {
+            record.lag_ns(sent_ns.saturating_sub(due_ns));
+        }
+        sent_ns
+    }
+
+    /// What became of a request that was answered.
+    fn reply(&self, index: usize, due_ns: u64, sent_ns: u64, done_ns: u64, reply: &Reply) {
+        let line = &self.trace.lines[index];
+        let checked = self.player.borrow_mut().check(line, reply, line.id.is_multiple_of(SAMPLE));
+        let kind = self.kinds.of_line(index);
+        let mut record = self.record.borrow_mut();
+        record.reply(kind, reply.code(), done_ns);
+        match checked {
+            Checked::Shed => {
+                record.shed += 1;
+                return;
+            }
+            Checked::Expected => record.expected[kind] += 1,
+            Checked::Unexpected(what) => record.unexpected(what),
+        }
+        record.time(kind, done_ns - due_ns, done_ns - sent_ns);
+    }
+
+    /// A request has ended, however.
+    fn finished(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        if self.in_flight.get() == 0 {
+            self.settled.notify_one();
+        }
+    }
 }
 
 impl Target {
-    /// Opens the connections. Has to be called inside a `LocalSet`.
+    /// Opens the connections, as many for each door that the trace takes. Has to be called inside `runtime()`.
     pub async fn open(
         name: &str,
-        address: SocketAddr,
+        addresses: Addresses,
         trace: Arc<Trace>,
-        operations: Vec<&'static str>,
+        kinds: Kinds,
         player: Box<dyn Player>,
         limits: Limits,
     ) -> anyhow::Result<Self> {
-        let record = RefCell::new(Record::new(&operations));
+        let lane = |door: Door| {
+            let room = if door == Door::Http { 1 } else { http2::STREAMS };
+            let lane = Rc::new(Lane::new(limits.connections, room));
+            Ok((door, addresses.of(door).with_context(|| name.to_owned())?, lane))
+        };
+        let lanes = trace.doors().into_iter().map(lane).collect::<anyhow::Result<_>>()?;
+        let record = RefCell::new(Record::new(kinds.names().len()));
         let shared = Rc::new(Shared {
             trace,
-            operations,
+            kinds,
             player: RefCell::new(player),
-            queue: RefCell::default(),
-            arrived: Notify::new(),
-            idle: Cell::new(0),
             in_flight: Cell::new(0),
             settled: Notify::new(),
             record,
         });
-        let mut target = Self { name: name.to_owned(), shared, address, limits, tasks: Vec::new() };
+        let mut target = Self { name: name.to_owned(), shared, lanes, limits, tasks: Vec::new() };
         target.connect().await?;
         Ok(target)
     }
 
     async fn connect(&mut self) -> anyhow::Result<()> {
-        let start = |_| tokio::task::spawn_local(connection::serve(Rc::clone(&self.shared), self.address));
-        self.tasks = (0..self.limits.connections).map(start).collect();
-        let all_idle = async {
-            while self.shared.idle.get() < self.limits.connections {
+        for (door, address, lane) in &self.lanes {
+            for number in 0..self.limits.connections {
+                let (shared, lane) = (Rc::clone(&self.shared), Rc::clone(lane));
+                self.tasks.push(match door {
+                    Door::Http => tokio::task::spawn_local(http1::serve(shared, lane, number, *address)),
+                    Door::Http2 | Door::Grpc => {
+                        tokio::task::spawn_local(http2::serve(shared, lane, number, *address))
+                    }
+                });
+            }
+        }
+        let wanted = self.limits.connections * self.lanes.len();
+        let all_open = async {
+            while self.open_connections() < wanted {
                 self.shared.settled.notified().await;
             }
         };
-        tokio::time::timeout(OPEN_LIMIT, all_idle).await.with_context(|| {
-            format!(
-                "{}: only {} of {} connections to {} opened",
-                self.name,
-                self.shared.idle.get(),
-                self.limits.connections,
-                self.address
-            )
-        })
+        if tokio::time::timeout(OPEN_LIMIT, all_open).await.is_err() {
+            let open = self.open_connections();
+            let addresses: Vec<_> = self.lanes.iter().map(|(_, address, _)| address.to_string()).collect();
+            bail!("{}: only {open} of {wanted} connections to {} opened", self.name, addresses.join(" and "));
+        }
+        Ok(())
     }
 
     /// Replies so far that must have left something countable behind.
@@ -129,9 +204,9 @@ impl Target {
         self.shared.player.borrow().effects()
     }
 
-    /// Connections open and free now.
+    /// Connections that have opened.
     pub fn open_connections(&self) -> usize {
-        self.shared.idle.get()
+        self.lanes.iter().map(|(_, _, lane)| lane.open()).sum()
     }
 
     /// Sends or queues what is due, or counts why not.
@@ -143,19 +218,19 @@ impl Target {
             record.dropped += 1;
             return;
         }
-        let Some(request) = shared.player.borrow_mut().prepare(&shared.trace.lines[index]) else {
+        let line = &shared.trace.lines[index];
+        let Some(request) = shared.player.borrow_mut().prepare(line) else {
             record.skipped += 1;
             return;
         };
-        let mut queue = shared.queue.borrow_mut();
-        let at_once = queue.len() < shared.idle.get();
+        let Some((_, _, lane)) = self.lanes.iter().find(|(door, _, _)| *door == line.door) else { return };
+        let at_once = lane.has_room();
         if !at_once {
             record.lag_ns(now_ns().saturating_sub(due_ns));
             record.queued += 1;
         }
-        queue.push_back(Job { index, due_ns, request, at_once });
         shared.in_flight.set(shared.in_flight.get() + 1);
-        shared.arrived.notify_one();
+        lane.give(Job { index, due_ns, request, at_once });
     }
 
     /// Waits for the last replies; what is still out then is unanswered, and its connections are given up.
@@ -169,10 +244,11 @@ impl Target {
             return Ok(());
         }
         self.tasks.drain(..).for_each(|task| task.abort());
-        self.shared.queue.borrow_mut().clear();
-        self.shared.record.borrow_mut().unanswered += self.shared.in_flight.replace(0) as u64;
         tokio::task::yield_now().await; // the aborted tasks go
-        self.shared.idle.set(0);
+        self.shared.record.borrow_mut().unanswered += self.shared.in_flight.replace(0) as u64;
+        for (_, _, lane) in &mut self.lanes {
+            *lane = Rc::new(lane.like());
+        }
         self.connect().await
     }
 }
@@ -183,24 +259,16 @@ impl Drop for Target {
     }
 }
 
-/// The generator itself: a pacing thread and the sender that follows it.
+/// The generator itself.
 pub struct Engine {
-    pacer: Pacer,
-    wake: Wake,
+    timer: Timer,
     stop: Arc<AtomicBool>,
 }
 
 impl Engine {
-    /// Starts the pacing thread. Raising `stop` ends a play between two requests. Has to be called inside a runtime.
+    /// Raising `stop` ends a play between two requests. Has to be called inside `runtime()`.
     pub fn start(stop: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let pacer = Pacer::start(Arc::clone(&stop))?;
-        let wake = pacer.wake()?;
-        Ok(Self { pacer, wake, stop })
-    }
-
-    /// The pacing thread's scheduling policy.
-    pub fn pacer_policy(&self) -> &str {
-        self.pacer.policy()
+        Ok(Self { timer: Timer::new()?, stop })
     }
 
     /// Plays the requests of `window`, whose time begins at `from_us` of the trace and lasts `length_us`, and drains.
@@ -211,40 +279,41 @@ impl Engine {
         from_us: u64,
         length_us: u64,
     ) -> anyhow::Result<Record> {
-        let begin = now_ns() + LEAD_NS;
         let trace = Arc::clone(&target.shared.trace);
-        let due: Arc<[u64]> =
-            trace.lines[window.clone()].iter().map(|line| begin + (line.due_us - from_us) * 1000).collect();
-        target.shared.record.replace(Record::new(&target.shared.operations));
-        self.pacer.begin(Arc::clone(&due))?;
-        let mut next = 0;
-        while next < due.len() && !self.stop.load(Ordering::Relaxed) {
-            let released = self.pacer.due();
-            while next < released {
-                target.dispatch(window.start + next, due[next]);
-                next += 1;
+        let kinds = target.shared.kinds.names().len();
+        target.shared.record.replace(Record::new(kinds));
+        let begin = now_ns() + LEAD_NS;
+        for index in window {
+            let due_ns = begin + (trace.lines[index].due_us - from_us) * 1000;
+            if !self.until(due_ns).await? {
+                break;
             }
-            if next < due.len() {
-                self.wake.next().await?;
-            }
+            target.shared.record.borrow_mut().wake_lag_ns(now_ns() - due_ns);
+            target.dispatch(index, due_ns);
         }
-        self.rest_until(begin + length_us * 1000).await;
+        self.until(begin + length_us * 1000).await?;
         target.drain().await?;
-        let mut record = target.shared.record.replace(Record::new(&target.shared.operations));
-        record.wake_lag = self.pacer.finish()?;
+        let mut record = target.shared.record.replace(Record::new(kinds));
         record.begin_ns = begin;
         record.length_ns = (length_us * 1000).max(record.last_reply_ns.saturating_sub(begin));
         Ok(record)
     }
 
-    /// A slice lasts as long as it says, even if its last request came early.
-    async fn rest_until(&self, end_ns: u64) {
+    /// Waits until `at_ns`; says whether it may go on.
+    async fn until(&self, at_ns: u64) -> anyhow::Result<bool> {
         while !self.stop.load(Ordering::Relaxed) {
-            let left = end_ns.saturating_sub(now_ns());
-            if left == 0 {
-                return;
+            let now = now_ns();
+            if at_ns <= now {
+                return Ok(true);
             }
-            tokio::time::sleep(Duration::from_nanos(left.min(50_000_000))).await;
+            self.timer.until(at_ns.min(now + NAP_NS)).await?;
         }
+        Ok(false)
     }
+}
+
+async fn connect(address: SocketAddr) -> Option<TcpStream> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
 }

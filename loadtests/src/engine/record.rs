@@ -31,17 +31,17 @@ pub struct Record {
     pub reopened: u64,
     /// Replies that aren't what the contract says, and broken connections, by kind.
     pub kinds: BTreeMap<String, u64>,
-    /// Replies that are what the contract says, one count an operation.
+    /// Replies that are what the contract says, one count a kind.
     pub expected: Vec<u64>,
-    /// Replies by operation and status.
+    /// Replies by kind and status (gRPC: its code).
     pub statuses: BTreeMap<(usize, u16), u64>,
-    /// From the due time to the last byte of the reply, one an operation.
+    /// From the due time to the last byte of the reply, one a kind.
     pub latency: Vec<Recorder>,
     /// From the actual send to the last byte.
     pub service: Recorder,
     /// From the due time to the actual send; where a request has to wait for a connection, to its being queued.
     pub lag: Recorder,
-    /// From the due time to the pacing thread being awake.
+    /// From the due time to the sending thread being awake for it.
     pub wake_lag: Recorder,
     /// When the stretch began, by the clock.
     pub begin_ns: u64,
@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(operations: &[&'static str]) -> Self {
+    pub(super) fn new(kinds: usize) -> Self {
         Self {
             offered: 0,
             sent: 0,
@@ -65,9 +65,9 @@ impl Record {
             shed: 0,
             reopened: 0,
             kinds: BTreeMap::new(),
-            expected: vec![0; operations.len()],
+            expected: vec![0; kinds],
             statuses: BTreeMap::new(),
-            latency: operations.iter().map(|_| recorder()).collect(),
+            latency: std::iter::repeat_with(recorder).take(kinds).collect(),
             service: recorder(),
             lag: recorder(),
             wake_lag: recorder(),
@@ -77,7 +77,7 @@ impl Record {
         }
     }
 
-    /// Latencies of all operations together.
+    /// Latencies of all kinds together.
     pub fn all_latency(&self) -> Sparse {
         Sparse::merge(&self.latency.iter().map(Sparse::of).collect::<Vec<_>>())
     }
@@ -86,14 +86,18 @@ impl Record {
         record_ns(&mut self.lag, ns);
     }
 
-    pub(super) fn reply(&mut self, operation: usize, status: u16, done_ns: u64) {
+    pub(super) fn wake_lag_ns(&mut self, ns: u64) {
+        record_ns(&mut self.wake_lag, ns);
+    }
+
+    pub(super) fn reply(&mut self, kind: usize, status: u16, done_ns: u64) {
         self.replies += 1;
-        *self.statuses.entry((operation, status)).or_default() += 1;
+        *self.statuses.entry((kind, status)).or_default() += 1;
         self.last_reply_ns = done_ns;
     }
 
-    pub(super) fn time(&mut self, operation: usize, latency_ns: u64, service_ns: u64) {
-        record_ns(&mut self.latency[operation], latency_ns);
+    pub(super) fn time(&mut self, kind: usize, latency_ns: u64, service_ns: u64) {
+        record_ns(&mut self.latency[kind], latency_ns);
         record_ns(&mut self.service, service_ns);
     }
 

@@ -14,6 +14,7 @@ use super::pair::Pair;
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
+use crate::engine::Addresses;
 use crate::report::Version;
 use crate::validity::{Build, Invariant};
 use crate::workload::PlayerTarget;
@@ -30,7 +31,7 @@ const LIGHT_ROUNDS: &str = "1024";
 pub struct Layout {
     /// The service under test; the idle one too.
     pub service: Vec<usize>,
-    /// This process' sending and pacing threads.
+    /// This process' sending thread.
     pub generator: Vec<usize>,
     /// Postgres and the card network.
     pub support: Vec<usize>,
@@ -155,12 +156,14 @@ impl Bench {
             options.env = self.env.clone();
             let instance = Instance::twin(options).await?;
             let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
-            let address = client::address(&instance.http())?;
+            let addresses = Addresses {
+                http: client::address(&instance.http())?,
+                grpc: Some(client::address(&instance.grpc())?),
+            };
             contenders.push(Contender {
                 name: side.name.clone(),
-                address,
                 pid: instance.pid(),
-                target: PlayerTarget { authority: address.to_string(), credentials },
+                target: PlayerTarget { addresses, credentials },
             });
             let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
             versions.push(serde_json::from_value(version)?);

@@ -1,12 +1,14 @@
 //! The payment workload: the only part of the load test that knows what a payment is.
 //!
-//! Operations and their parameters (`vocabulary`), requests and replies over HTTP (`player`), card numbers (`card`),
-//! which two services are compared (`pair`), they and what stands around them (`bench`), what is made before (`setup`),
-//! kept away meanwhile (`upkeep`) and counted after (`rows`).
+//! Operations and their parameters (`vocabulary`), requests and replies (`player`, spoken by `over_http` and
+//! `over_grpc`), card numbers (`card`), which two services are compared (`pair`), they and what stands around them
+//! (`bench`), what is made before (`setup`), kept away meanwhile (`upkeep`) and counted after (`rows`).
 
 mod bench;
 mod card;
 mod client;
+mod over_grpc;
+mod over_http;
 mod pair;
 mod player;
 mod rows;

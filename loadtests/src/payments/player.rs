@@ -1,28 +1,64 @@
 //! One twin's side of a payment trace: builds each request from its line and the earlier replies, judges each reply.
-
-use std::fmt::Write as _;
+//!
+//! How a request is spoken and a reply is read is the door's: `over_http` and `over_grpc`.
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
-use http_body_util::Full;
+use http::HeaderValue;
 use serde_json::Value;
 
-use crate::trace::{Line, Trace};
-use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use super::over_grpc::OverGrpc;
+use super::over_http::OverHttp;
+use crate::trace::{Door, Line, Trace};
+use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared, Reply};
 
 /// What a line asks for, decided once before the first request is due.
-enum Step {
-    Tokenize { body: Bytes },
-    Pay { head: String, tail: String, automatic: bool, declined: bool },
+#[derive(Debug)]
+pub(super) enum Step {
+    Tokenize(Card),
+    Pay(Pay),
     Capture,
-    Refund,
+    Refund { amount: u64 },
     Get,
+}
+
+/// A card to tokenise.
+#[derive(Debug)]
+pub(super) struct Card {
+    pub number: String,
+    pub exp_month: u64,
+    pub exp_year: u64,
+    pub cvc: String,
+}
+
+/// A payment to make with an earlier token.
+#[derive(Debug)]
+pub(super) struct Pay {
+    pub amount: u64,
+    pub currency: String,
+    pub automatic: bool,
+    pub declined: bool,
+    pub reference: String,
+}
+
+/// What a step needs to be sent, whatever the door.
+pub(super) struct Ask<'a> {
+    pub step: &'a Step,
+    /// The earlier object that it is about; empty for a card.
+    pub object: &'a str,
+    pub credential: &'a HeaderValue,
+    /// Unset for a read.
+    pub key: Option<String>,
+    pub traceparent: String,
+}
+
+/// How a reply went.
+pub(super) enum Outcome {
+    /// As the step asks; with the id of the object.
+    Done(String),
+    /// Refused for want of capacity.
+    Shed,
+    /// In a few words that group well.
+    Other(String),
 }
 
 /// Plays payment traces; see the module's text.
@@ -31,10 +67,12 @@ pub struct PaymentPlayer {
     merchants: Vec<usize>,
     /// Ids of the objects that earlier requests made, by the number of the request.
     made: Vec<Option<Box<str>>>,
-    host: HeaderValue,
     credentials: Vec<HeaderValue>,
     /// Of the trace: makes keys and references of two traces differ, and those of one trace's two plays equal.
     mark: String,
+    http: OverHttp,
+    /// Unset where the target has no such door; then none of the lines takes it.
+    grpc: Option<OverGrpc>,
     tokens: u64,
     payments: u64,
     captures: u64,
@@ -60,15 +98,14 @@ impl PaymentPlayer {
             merchants.push(merchant);
             steps.push(step(line, &mark).with_context(|| format!("request {}", line.id))?);
         }
-        let made = vec![None; trace.lines.len()];
-        let host = HeaderValue::try_from(&target.authority)?;
         Ok(Self {
             steps,
             merchants,
-            made,
-            host,
+            made: vec![None; trace.lines.len()],
             credentials,
             mark,
+            http: OverHttp::new(target.addresses.http)?,
+            grpc: target.addresses.grpc.map(OverGrpc::new).transpose()?,
             tokens: 0,
             payments: 0,
             captures: 0,
@@ -85,78 +122,54 @@ impl PaymentPlayer {
     fn traceparent(&self, id: u64) -> String {
         format!("00-{}{:016x}-{:016x}-00", self.mark, id + 1, (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
-
-    fn request(&self, line: &Line, method: Method, path: &str, body: Option<Bytes>) -> Option<Prepared> {
-        let merchant = self.merchants[line.id as usize];
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.host.clone())
-            .header(AUTHORIZATION, self.credentials[merchant].clone())
-            .header(TRACEPARENT, self.traceparent(line.id));
-        if body.is_some() {
-            request = request
-                .header(CONTENT_TYPE, JSON)
-                .header(IDEMPOTENCY_KEY, format!("lt-{}-{}", self.mark, line.id));
-        }
-        // Every part was made here from hex, digits and ids: it is a valid request.
-        request.body(Full::new(body.unwrap_or_default())).ok()
-    }
 }
 
 impl Player for PaymentPlayer {
     fn prepare(&mut self, line: &Line) -> Option<Prepared> {
-        match &self.steps[line.id as usize] {
-            Step::Tokenize { body } => {
-                self.request(line, Method::POST, "/v1/payment_tokens", Some(body.clone()))
-            }
-            Step::Pay { head, tail, .. } => {
-                let token = self.earlier(line)?;
-                let mut body = String::with_capacity(head.len() + token.len() + tail.len());
-                let _ = write!(body, "{head}{token}{tail}");
-                self.request(line, Method::POST, "/v1/payments", Some(body.into()))
-            }
-            Step::Capture => {
-                let path = format!("/v1/payments/{}/capture", self.earlier(line)?);
-                self.request(line, Method::POST, &path, Some(Bytes::from_static(b"{}")))
-            }
-            Step::Refund => {
-                let path = format!("/v1/payments/{}/refunds", self.earlier(line)?);
-                self.request(line, Method::POST, &path, Some(Bytes::from_static(b"{}")))
-            }
-            Step::Get => {
-                let path = format!("/v1/payments/{}", self.earlier(line)?);
-                self.request(line, Method::GET, &path, None)
-            }
+        let step = &self.steps[line.id as usize];
+        let object = if line.needs.is_some() { self.earlier(line)? } else { "" };
+        let ask = Ask {
+            step,
+            object,
+            credential: &self.credentials[self.merchants[line.id as usize]],
+            key: (!matches!(step, Step::Get)).then(|| format!("lt-{}-{}", self.mark, line.id)),
+            traceparent: self.traceparent(line.id),
+        };
+        match line.door {
+            Door::Http => self.http.request(ask),
+            Door::Http2 => self.http.request2(ask),
+            Door::Grpc => self.grpc.as_ref()?.request(ask),
         }
     }
 
-    fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, sampled: bool) -> Checked {
-        let wanted = match &self.steps[line.id as usize] {
-            Step::Tokenize { .. } => StatusCode::CREATED,
-            Step::Pay { declined: true, .. } => StatusCode::PAYMENT_REQUIRED,
-            Step::Pay { .. } | Step::Refund => StatusCode::CREATED,
-            Step::Capture | Step::Get => StatusCode::OK,
+    fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked {
+        let step = &self.steps[line.id as usize];
+        let outcome = match (line.door, &self.grpc) {
+            (Door::Grpc, Some(grpc)) => grpc.outcome(step, reply),
+            (Door::Http | Door::Http2 | Door::Grpc, _) => self.http.outcome(step, reply),
         };
-        if status != wanted {
-            let reason = reason(body);
-            if status == StatusCode::SERVICE_UNAVAILABLE && reason == "OVERLOADED" {
-                return Checked::Shed;
-            }
-            return Checked::Unexpected(format!("{} {} {reason}", line.operation, status.as_u16()));
-        }
-        let Some(id) = object_id(body, status) else {
-            return Checked::Unexpected(format!("{} {}: no id in the body", line.operation, status.as_u16()));
+        let id = match outcome {
+            Outcome::Done(id) => id,
+            Outcome::Shed => return Checked::Shed,
+            Outcome::Other(what) => return Checked::Unexpected(format!("{} {what}", line.operation)),
         };
-        match &self.steps[line.id as usize] {
-            Step::Tokenize { .. } => self.tokens += 1,
-            Step::Pay { .. } => self.payments += 1,
+        match step {
+            Step::Tokenize(_) => self.tokens += 1,
+            Step::Pay(_) => self.payments += 1,
             Step::Capture => self.captures += 1,
-            Step::Refund => self.refunds += 1,
+            Step::Refund { .. } => self.refunds += 1,
             Step::Get => {}
         }
-        if sampled && let Err(problem) = self.check_body(line, body) {
-            return Checked::Unexpected(format!("{} {}: {problem}", line.operation, status.as_u16()));
+        if sampled {
+            let object = self.earlier(line).unwrap_or_default();
+            let checked = match (line.door, &self.grpc) {
+                (Door::Grpc, Some(grpc)) => grpc.check_message(step, object, &reply.body),
+                (Door::Http | Door::Http2 | Door::Grpc, _) => self.http.check_body(step, object, &reply.body),
+            };
+            if let Err(problem) = checked {
+                let (operation, code) = (&line.operation, reply.code());
+                return Checked::Unexpected(format!("{operation} {code}: {problem}"));
+            }
         }
         self.made[line.id as usize] = Some(id.into());
         Checked::Expected
@@ -173,72 +186,27 @@ impl Player for PaymentPlayer {
     }
 }
 
-impl PaymentPlayer {
-    /// Looks at the members whose values follow from the request.
-    fn check_body(&self, line: &Line, body: &Bytes) -> Result<(), String> {
-        let reply: Value = serde_json::from_slice(body).map_err(|_| "the body isn't JSON".to_owned())?;
-        let member = |object: &Value, name: &str, wanted: &Value| {
-            let got = object.get(name).unwrap_or(&Value::Null);
-            if got == wanted { Ok(()) } else { Err(format!("`{name}` is {got}, wanted {wanted}")) }
-        };
-        match &self.steps[line.id as usize] {
-            Step::Tokenize { .. } => {
-                let last4 = line.parameters["number"]
-                    .as_str()
-                    .map(|number| &number[number.len() - 4..])
-                    .unwrap_or_default();
-                member(reply.get("card").unwrap_or(&Value::Null), "last4", &last4.into())
-            }
-            Step::Pay { automatic, declined, .. } => {
-                let payment = if *declined { reply.get("payment").unwrap_or(&Value::Null) } else { &reply };
-                let state = if *declined {
-                    "declined"
-                } else if *automatic {
-                    "captured"
-                } else {
-                    "authorized"
-                };
-                member(payment, "amount", &line.parameters["amount"])?;
-                member(payment, "currency", &line.parameters["currency"])?;
-                member(payment, "state", &state.into())
-            }
-            Step::Capture => member(&reply, "state", &"captured".into()),
-            Step::Refund => {
-                member(&reply, "payment", &self.earlier(line).unwrap_or_default().into())?;
-                member(&reply, "amount", &line.parameters["amount"])?;
-                member(&reply, "state", &"succeeded".into())
-            }
-            Step::Get => member(&reply, "id", &self.earlier(line).unwrap_or_default().into()),
-        }
-    }
-}
-
 fn step(line: &Line, mark: &str) -> anyhow::Result<Step> {
     let text = |name: &str| {
-        line.parameters.get(name).and_then(Value::as_str).with_context(|| format!("no `{name}`"))
+        let value = line.parameters.get(name).and_then(Value::as_str);
+        value.map(str::to_owned).with_context(|| format!("no `{name}`"))
     };
     Ok(match line.operation.as_str() {
-        "tokenize" => {
-            let (card_number, cvc) = (text("number")?, text("cvc")?);
-            let (month, year) = (number(line, "exp_month")?, number(line, "exp_year")?);
-            let body = format!(
-                r#"{{"card":{{"number":"{card_number}","exp_month":{month},"exp_year":{year},"cvc":"{cvc}"}}}}"#
-            );
-            Step::Tokenize { body: body.into() }
-        }
-        "sale" | "authorize" => {
-            let automatic = line.operation == "sale";
-            let (amount, currency) = (number(line, "amount")?, text("currency")?);
-            let capture = if automatic { "automatic" } else { "manual" };
-            Step::Pay {
-                head: format!(r#"{{"amount":{amount},"currency":"{currency}","payment_token":""#),
-                tail: format!(r#"","capture":"{capture}","merchant_reference":"lt-{mark}-{}"}}"#, line.id),
-                automatic,
-                declined: line.parameters.get("declined").and_then(Value::as_bool).unwrap_or(false),
-            }
-        }
+        "tokenize" => Step::Tokenize(Card {
+            number: text("number")?,
+            exp_month: number(line, "exp_month")?,
+            exp_year: number(line, "exp_year")?,
+            cvc: text("cvc")?,
+        }),
+        "sale" | "authorize" => Step::Pay(Pay {
+            amount: number(line, "amount")?,
+            currency: text("currency")?,
+            automatic: line.operation == "sale",
+            declined: line.parameters.get("declined").and_then(Value::as_bool).unwrap_or(false),
+            reference: format!("lt-{mark}-{}", line.id),
+        }),
         "capture" => Step::Capture,
-        "refund" => Step::Refund,
+        "refund" => Step::Refund { amount: number(line, "amount")? },
         "get" => Step::Get,
         other => bail!("unknown operation `{other}`"),
     })
@@ -251,24 +219,13 @@ fn number(line: &Line, name: &str) -> anyhow::Result<u64> {
         .with_context(|| format!("request {}: no number `{name}`", line.id))
 }
 
-/// The id of the object in a reply. Objects begin with their id and a decline carries its payment, so nothing needs
-/// to be parsed on the hot path; the sampled bodies are.
-fn object_id(body: &[u8], status: StatusCode) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?;
-    let object =
-        if status == StatusCode::PAYMENT_REQUIRED { text.split_once(r#""payment":"#)?.1 } else { text };
-    object.strip_prefix(r#"{"id":""#)?.split_once('"').map(|(id, _)| id)
-}
-
-/// Of a problem: one of few texts, so that they can be counted.
-fn reason(body: &Bytes) -> String {
-    let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    problem.get("reason").and_then(Value::as_str).unwrap_or("no reason given").to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, Method, StatusCode};
+
     use super::*;
+    use crate::engine::Addresses;
     use crate::payments::{MERCHANTS, Payments};
     use crate::scenario::{Overrides, Scenario};
 
@@ -280,8 +237,9 @@ mod tests {
         let scenario = Scenario::load("checkout", &overrides).unwrap();
         let trace = Trace::draw("checkout", &scenario, &Payments).unwrap();
         let credentials = (0..MERCHANTS).map(|number| format!("tp_live_key{number}")).collect();
-        let player =
-            PaymentPlayer::new(&trace, &PlayerTarget { authority: "a:1".into(), credentials }).unwrap();
+        let address = "127.0.0.1:1".parse().unwrap();
+        let addresses = Addresses { http: address, grpc: Some(address) };
+        let player = PaymentPlayer::new(&trace, &PlayerTarget { addresses, credentials }).unwrap();
         (trace, player)
     }
 
@@ -294,6 +252,11 @@ mod tests {
 
     fn header<'a>(request: &'a Prepared, name: &str) -> &'a str {
         request.headers()[name].to_str().unwrap()
+    }
+
+    fn reply(status: StatusCode, body: &str) -> Reply {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Reply { status, headers: HeaderMap::new(), body, trailers: None }
     }
 
     fn payment(line: &Line, state: &str) -> String {
@@ -326,8 +289,8 @@ mod tests {
             .find(|line| line.operation == "capture" && line.needs == Some(pay.id))
             .unwrap();
         assert!(player.prepare(capture).is_none());
-        let reply = Bytes::from(payment(pay, "authorized"));
-        assert_eq!(player.check(pay, StatusCode::CREATED, &reply, true), Checked::Expected);
+        let made = reply(StatusCode::CREATED, &payment(pay, "authorized"));
+        assert_eq!(player.check(pay, &made, true), Checked::Expected);
         assert_eq!(player.prepare(capture).unwrap().uri().path(), format!("/v1/payments/{PAYMENT}/capture"));
         assert_eq!(player.effects()[1], Effect { name: "payments", count: 1 });
     }
@@ -339,15 +302,15 @@ mod tests {
         assert!(player.prepare(line).is_none());
         player.made[line.needs.unwrap() as usize] = Some(PAYMENT.into());
         assert_eq!(player.prepare(line).unwrap().uri().path(), format!("/v1/payments/{PAYMENT}/refunds"));
-        let reply = |payment: &str| {
+        let refund = |payment: &str| {
             let amount = &line.parameters["amount"];
-            Bytes::from(format!(
-                r#"{{"id":"ref_x","payment":"{payment}","amount":{amount},"state":"succeeded"}}"#
-            ))
+            let body =
+                format!(r#"{{"id":"ref_x","payment":"{payment}","amount":{amount},"state":"succeeded"}}"#);
+            reply(StatusCode::CREATED, &body)
         };
-        let other = player.check(line, StatusCode::CREATED, &reply("pay_other"), true);
+        let other = player.check(line, &refund("pay_other"), true);
         assert!(matches!(other, Checked::Unexpected(_)), "{other:?}");
-        assert_eq!(player.check(line, StatusCode::CREATED, &reply(PAYMENT), true), Checked::Expected);
+        assert_eq!(player.check(line, &refund(PAYMENT), true), Checked::Expected);
         assert_eq!(player.effects()[3].name, "refunds");
     }
 
@@ -355,11 +318,11 @@ mod tests {
     fn a_declined_payment_is_expected_to_be_declined() {
         let (trace, mut player) = playing();
         let line = first(&trace, "sale", true);
-        let body =
-            Bytes::from(format!(r#"{{"reason":"CARD_DECLINED","payment":{}}}"#, payment(line, "declined")));
-        assert_eq!(player.check(line, StatusCode::PAYMENT_REQUIRED, &body, true), Checked::Expected);
+        let body = format!(r#"{{"reason":"CARD_DECLINED","payment":{}}}"#, payment(line, "declined"));
+        let refusal = reply(StatusCode::PAYMENT_REQUIRED, &body);
+        assert_eq!(player.check(line, &refusal, true), Checked::Expected);
         assert_eq!(player.made[line.id as usize].as_deref(), Some(PAYMENT));
-        let other = player.check(line, StatusCode::CREATED, &body, false);
+        let other = player.check(line, &reply(StatusCode::CREATED, &body), false);
         assert_eq!(other, Checked::Unexpected("sale 201 CARD_DECLINED".into()));
     }
 
@@ -368,12 +331,7 @@ mod tests {
         let (trace, mut player) = playing();
         let line = first(&trace, "sale", false);
         let mut check = |status: u16, body: &str, sampled| {
-            player.check(
-                line,
-                StatusCode::from_u16(status).unwrap(),
-                &Bytes::copy_from_slice(body.as_bytes()),
-                sampled,
-            )
+            player.check(line, &reply(StatusCode::from_u16(status).unwrap(), body), sampled)
         };
         let unexpected = |what: &str| Checked::Unexpected(what.into());
         assert_eq!(check(503, r#"{"reason":"OVERLOADED"}"#, false), Checked::Shed);

@@ -53,8 +53,9 @@ impl Workload for Payments {
         Ok(())
     }
 
-    fn draw_flow(&self, flow: &Flow, draw: &mut Draw) -> Vec<Parameters> {
-        let merchant = draw.below(MERCHANTS as u64);
+    fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters> {
+        let owner = about.and_then(|parameters| parameters.get("merchant")?.as_u64());
+        let merchant = owner.unwrap_or_else(|| draw.below(MERCHANTS as u64));
         let number = if is_declined(flow) { card::declined(draw) } else { card::approved(draw) };
         let amount = 100 + draw.below(50_000);
         let currency = CURRENCIES[draw.below(CURRENCIES.len() as u64) as usize];

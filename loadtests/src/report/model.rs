@@ -156,7 +156,7 @@ pub struct GeneratorReport {
     pub generator: Generator,
     /// Due to sent in each contender's slices, in µs: p50, p99, p99.9, most.
     pub lag_us: [[u64; 4]; 2],
-    /// Due to the pacing thread's being awake, in µs: the same.
+    /// Due to the sending thread's being awake for it, in µs: the same.
     pub wake_lag_us: [[u64; 4]; 2],
     /// CPU while the slices played.
     pub usage: Usage,
@@ -203,7 +203,7 @@ pub struct RawSlice {
     pub service: String,
     /// Due to sent.
     pub lag: String,
-    /// Due to the pacing thread's being awake.
+    /// Due to the sending thread's being awake for it.
     pub wake_lag: String,
 }
 

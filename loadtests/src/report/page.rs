@@ -223,9 +223,8 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
     let usage = &generator.usage;
     let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
     let mut lines: Vec<_> = us("From due to sent", generator.lag_us).collect();
-    lines.extend(us("From due to the pacing thread awake", generator.wake_lag_us));
+    lines.extend(us("From due to the sending thread awake", generator.wake_lag_us));
     lines.extend([
-        ("Pacing thread".to_owned(), generator.generator.pacer_policy.clone()),
         ("Sending thread".to_owned(), generator.generator.sender_policy.clone()),
         (
             "Generator, CPU a request".to_owned(),

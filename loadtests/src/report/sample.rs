@@ -24,8 +24,7 @@ pub fn metric(estimate: f64, interval: Option<(f64, f64)>) -> Metric {
 /// `checkout` with these metrics and nothing else.
 pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
     let overrides = Overrides { pairs: Some(pairs), ..Overrides::default() };
-    let generator =
-        Generator { pacer_policy: String::new(), sender_policy: String::new(), cpu_us_a_request: 20.0 };
+    let generator = Generator { sender_policy: String::new(), cpu_us_a_request: 20.0 };
     let usage = Usage::default();
     ScenarioReport {
         scenario: Scenario::load("checkout", &overrides).unwrap(),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use loadtests::compare::{Contender, Event, Order, Plan, Playback, Played, SupportCores, judge, play};
+use loadtests::engine::Addresses;
 use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
-use loadtests::trace::Trace;
+use loadtests::trace::{Kinds, Trace};
 use loadtests::validity::{Invariant, name};
-use loadtests::workload::PlayerTarget;
+use loadtests::workload::{PlayerTarget, Workload};
 use loadtests::{environment, histogram};
 
 use crate::support::{Manner, Toy, scenario, serve_aside};
@@ -27,12 +28,12 @@ fn invariants() -> Vec<Vec<Invariant>> {
 }
 
 fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
+    let addresses = Addresses { http: serve_aside(manner), grpc: None };
     Contender {
         name: name.into(),
-        address: serve_aside(manner),
         // The servers are threads of this process.
         pid: std::process::id(),
-        target: PlayerTarget { authority: "toy".into(), credentials: vec![] },
+        target: PlayerTarget { addresses, credentials: vec![] },
     }
 }
 
@@ -108,7 +109,7 @@ pub fn report(pairs: usize) -> Report {
         order_seed: 1,
         trace: &trace,
         labels: LABELS.map(String::from),
-        operations: vec!["make", "use"],
+        kinds: Kinds::of(&trace, Toy.operations()),
         playback,
         rows,
         invariants: invariants(),
@@ -252,13 +253,13 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
     let rows =
         playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
     let labels = LABELS.map(String::from);
-    let (operations, builds, allowed) = (vec!["make", "use"], vec![], vec![]);
+    let (kinds, builds, allowed) = (Kinds::of(&trace, Toy.operations()), vec![], vec![]);
     let played = Played {
         scenario: &scenario,
         order_seed: 1,
         trace: &trace,
         labels,
-        operations,
+        kinds,
         playback,
         rows,
         invariants: invariants(),

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use loadtests::histogram::Sparse;
+use loadtests::scenario::{Doors, Scenario};
+use loadtests::trace::Door;
 
 use crate::support::{Manner, play, scenario};
 
@@ -72,4 +74,46 @@ fn shed_and_unexpected_replies_and_broken_connections_are_counted_by_kind() {
     assert_eq!((record.failed, record.replies, record.sent), (1, 97, 98));
     assert_eq!(record.reopened, 1);
     assert_eq!(record.kinds.values().sum::<u64>(), 3, "{:?}", record.kinds);
+}
+
+/// The same scenario through another door.
+fn through(door: Door, mut scenario: Scenario) -> Scenario {
+    scenario.doors = Doors::only(door);
+    scenario
+}
+
+#[test]
+fn over_http2_and_grpc_requests_share_connections() {
+    for door in [Door::Http2, Door::Grpc] {
+        // All are late by more than half of the slice, so that two connections hold up to a hundred at once.
+        let scenario = through(door, scenario(r#"["make"]"#, 200.0, 2, 256));
+        let record = play(&scenario, |_| Manner::Late(Duration::from_millis(250)));
+        assert_eq!((record.sent, record.replies, record.queued), (98, 98, 0), "{door:?}: {:?}", record.kinds);
+        let code = if door == Door::Grpc { 0 } else { 200 };
+        assert_eq!(record.statuses[&(0, code)], 98);
+        assert_eq!(record.expected, [98, 0]);
+    }
+}
+
+#[test]
+fn over_grpc_the_code_is_what_counts() {
+    let scenario = through(Door::Grpc, scenario(r#"["make"]"#, 200.0, 2, 64));
+    let record = play(&scenario, |id| if id == 7 { Manner::Status(503) } else { Manner::Reply });
+    assert_eq!(record.kinds.get("make 14"), Some(&1), "{:?}", record.kinds);
+    assert_eq!((record.statuses[&(0, 14)], record.statuses[&(0, 0)]), (1, 97));
+}
+
+#[test]
+fn a_stream_that_is_reset_fails_alone() {
+    let scenario = through(Door::Http2, scenario(r#"["make"]"#, 200.0, 2, 64));
+    let record = play(&scenario, |id| if id == 20 { Manner::HangUp } else { Manner::Reply });
+    assert_eq!((record.sent, record.replies, record.failed), (98, 97, 1), "{:?}", record.kinds);
+    assert_eq!(record.reopened, 0);
+}
+
+#[test]
+fn what_is_out_when_draining_ends_is_unanswered_over_http2_too() {
+    let scenario = through(Door::Http2, scenario(r#"["make"]"#, 200.0, 2, 64));
+    let record = play(&scenario, |id| if id < 5 { Manner::Never } else { Manner::Reply });
+    assert_eq!((record.sent, record.replies, record.unanswered, record.failed), (98, 93, 5, 0));
 }

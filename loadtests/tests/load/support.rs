@@ -7,16 +7,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use futures::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use loadtests::draw::Draw;
-use loadtests::engine::{Engine, Limits, Record, Target};
+use loadtests::engine::{self, Addresses, Engine, Limits, Record, Target};
 use loadtests::scenario::{Flow, Overrides, Parameters, Scenario};
-use loadtests::trace::{Line, Trace};
-use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Workload};
+use loadtests::trace::{Door, Kinds, Line, Trace};
+use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
 
 /// `make` gives something that `use` needs.
 pub struct Toy;
@@ -31,7 +35,7 @@ impl Workload for Toy {
     fn check_flow(&self, _flow: &Flow) -> Result<(), String> {
         Ok(())
     }
-    fn draw_flow(&self, flow: &Flow, draw: &mut Draw) -> Vec<Parameters> {
+    fn draw_flow(&self, flow: &Flow, _about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters> {
         let parameters = |_| Parameters::from_iter([("x".to_owned(), draw.below(100).into())]);
         flow.steps.iter().map(parameters).collect()
     }
@@ -47,18 +51,24 @@ impl Player for ToyPlayer {
         if line.needs.is_some_and(|id| !self.0[id as usize]) {
             return None;
         }
-        let request = Request::get(format!("/{}", line.id)).header("host", "toy").body(Full::default());
-        Some(request.expect("a request"))
+        let request = match line.door {
+            Door::Http => Request::get(format!("/{}", line.id)).header("host", "toy"),
+            Door::Http2 => Request::get(format!("http://toy/{}", line.id)),
+            Door::Grpc => Request::post(format!("http://toy/{}", line.id)).header("te", "trailers"),
+        };
+        Some(request.body(Full::default()).expect("a request"))
     }
-    fn check(&mut self, line: &Line, status: StatusCode, body: &Bytes, _sampled: bool) -> Checked {
+    fn check(&mut self, line: &Line, reply: &Reply, _sampled: bool) -> Checked {
         self.0[line.id as usize] = true;
+        let (status, body) = (reply.status, &reply.body);
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Checked::Shed;
         }
-        if status == StatusCode::OK && body.as_ref() == b"hello" {
+        let fine = reply.code() == if line.door == Door::Grpc { 0 } else { 200 };
+        if fine && body.as_ref() == b"hello" {
             return Checked::Expected;
         }
-        Checked::Unexpected(format!("{} {}", line.operation, status.as_u16()))
+        Checked::Unexpected(format!("{} {}", line.operation, reply.code()))
     }
     fn effects(&self) -> Vec<Effect> {
         vec![Effect { name: "made", count: self.0.iter().filter(|made| **made).count() as u64 }]
@@ -100,22 +110,27 @@ pub fn scenario(steps: &str, rate: f64, connections: usize, in_flight: usize) ->
 /// Plays the first half second of the scenario's trace against a server of such manners.
 pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
     let trace = Arc::new(Trace::draw("toy.toml", scenario, &Toy).expect("a trace"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let local = tokio::task::LocalSet::new();
     let limits = Limits {
         connections: scenario.connections,
         in_flight: scenario.in_flight,
         drain: Duration::from_millis(scenario.drain_ms),
     };
-    local.block_on(&runtime, async {
-        let address = serve(manner).await;
-        let player_target = PlayerTarget { authority: "toy".into(), credentials: vec![] };
+    engine::runtime().expect("a runtime").block_on(async {
+        let http = serve(manner).await;
+        let addresses = Addresses { http, grpc: Some(http) };
+        let player_target = PlayerTarget { addresses, credentials: vec![] };
         let player = Toy.player(&trace, &player_target).expect("a player");
         let engine = Engine::start(Arc::new(AtomicBool::new(false))).expect("an engine");
-        let mut target =
-            Target::open("toy", address, Arc::clone(&trace), vec!["make", "use"], player, limits)
-                .await
-                .expect("open");
+        let mut target = Target::open(
+            "toy",
+            addresses,
+            Arc::clone(&trace),
+            Kinds::of(&trace, Toy.operations()),
+            player,
+            limits,
+        )
+        .await
+        .expect("open");
         engine.play(&mut target, trace.window(0, 500_000), 0, 500_000).await.expect("played")
     })
 }
@@ -139,20 +154,44 @@ async fn serve(manner: fn(u64) -> Manner) -> SocketAddr {
     tokio::task::spawn_local(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = service_fn(move |request| answer(request, manner));
-            tokio::task::spawn_local(
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-            );
+            tokio::task::spawn_local(async move {
+                let builder = auto::Builder::new(Here);
+                // A request that hangs up is an error of its connection.
+                drop(builder.serve_connection(TokioIo::new(stream), service).await);
+            });
         }
     });
     address
 }
 
+/// Has hyper's own tasks run in the thread of the server.
+#[derive(Clone, Copy)]
+struct Here;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Here {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// gRPC's status is that of HTTP, by the rules of the toy.
 async fn answer(
     request: Request<Incoming>,
     manner: fn(u64) -> Manner,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
+) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, std::io::Error> {
     let id = request.uri().path().trim_start_matches('/').parse().expect("a number");
-    let hello = |status: u16| Response::builder().status(status).body(Full::from("hello")).expect("a reply");
+    let grpc = request.headers().contains_key("te");
+    let hello = |status: u16| {
+        if !grpc {
+            let body = Full::from("hello").boxed_unsync();
+            return Response::builder().status(status).body(body).expect("a reply");
+        }
+        let code = if status == 200 { 0 } else { 14 };
+        let trailers =
+            HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from(code))]);
+        let frames = [Ok(Frame::data(Bytes::from_static(b"hello"))), Ok(Frame::trailers(trailers))];
+        Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync())
+    };
     match manner(id) {
         Manner::Reply => Ok(hello(200)),
         Manner::Status(status) => Ok(hello(status)),

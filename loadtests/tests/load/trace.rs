@@ -1,8 +1,11 @@
 //! The same scenario and seed give the same bytes, and the lines are what the scenario says.
 
+use std::collections::BTreeSet;
+
 use loadtests::payments::Payments;
-use loadtests::scenario::{Overrides, Scenario};
-use loadtests::trace::Trace;
+use loadtests::scenario::{Doors, Overrides, Scenario};
+use loadtests::trace::{Door, Kinds, Line, Trace};
+use loadtests::workload::Workload;
 
 use crate::support::{Toy, scenario};
 
@@ -82,6 +85,52 @@ fn rates_and_shares_are_those_of_the_scenario() {
 }
 
 #[test]
+fn each_flow_takes_one_door_by_the_shares() {
+    let doors = Some(Doors::http_and_grpc());
+    let (_, trace) = checkout(&Overrides { pairs: Some(100), doors, ..Overrides::default() });
+    let grpc = trace.lines.iter().filter(|line| line.door == Door::Grpc).count() as f64;
+    assert!((grpc / trace.lines.len() as f64 - 0.5).abs() < 0.03, "{grpc} of {}", trace.lines.len());
+    assert_eq!(trace.doors(), [Door::Http, Door::Grpc]);
+    let same_door =
+        |line: &Line| line.needs.is_none_or(|earlier| trace.lines[earlier as usize].door == line.door);
+    assert!(trace.lines.iter().all(same_door));
+    // All else is as it is over one door.
+    let (_, plain) = checkout(&Overrides { pairs: Some(100), ..Overrides::default() });
+    let without_door = |line: &Line| Line { door: Door::Http, ..line.clone() };
+    assert_eq!(trace.lines.iter().map(without_door).collect::<Vec<_>>(), plain.lines);
+    let kinds = Kinds::of(&trace, Payments.operations());
+    assert_eq!(kinds.names()[..2], ["tokenize, HTTP/1.1", "tokenize, gRPC"]);
+}
+
+#[test]
+fn what_the_warm_up_has_made_is_read_by_its_owner() {
+    let overrides = Overrides { pairs: Some(4), ..Overrides::default() };
+    let scenario = Scenario::load("read", &overrides).expect("the shipped scenario");
+    let trace = Trace::draw("read", &scenario, &Payments).expect("its trace");
+    let (warm, measured): (Vec<_>, Vec<_>) =
+        trace.lines.iter().partition(|line| line.due_us < scenario.warm_up_us());
+    assert!(warm.iter().all(|line| line.operation != "get") && !measured.is_empty());
+    let mut read = BTreeSet::new();
+    for line in &measured {
+        let earlier = &trace.lines[line.needs.expect("an object") as usize];
+        assert_eq!((line.operation.as_str(), earlier.operation.as_str()), ("get", "sale"));
+        assert!(earlier.due_us < scenario.warm_up_us());
+        assert_eq!(line.parameters["merchant"], earlier.parameters["merchant"]);
+        read.insert(earlier.id);
+    }
+    let sales = warm.iter().filter(|line| line.operation == "sale").count();
+    assert!(read.len() * 10 > sales * 9, "only {} of {sales} payments are read", read.len());
+}
+
+#[test]
+fn a_warm_up_that_makes_nothing_to_read_is_refused() {
+    let text = include_str!("../../scenarios/read.toml").replacen("seconds = 8.0", "seconds = 0.001", 1);
+    let scenario = Scenario::parse("x.toml", "x", &text, &Overrides::default()).expect("well-formed");
+    let refusal = Trace::draw("x.toml", &scenario, &Payments).expect_err("refused").to_string();
+    assert_eq!(refusal, "x.toml: warm_up: makes nothing in its 0.001 s for “read one”");
+}
+
+#[test]
 fn a_slice_is_the_lines_that_are_due_in_it() {
     let scenario = scenario(r#"["make"]"#, 100.0, 4, 64);
     let trace = Trace::draw("toy.toml", &scenario, &Toy).expect("a trace");
@@ -100,7 +149,7 @@ fn steps_that_cannot_work_are_refused_in_one_line() {
     };
     assert_eq!(
         refusal(r#"["tokenize", "sale", "get"]"#, r#"["sale"]"#),
-        "x.toml: flows[0].steps[0]: `sale` needs tokenize before it"
+        "x.toml: flows[0].steps[0]: `sale` needs tokenize before it, or in warm_up_flows"
     );
     assert_eq!(
         refusal(r#""capture""#, r#""chargeback""#),

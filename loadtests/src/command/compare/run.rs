@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::report::{ContenderReport, Control, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
-use crate::trace::Trace;
+use crate::trace::{Kinds, Trace};
 use crate::workload::Workload;
 
 /// What all of its scenarios share.
@@ -122,7 +122,7 @@ impl Run {
             order_seed: self.order_seed,
             trace,
             labels,
-            operations: Payments.operations().iter().map(|operation| operation.name).collect(),
+            kinds: Kinds::of(trace, Payments.operations()),
             playback,
             rows,
             invariants,
