@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +13,14 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	statusv1 "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
 )
 
 const (
@@ -214,4 +223,176 @@ const maxStreams = 100
 // literal is a header of HPACK whose name stands in the static table.
 func literal(name, value string) []byte {
 	return slices.Concat([]byte(name), []byte{byte(len(value))}, []byte(value))
+}
+
+const (
+	createMerchant = paymentsv1.AdminService_CreateMerchant_FullMethodName
+	watchEvents    = paymentsv1.EventService_WatchEvents_FullMethodName
+	reflectionInfo = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+)
+
+var (
+	// called are those whose clients send one message.
+	called = []string{createMerchant, watchEvents, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
+	// parts are nothing, half a prefix, half a message, a message without the end of its stream.
+	parts = []string{"", "\x00\x00", "\x00\x00\x00\x00\x02\x0a", "\x00\x00\x00\x00\x00"}
+)
+
+// caller makes calls on one connection, frame by frame.
+type caller struct {
+	t      *testing.T
+	framer *http2.Framer
+	last   uint32             // stream
+	ended  map[uint32]outcome // of the calls whose stream is
+}
+
+// outcome is how a call ended.
+type outcome struct {
+	told *status.Status
+	free bool // though its client hasn't ended it
+}
+
+func newCaller(t *testing.T, to string) *caller {
+	conn, framer := openHTTP2(t, to)
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second)) // for a service that doesn't answer
+	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	return &caller{t, framer, 1, map[uint32]outcome{}}
+}
+
+// begin begins a call and sends so much of its message. The headers are as in HPACK.
+func (c *caller) begin(method, part string, headers ...[]byte) uint32 {
+	c.t.Helper()
+	c.last += 2
+	head := slices.Concat(callHead[:2], literal("\x01", "x"), literal("\x04", method), literal("\x0f\x10", "application/grpc"), slices.Concat(headers...))
+	if err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: c.last, BlockFragment: head, EndHeaders: true}); err != nil {
+		c.t.Fatal(err)
+	}
+	if part != "" {
+		c.send(c.last, part, false)
+	}
+	return c.last
+}
+
+func (c *caller) send(stream uint32, part string, end bool) {
+	c.t.Helper()
+	if err := c.framer.WriteData(stream, end, []byte(part)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// await reads until a call has ended as it must: free says that the service freed its place, since its client didn't.
+func (c *caller) await(stream uint32, free bool) *status.Status {
+	c.t.Helper()
+	for c.ended[stream].told == nil || c.ended[stream].free != free {
+		frame, err := c.framer.ReadFrame()
+		if err != nil {
+			c.t.Fatalf("stream %d has %+v: %v", stream, c.ended[stream], err)
+		}
+		ended := c.ended[frame.Header().StreamID]
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			if frame.StreamEnded() {
+				ended.told = statusIn(c.t, frame)
+			}
+		case *http2.RSTStreamFrame:
+			if ended.free = frame.ErrCode == http2.ErrCodeNo; !ended.free {
+				c.t.Fatalf("stream %d was reset: %v", frame.StreamID, frame.ErrCode)
+			}
+		}
+		c.ended[frame.Header().StreamID] = ended
+	}
+	return c.ended[stream].told
+}
+
+// statusIn is the status in trailers, with its details.
+func statusIn(t *testing.T, trailers *http2.MetaHeadersFrame) *status.Status {
+	t.Helper()
+	told := &statusv1.Status{}
+	for _, field := range trailers.Fields {
+		switch field.Name {
+		case "grpc-status":
+			code, err := strconv.Atoi(field.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told.Code = int32(code)
+		case "grpc-status-details-bin":
+			details, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(field.Value, "="))
+			if err == nil {
+				err = proto.Unmarshal(details, told)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return status.FromProto(told)
+}
+
+// givenUp checks that calls are ended though their client hasn't, which frees their places.
+func (c *caller) givenUp(stream uint32, reason, what string) {
+	c.t.Helper()
+	told := c.await(stream, true)
+	info := &errdetails.ErrorInfo{}
+	for _, detail := range told.Details() {
+		if found, ok := detail.(*errdetails.ErrorInfo); ok {
+			info = found
+		}
+	}
+	if told.Code() != codes.DeadlineExceeded || info.GetReason() != reason {
+		c.t.Errorf("%s: got %v, want %s", what, told.Proto(), reason)
+	}
+}
+
+func TestACallWhoseMessageIsWithheldIsEndedAndItsPlaceIsFreeAgain(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{env: map[string]string{"BODY_TIMEOUT_MS": "300"}})
+	c := newCaller(t, s.app.GRPCAddr)
+	open := c.begin(reflectionInfo, "") // its client may ask when it likes
+	for range 2 {
+		var streams []uint32
+		for n := range maxStreams - 1 {
+			streams = append(streams, c.begin(called[n%4], parts[n/4%4]))
+		}
+		for n, stream := range streams {
+			c.givenUp(stream, "REQUEST_TIMEOUT", fmt.Sprintf("%q of %s", parts[n/4%4], called[n%4]))
+		}
+	}
+	c.send(open, "\x00\x00\x00\x00\x02\x3a\x00", true)
+	whole := c.begin(createMerchant, "", literal("\x0f\x08", "Bearer "+adminToken))
+	c.send(whole, "\x00\x00\x00\x00\x03\x0a\x01a", true)
+	for _, stream := range []uint32{open, whole} {
+		if told := c.await(stream, false); told.Code() != codes.OK {
+			t.Errorf("got %v", told.Proto())
+		}
+	}
+	metrics := s.get("http://" + s.app.AdminAddr + "/metrics").body
+	for _, method := range []string{createMerchant, watchEvents} {
+		counted := 0
+		for line := range strings.Lines(metrics) {
+			if strings.HasPrefix(line, "rpc_server_call_duration_seconds_count{") && contains(line, `rpc_method="`+method[1:]+`"`) &&
+				contains(line, `error_type="REQUEST_TIMEOUT"`) && contains(line, `rpc_response_status_code="DEADLINE_EXCEEDED"`) && strings.HasSuffix(line, "} 50\n") {
+				counted++
+			}
+		}
+		if counted != 1 {
+			t.Errorf("%d of %s in %s", counted, method, metrics)
+		}
+	}
+}
+
+func TestADeadlineThatPassesWhileTheMessageIsWithheldIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{})
+	c := newCaller(t, s.app.GRPCAddr)
+	streams := map[uint32]string{}
+	for _, method := range called {
+		for _, part := range parts {
+			stream := c.begin(method, part, []byte("\x00\x0cgrpc-timeout\x021S"))
+			streams[stream] = fmt.Sprintf("%q of %s", part, method)
+		}
+	}
+	for stream, what := range streams {
+		c.givenUp(stream, "DEADLINE_EXCEEDED", what)
+	}
 }

@@ -271,6 +271,17 @@ func TestHeartbeatsFillTheSilenceAndFindWhatNoNoticeTold(t *testing.T) {
 	}
 }
 
+func TestOnlyTheMessageOfAStreamMustComeInABodysTime(t *testing.T) {
+	t.Parallel()
+	s := start(t, settings{env: map[string]string{"BODY_TIMEOUT_MS": "200", "STREAM_HEARTBEAT_MS": "300"}})
+	stream := s.mustWatch(nil)
+	for range 2 { // each after a silence that is longer
+		if message, err := stream.Recv(); err != nil || message.GetHeartbeat() == nil {
+			t.Fatalf("got %v, %v", message, err)
+		}
+	}
+}
+
 func TestNoticesAreHeardAgainWhenTheirConnectionWasLost(t *testing.T) {
 	t.Parallel()
 	s := start(t, settings{env: map[string]string{"STREAM_HEARTBEAT_MS": "60000"}})

@@ -96,7 +96,7 @@ func New(ctx context.Context, c config.Config, o Options) (*App, error) {
 	a.Workers = workers.New(payments(a.worker), a.payments.Streams, c)
 	auth := usecase.NewAuthenticator(a.db, c.AdminToken, usecase.NewRateLimit(c.RateLimit, c.RateBurst), t)
 	a.http = httpapi.New(a.payments, auth, c.BodyTimeout, t).Server()
-	a.grpcDoor = grpcapi.New(a.payments, auth, t)
+	a.grpcDoor = grpcapi.New(a.payments, auth, c.BodyTimeout, t)
 	a.grpc = a.grpcDoor.Server()
 	a.admin = admin.Server(a.readiness, t.MetricsHandler())
 	return a, a.listen(c)

@@ -50,12 +50,16 @@ var codeOf = map[domain.Reason]codes.Code{
 	domain.ReasonOutcomeUnknown:          codes.DeadlineExceeded,
 	domain.ReasonCursorInvalid:           codes.InvalidArgument,
 	domain.ReasonRateLimited:             codes.ResourceExhausted,
+	domain.ReasonRequestTimeout:          codes.DeadlineExceeded,
 }
 
 // statusOf renders an error. What isn't a domain error is internal: the client learns nothing of it.
 func statusOf(err error) (*status.Status, *domain.Error) {
 	if err == nil {
 		return status.New(codes.OK, ""), nil
+	}
+	if theirs, ok := errors.AsType[answered](err); ok {
+		return status.Convert(theirs.error), nil
 	}
 	var e *domain.Error
 	if !errors.As(err, &e) {
@@ -80,6 +84,15 @@ func statusOf(err error) (*status.Status, *domain.Error) {
 		return plain, e // only a status that is OK can't have details
 	}
 	return detailed, e
+}
+
+// told is the status of an error outside our methods, where the library's own stay.
+func told(err error) error {
+	if failure := (*domain.Error)(nil); !errors.As(err, &failure) {
+		return err
+	}
+	rendered, _ := statusOf(err)
+	return rendered.Err()
 }
 
 func infoOf(e *domain.Error) map[string]string {

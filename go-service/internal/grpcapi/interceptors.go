@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"twinpay.dev/payments/internal/domain"
 	paymentsv1 "twinpay.dev/payments/internal/gen/payments/v1"
+	"twinpay.dev/payments/internal/reply"
 	"twinpay.dev/payments/internal/telemetry"
 	"twinpay.dev/payments/internal/usecase"
 )
@@ -83,29 +85,88 @@ func callOf(ctx context.Context) usecase.Call {
 	return call
 }
 
-// intercept observes a call from its arrival to its answer.
-func (d *Door) intercept(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+// intercept observes a call from its arrival to its answer. Its message is yet to be read.
+func (d *Door) intercept(ctx context.Context, message any, read func(any) error, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	arrived := time.Now()
 	m := methods[info.FullMethod]
 	if m == nil {
-		return handler(ctx, request)
+		if err := d.receive(ctx, arrived, read, message); err != nil {
+			return nil, told(err)
+		}
+		return handler(ctx, message)
 	}
-	began := time.Now()
 	incoming, _ := metadata.FromIncomingContext(ctx)
 	ctx, span := d.telemetry.StartServer(ctx, first(incoming.Get(telemetry.TraceparentHeader)), m.name, m.span...)
 	defer span.End()
 	_ = grpc.SetHeader(ctx, newRequestID()) // fails on a stream that has ended
 
-	answer, err := d.answer(ctx, m, incoming, request, handler)
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+	var answer any
+	err := d.receive(ctx, arrived, strictly(read), message)
+	if err == nil {
+		answer, err = d.answer(ctx, m, incoming, arrived, message, handler)
+	}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) && !isAnswered(err) {
 		d.telemetry.Log.DebugContext(ctx, "the client has gone", "rpc", m.name, "error", err)
 		return nil, status.FromContextError(ctx.Err()).Err() // nobody is told anything, and nothing failed
 	}
 	rendered, failure := statusOf(err)
-	d.report(ctx, m, rendered, failure, err, time.Since(began))
+	d.report(ctx, m, rendered, failure, err, time.Since(arrived))
 	if err != nil {
 		return nil, rendered.Err()
 	}
 	return answer, nil
+}
+
+// receive reads the message of a call, which must be whole within the body's time and before the call's deadline. A read that is given up ends
+// with its stream, which is soon: grpc-go's waits for the client as long as that.
+func (d *Door) receive(ctx context.Context, arrived time.Time, read func(any) error, message any) error {
+	received := make(chan error, 1)
+	go func() { received <- read(message) }()
+	until, reason := arrived.Add(d.bodyTimeout), domain.ReasonRequestTimeout
+	if deadline := deadlineOf(ctx, arrived); deadline.Before(until) {
+		until, reason = deadline, domain.ReasonDeadlineExceeded
+	}
+	late := time.NewTimer(time.Until(until))
+	defer late.Stop()
+	select {
+	case err := <-received:
+		return err
+	case <-late.C:
+		return domain.NewError(reason)
+	}
+}
+
+// strictly reads a message as ours are: one that can't be decoded is the client's fault.
+func strictly(read func(any) error) func(any) error {
+	return func(message any) error {
+		tried := attempt{message: message}
+		if err := read(&tried); err != nil {
+			return answered{err}
+		}
+		if tried.failure != nil {
+			return domain.Because(domain.ReasonMalformedBody, tried.failure)
+		}
+		return nil
+	}
+}
+
+// answered is the library's error of a call that it has answered by itself, as one whose message is too large.
+type answered struct{ error }
+
+// isAnswered reports whether the library has answered a call by itself. Its context has then ended, as if the client had gone.
+func isAnswered(err error) bool {
+	theirs, ok := errors.AsType[answered](err)
+	return ok && status.Code(theirs.error) != codes.Canceled
+}
+
+// deadlineOf is until when a call may take: what its client says, less the time for the answer, or the default.
+func deadlineOf(ctx context.Context, arrived time.Time) time.Time {
+	timeout := usecase.DefaultTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left := deadline.Sub(arrived)
+		timeout = min(left-min(left/10, answerMargin), usecase.MaxTimeout)
+	}
+	return arrived.Add(timeout)
 }
 
 // report tells span, metrics and log what became of a call; a status that the library has made has no failure.
@@ -132,21 +193,13 @@ func (d *Door) report(ctx context.Context, m *method, rendered *status.Status, f
 }
 
 // answer does the checks in the order of the contract, then what the method does.
-func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, request any, handler grpc.UnaryHandler) (answer any, err error) {
-	if broken, ok := request.(undecodable); ok {
-		return nil, domain.Because(domain.ReasonMalformedBody, broken)
-	}
-	timeout := usecase.DefaultTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		timeout = min(left-min(left/10, answerMargin), usecase.MaxTimeout)
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (d *Door) answer(ctx context.Context, m *method, incoming metadata.MD, arrived time.Time, message any, handler grpc.UnaryHandler) (answer any, err error) {
+	ctx, cancel := context.WithDeadline(ctx, deadlineOf(ctx, arrived))
 	defer cancel()
 	err = recovered(func() error {
 		call, err := d.admit(ctx, m, incoming)
 		if err == nil {
-			answer, err = handler(context.WithValue(ctx, callKey{}, call), request)
+			answer, err = handler(context.WithValue(ctx, callKey{}, call), message)
 		}
 		return err
 	})
@@ -198,7 +251,7 @@ func serverFault(c codes.Code) bool {
 
 // log says what failed here, once; what a client did wrong is its own business.
 func (d *Door) log(ctx context.Context, m *method, c codes.Code, name string, failure *domain.Error, err error, took time.Duration) {
-	if serverFault(c) && failure != nil {
+	if failure != nil && reply.Problems[failure.Reason].Status >= http.StatusInternalServerError {
 		level := slog.LevelError
 		if failure.Reason == domain.ReasonOverloaded {
 			level = slog.LevelWarn // shed, as it should be

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -23,9 +24,10 @@ func TestAPanicIsAnInternalErrorThatShowsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	const token = "token-of-the-administrator"
-	door := New(nil, usecase.NewAuthenticator(nil, token, usecase.NewRateLimit(0, 1), nil), told)
+	door := New(nil, usecase.NewAuthenticator(nil, token, usecase.NewRateLimit(0, 1), nil), time.Minute, told)
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(authorizationKey, "Bearer "+token))
-	_, err = door.intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: paymentsv1.AdminService_CreateMerchant_FullMethodName},
+	read := func(any) error { return nil }
+	_, err = door.intercept(ctx, nil, read, &grpc.UnaryServerInfo{FullMethod: paymentsv1.AdminService_CreateMerchant_FullMethodName},
 		func(context.Context, any) (any, error) { panic("hunter2") })
 	if got := status.Convert(err); got.Code() != codes.Internal || strings.Contains(got.Proto().String(), "hunter2") || !strings.Contains(got.Proto().String(), "INTERNAL") {
 		t.Errorf("got %v", got.Proto())

@@ -49,17 +49,18 @@ type Door struct {
 	paymentsv1.UnimplementedEventServiceServer
 	paymentsv1.UnimplementedWebhookServiceServer
 
-	payments  *usecase.Payments
-	auth      *usecase.Authenticator
-	telemetry *telemetry.Telemetry
-	health    *health.Server
-	draining  context.Context
-	drain     context.CancelFunc
+	payments    *usecase.Payments
+	auth        *usecase.Authenticator
+	bodyTimeout time.Duration
+	telemetry   *telemetry.Telemetry
+	health      *health.Server
+	draining    context.Context
+	drain       context.CancelFunc
 }
 
-// New makes the door; its health is not serving until it is told to.
-func New(payments *usecase.Payments, auth *usecase.Authenticator, t *telemetry.Telemetry) *Door {
-	d := &Door{payments: payments, auth: auth, telemetry: t, health: health.NewServer()}
+// New makes the door; its health is not serving until it is told to. bodyTimeout is how long a call's message may take after its head.
+func New(payments *usecase.Payments, auth *usecase.Authenticator, bodyTimeout time.Duration, t *telemetry.Telemetry) *Door {
+	d := &Door{payments: payments, auth: auth, bodyTimeout: bodyTimeout, telemetry: t, health: health.NewServer()}
 	d.draining, d.drain = context.WithCancel(context.Background())
 	d.setHealth(healthv1.HealthCheckResponse_NOT_SERVING)
 	return d
@@ -76,41 +77,34 @@ func (d *Door) Server() *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), // what moves money isn't cut off at the end of the process
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(proto.Name)}),
-		grpc.UnaryInterceptor(d.intercept),
 		grpc.StreamInterceptor(d.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	)
-	d.register(server, paymentsv1.AdminService_ServiceDesc)
-	d.register(server, paymentsv1.VaultService_ServiceDesc)
-	d.register(server, paymentsv1.PaymentService_ServiceDesc)
-	d.register(server, paymentsv1.LedgerService_ServiceDesc)
-	d.register(server, paymentsv1.EventService_ServiceDesc)
-	d.register(server, paymentsv1.WebhookService_ServiceDesc)
-	healthv1.RegisterHealthServer(server, d.health)
+	d.register(server, paymentsv1.AdminService_ServiceDesc, d)
+	d.register(server, paymentsv1.VaultService_ServiceDesc, d)
+	d.register(server, paymentsv1.PaymentService_ServiceDesc, d)
+	d.register(server, paymentsv1.LedgerService_ServiceDesc, d)
+	d.register(server, paymentsv1.EventService_ServiceDesc, d)
+	d.register(server, paymentsv1.WebhookService_ServiceDesc, d)
+	d.register(server, healthv1.Health_ServiceDesc, d.health)
 	reflection.RegisterV1(server)
 	return server
 }
 
-// register has the interceptor see messages that can't be decoded, too: grpc-go would answer them by itself, as a fault of the server.
-func (d *Door) register(server *grpc.Server, service grpc.ServiceDesc) {
+// register has unary calls intercepted before their message is read, which grpc-go's own interceptors can't: it would wait for a message for ever,
+// and answer one that can't be decoded by itself, as a fault of the server.
+func (d *Door) register(server *grpc.Server, service grpc.ServiceDesc, implementation any) {
 	service.Methods = slices.Clone(service.Methods)
 	for i, method := range service.Methods {
-		service.Methods[i].Handler = func(server any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
-			var tried attempt
-			try := func(message any) error { tried.message = message; return decode(&tried) }
-			return method.Handler(server, ctx, try, func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-				if tried.failure != nil {
-					request = undecodable{tried.failure}
-				}
-				return interceptor(ctx, request, info, handler)
+		service.Methods[i].Handler = func(server any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			later := func(any) error { return nil }
+			return method.Handler(server, ctx, later, func(ctx context.Context, message any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+				return d.intercept(ctx, message, read, info, handler)
 			})
 		}
 	}
-	server.RegisterService(&service, d)
+	server.RegisterService(&service, implementation)
 }
-
-// undecodable is the request where it isn't a message of its type.
-type undecodable struct{ error }
 
 // attempt is a message to decode whose failure is kept, not returned.
 type attempt struct {

@@ -22,35 +22,39 @@ import (
 // interceptStream observes a stream of ours from its beginning to its end. Others end when the service drains, since a stream that watches
 // never ends by itself.
 func (d *Door) interceptStream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	arrived := time.Now()
 	m := methods[info.FullMethod]
 	if m == nil {
 		ctx, cancel := context.WithCancel(stream.Context())
 		defer cancel()
 		defer context.AfterFunc(d.draining, cancel)()
-		err := handler(server, endingStream{stream, ctx})
+		var served grpc.ServerStream = endingStream{stream, ctx}
+		if !info.IsClientStream {
+			served = punctualStream{served, d, arrived}
+		}
+		err := handler(server, served)
 		if d.draining.Err() != nil {
 			return drainingStatus.Err()
 		}
-		return err
+		return told(err)
 	}
-	began := time.Now()
 	incoming, _ := metadata.FromIncomingContext(stream.Context())
 	ctx, span := d.telemetry.StartServer(stream.Context(), first(incoming.Get(telemetry.TraceparentHeader)), m.name, m.span...)
 	defer span.End()
 	_ = stream.SetHeader(newRequestID()) // fails on a stream that has ended
-	err := recovered(func() error { return handler(server, observedStream{stream, ctx}) })
+	err := recovered(func() error { return handler(server, punctualStream{observedStream{stream, ctx}, d, arrived}) })
 	rendered, failure := statusOf(err)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !isAnswered(err):
 		rendered, failure = status.New(codes.Canceled, "the client has gone"), nil
 	case errors.Is(err, usecase.ErrDraining):
 		rendered, failure = drainingStatus, nil
 	default:
 		if theirs, ok := status.FromError(err); ok && err != nil {
-			rendered, failure = theirs, nil // the library's own, of a message that is too large
+			rendered, failure = theirs, nil // the library's own, of a message that can't be sent
 		}
 	}
-	d.report(trace.ContextWithSpan(ctx, span), m, rendered, failure, err, time.Since(began))
+	d.report(trace.ContextWithSpan(ctx, span), m, rendered, failure, err, time.Since(arrived))
 	return rendered.Err()
 }
 
@@ -141,7 +145,18 @@ func (s *sender) send(message *paymentsv1.WatchEventsResponse) error {
 	}
 }
 
-// observedStream is a stream with its span. A message that can't be decoded is the client's fault.
+// punctualStream is a stream with one message from its client, who may not withhold it; what follows may take as long as it likes.
+type punctualStream struct {
+	grpc.ServerStream
+	door    *Door
+	arrived time.Time
+}
+
+func (s punctualStream) RecvMsg(message any) error {
+	return s.door.receive(s.Context(), s.arrived, s.ServerStream.RecvMsg, message)
+}
+
+// observedStream is a stream with its span.
 type observedStream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -149,16 +164,7 @@ type observedStream struct {
 
 func (s observedStream) Context() context.Context { return s.ctx }
 
-func (s observedStream) RecvMsg(message any) error {
-	tried := attempt{message: message}
-	if err := s.ServerStream.RecvMsg(&tried); err != nil {
-		return err
-	}
-	if tried.failure != nil {
-		return domain.Because(domain.ReasonMalformedBody, tried.failure)
-	}
-	return nil
-}
+func (s observedStream) RecvMsg(message any) error { return strictly(s.ServerStream.RecvMsg)(message) }
 
 // endingStream is a stream that ends with another context.
 type endingStream struct {

@@ -39,17 +39,16 @@ pub fn code(reason: Reason) -> Code {
         | Reason::IdempotencyKeyReused => Code::FailedPrecondition,
         Reason::PermissionDenied => Code::PermissionDenied,
         Reason::ResourceNotFound => Code::NotFound,
-        // The last three can't happen at this door.
-        Reason::RouteNotFound
-        | Reason::MethodNotAllowed
-        | Reason::UnsupportedMediaType
-        | Reason::RequestTimeout => Code::Unimplemented,
+        // The last two can't happen at this door.
+        Reason::RouteNotFound | Reason::MethodNotAllowed | Reason::UnsupportedMediaType => {
+            Code::Unimplemented
+        }
         Reason::PaymentBusy | Reason::IdempotencyInProgress => Code::Aborted,
         Reason::DuplicateReference => Code::AlreadyExists,
         Reason::PayloadTooLarge | Reason::RateLimited => Code::ResourceExhausted,
         Reason::Internal => Code::Internal,
         Reason::Overloaded | Reason::AcquirerUnavailable => Code::Unavailable,
-        Reason::DeadlineExceeded | Reason::OutcomeUnknown => Code::DeadlineExceeded,
+        Reason::DeadlineExceeded | Reason::OutcomeUnknown | Reason::RequestTimeout => Code::DeadlineExceeded,
     }
 }
 

@@ -8,11 +8,11 @@ use axum::{
     middleware::Next,
     response::Response as HttpResponse,
 };
-use futures::FutureExt as _;
+use futures::{FutureExt as _, stream};
 use http::{HeaderMap, HeaderValue};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, StreamBody};
 use opentelemetry::KeyValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 use tonic_types::StatusExt as _;
 use tracing::{Span, debug, error, warn};
@@ -107,6 +107,28 @@ pub async fn observe(
         drop(Ended { metrics, status, seen });
     }
     response
+}
+
+/// The request with a message that must be whole before the body's time is over, and before the call's deadline: tonic waits for it for
+/// ever. What fails here is the call's answer.
+pub fn in_time(request: HttpRequest, limit: Duration) -> HttpRequest {
+    let Some(seen) = request.extensions().get::<Seen>().cloned() else { return request };
+    let late = seen.arrived + limit;
+    let timeout = request.headers().get("grpc-timeout").map(HeaderValue::as_bytes);
+    let deadline = deadline::from_grpc(timeout, seen.arrived);
+    request.map(|body| {
+        let frames = stream::unfold(Some((body, seen)), move |reading: Option<(Body, Seen)>| async move {
+            let (mut body, seen) = reading?;
+            if let Ok(frame) = timeout_at(late.min(deadline), body.frame()).await {
+                return Some((frame?, Some((body, seen))));
+            }
+            let error = if deadline < late { Error::DeadlineExceeded } else { Error::RequestTimeout };
+            // Of health nothing is told, as when it answers.
+            let status = if seen.method.is_empty() { refused(&error) } else { seen.refuse(&error) };
+            Some((Err(axum::Error::new(status)), None))
+        });
+        Body::new(StreamBody::new(frames))
+    })
 }
 
 /// Reports when it is dropped: at the end of an answer that lasts, else when it is there.

@@ -1,6 +1,6 @@
 //! Every gRPC service on one screen, with health and reflection. Served on the same accept loop as the HTTP door.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -31,7 +31,10 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::v1::server_reflection_server;
 
-use super::{handlers::Door, interceptors::observe};
+use super::{
+    handlers::Door,
+    interceptors::{in_time, observe},
+};
 use crate::{admin::Readiness, domain::error::Cause, telemetry::Metrics, usecase::payments::Payments};
 
 /// A message has at most so many bytes, as a body over HTTP.
@@ -54,8 +57,8 @@ pub fn router(
     readiness: watch::Receiver<Readiness>,
     metrics: Arc<Metrics>,
 ) -> Result<Router, Cause> {
+    let ends = (readiness.clone(), payments.settings.body_limit);
     let door = Door::new(payments);
-    let draining = readiness.clone();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
@@ -76,18 +79,19 @@ pub fn router(
         .add_service(WebhookServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE))
         .add_service(HealthServer::new(HealthOf { readiness }))
         .add_service(reflection);
-    let routes = routes.into_axum_router().layer(from_fn_with_state(draining, end_reflection));
+    let routes = routes.into_axum_router().layer(from_fn_with_state(ends, end_request));
     Ok(routes.layer(from_fn_with_state(metrics, observe)))
 }
 
-/// A client may keep a reflection stream open for ever: its questions end when the drain begins, and so do the answers.
-async fn end_reflection(
-    State(mut readiness): State<watch::Receiver<Readiness>>,
+/// No client may withhold its message. It may keep a reflection stream open for ever: its questions end when the drain begins, and so do
+/// the answers.
+async fn end_request(
+    State((mut readiness, limit)): State<(watch::Receiver<Readiness>, Duration)>,
     request: HttpRequest,
     next: Next,
 ) -> HttpResponse {
     if !request.uri().path().starts_with("/grpc.reflection.v1.") {
-        return next.run(request).await;
+        return next.run(in_time(request, limit)).await;
     }
     let draining = async move {
         // It also ends where nobody is left to tell.

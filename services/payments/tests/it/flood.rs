@@ -1,16 +1,24 @@
-//! HTTP/2 used against the service: floods of small frames end in GOAWAY or cost a bounded memory, and limits hold.
+//! HTTP/2 used against the service: floods of small frames end in GOAWAY or cost a bounded memory, limits hold, and withheld messages
+//! are given up.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
+use h2::{
+    Reason, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::{
     process::{Beside, beside},
-    world::ADMIN,
+    world::{ADMIN, Setting, World},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -179,4 +187,122 @@ async fn a_connection_is_told_its_limits_and_held_to_them() {
         assert_eq!(refused, 7_u32.to_be_bytes(), "REFUSED_STREAM on {to}");
     }
     drop(child);
+}
+
+const CREATE_MERCHANT: &str = "payments.v1.AdminService/CreateMerchant";
+const WATCH_EVENTS: &str = "payments.v1.EventService/WatchEvents";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+/// Those whose clients send one message.
+const CALLED: [&str; 4] =
+    [CREATE_MERCHANT, WATCH_EVENTS, "grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"];
+/// Nothing, half a prefix, half a message, a message without the end of its stream.
+const PARTS: [&[u8]; 4] = [b"", b"\0\0", b"\0\0\0\0\x02\x0a", b"\0\0\0\0\0"];
+
+/// One connection.
+struct Caller {
+    to: SocketAddr,
+    requests: SendRequest<Bytes>,
+}
+
+/// An answer, and the call's own half of its stream, which is open as long as this lives.
+type Call = (ResponseFuture, SendStream<Bytes>);
+
+impl Caller {
+    async fn connect(to: SocketAddr) -> Self {
+        let (requests, connection) =
+            h2::client::handshake(TcpStream::connect(to).await.unwrap()).await.unwrap();
+        tokio::spawn(connection);
+        Self { to, requests }
+    }
+
+    /// Begins a call and sends so much of its message.
+    async fn begin(&self, method: &str, headers: &[(&str, &str)], sent: &'static [u8]) -> Call {
+        let mut request = http::Request::post(format!("http://{}/{method}", self.to))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (answer, mut rest) = requests.send_request(request.body(()).unwrap(), false).unwrap();
+        if !sent.is_empty() {
+            rest.send_data(Bytes::from_static(sent), false).unwrap();
+        }
+        (answer, rest)
+    }
+}
+
+/// The reason of a call that is ended though its client hasn't, which frees its place.
+async fn given_up((answer, mut rest): Call) -> (Code, String) {
+    let head = timeout(Duration::from_secs(20), answer).await.expect("it is ended").unwrap();
+    let reset = timeout(Duration::from_secs(20), poll_fn(|cx| rest.poll_reset(cx)));
+    assert_eq!(reset.await.expect("its place is free").unwrap(), Reason::NO_ERROR);
+    let status = Status::from_header_map(head.headers()).unwrap();
+    (status.code(), status.get_details_error_info().unwrap().reason)
+}
+
+/// The code of a call whose stream the client ends with this.
+async fn finished((answer, mut rest): Call, sent: &'static [u8]) -> Code {
+    rest.send_data(Bytes::from_static(sent), true).unwrap();
+    let head = answer.await.unwrap();
+    if let Some(status) = Status::from_header_map(head.headers()) {
+        return status.code();
+    }
+    let mut body = head.into_body();
+    while let Some(data) = body.data().await {
+        data.unwrap();
+    }
+    Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap().code()
+}
+
+#[tokio::test]
+async fn a_call_whose_message_is_withheld_is_ended_and_its_place_is_free_again() {
+    let env = vec![("BODY_TIMEOUT_MS", "300".to_owned())];
+    let world = World::with(Setting { env, ..Setting::default() }).await;
+    let caller = Caller::connect(world.at.grpc).await;
+    // Its client may ask when it likes.
+    let open = caller.begin(REFLECTION, &[], b"").await;
+    for _ in 0..2 {
+        let mut calls = Vec::new();
+        for n in 0..99 {
+            calls.push(caller.begin(CALLED[n % 4], &[], PARTS[n / 4 % 4]).await);
+        }
+        for (n, call) in calls.into_iter().enumerate() {
+            let (method, sent) = (CALLED[n % 4], PARTS[n / 4 % 4]);
+            let want = (Code::DeadlineExceeded, "REQUEST_TIMEOUT".to_owned());
+            assert_eq!(given_up(call).await, want, "{sent:?} of {method}");
+        }
+    }
+    assert_eq!(finished(open, b"\0\0\0\0\x02\x3a\0").await, Code::Ok);
+    let authorization = format!("Bearer {ADMIN}");
+    let call = caller.begin(CREATE_MERCHANT, &[("authorization", &authorization)], b"").await;
+    assert_eq!(finished(call, b"\0\0\0\0\x03\x0a\x01a").await, Code::Ok);
+
+    let told = prometheus::TextEncoder::new().encode_to_string(&world.metrics.registry.gather()).unwrap();
+    for method in [CREATE_MERCHANT, WATCH_EVENTS] {
+        let counted = told.lines().filter(|line| {
+            line.starts_with("rpc_server_call_duration_seconds_count{")
+                && line.contains(&format!(r#"rpc_method="{method}""#))
+                && line.contains(r#"error_type="REQUEST_TIMEOUT""#)
+                && line.contains(r#"rpc_response_status_code="DEADLINE_EXCEEDED""#)
+                && line.ends_with("} 50")
+        });
+        assert_eq!(counted.count(), 1, "{method} in {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_while_the_message_is_withheld_is_told_as_such() {
+    let world = World::new().await;
+    let caller = Caller::connect(world.at.grpc).await;
+    let mut calls = Vec::new();
+    for method in CALLED {
+        for sent in PARTS {
+            calls.push((method, sent, caller.begin(method, &[("grpc-timeout", "1S")], sent).await));
+        }
+    }
+    for (method, sent, call) in calls {
+        let want = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned());
+        assert_eq!(given_up(call).await, want, "{sent:?} of {method}");
+    }
 }

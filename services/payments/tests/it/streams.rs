@@ -279,6 +279,17 @@ async fn a_consumer_that_doesnt_read_is_dropped_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn only_the_message_of_a_stream_must_come_in_a_bodys_time() {
+    let world = World::with(env(&[("BODY_TIMEOUT_MS", "200"), ("STREAM_HEARTBEAT_MS", "300")])).await;
+    let (secret, _) = seller(&world, 0).await;
+    let mut stream = watch(&world, &secret, None).await.unwrap();
+    // Each after a silence that is longer.
+    for _ in 0..2 {
+        assert!(matches!(item(&mut stream).await, Item::Heartbeat(_)));
+    }
+}
+
+#[tokio::test]
 async fn more_streams_than_there_are_places_for_are_shed() {
     let world = World::with(env(&[("STREAMS", "1")])).await;
     let (secret, _) = seller(&world, 0).await;
