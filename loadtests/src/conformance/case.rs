@@ -166,7 +166,7 @@ pub struct Step {
     /// Whether the body's size is not told beforehand, HTTP only.
     #[serde(default)]
     pub chunked: bool,
-    /// Whether the body, sent so far, never ends, HTTP only.
+    /// Whether the body, sent so far, never ends (gRPC: the message lacks its last byte), through one door only.
     #[serde(default)]
     pub stalls: bool,
     /// How many items of a stream are read, 1 where it isn't said.
@@ -193,7 +193,7 @@ pub enum Other {
     Other,
 }
 
-/// Settings under which twins give answers that they ordinarily don't. One case a stage: cases would meet there.
+/// Settings under which twins give answers that they ordinarily don't. One case a stage and door: cases would meet there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -370,13 +370,12 @@ fn check(step: &Step, doors: Option<&[Door]>) -> anyhow::Result<()> {
         bail!("a step has one of query, params");
     }
     let only = |door| doors.is_some_and(|doors| doors == [door]);
-    let raw =
-        step.http.is_some() || step.text.is_some() || step.chunked || step.stalls || step.query.is_some();
+    let raw = step.http.is_some() || step.text.is_some() || step.chunked || step.query.is_some();
     if raw && !only(Door::Http) {
-        bail!("http, text, chunked, stalls and query need doors = [\"http\"]");
+        bail!("http, text, chunked and query need doors = [\"http\"]");
     }
-    if step.hex.is_some() && !only(Door::Http) && !only(Door::Grpc) {
-        bail!("hex needs doors = [\"http\"] or doors = [\"grpc\"]: no bytes mean the same to both");
+    if (step.hex.is_some() || step.stalls) && !only(Door::Http) && !only(Door::Grpc) {
+        bail!("hex and stalls need doors = [\"http\"] or doors = [\"grpc\"]: no bytes mean the same to both");
     }
     if step.grpc.is_some() && !only(Door::Grpc) {
         bail!("grpc needs doors = [\"grpc\"]");
@@ -411,7 +410,7 @@ mod tests {
             ("[[case]]\nname = \"a\"\nstepps = []\n".to_owned(), "line 3: unknown field `stepps`"),
             (format!("[[case]]\nname = \"a\"\n{step} kee = \"k\" }}]\n"), "line 3: unknown field `kee`"),
             (format!("[[case]]\nname = \"a\"\n{step} text = \"k\" }}]\n"), "need doors"),
-            (format!("[[case]]\nname = \"a\"\n{step} hex = \"00\" }}]\n"), "hex needs doors"),
+            (format!("[[case]]\nname = \"a\"\n{step} hex = \"00\" }}]\n"), "hex and stalls need doors"),
             (format!("[[case]]\nname = \"a\"\nbefore = [\"b\"]\n{step} }}]\n"), "no fixture b"),
         ] {
             let got = refusal(&text);

@@ -254,7 +254,7 @@ impl Bench {
                 headers,
                 body: body.into(),
                 chunked: false,
-                stalls: false,
+                stalls: step.stalls,
                 items: items(&self.contract, step, operation),
             },
             operation,

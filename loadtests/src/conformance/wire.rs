@@ -38,7 +38,7 @@ pub struct Outgoing {
     pub body: Bytes,
     /// Whether its size isn't told.
     pub chunked: bool,
-    /// Whether it never ends.
+    /// Whether it never ends; of a message: whether its last byte is withheld.
     pub stalls: bool,
     /// How many items of a stream of events are waited for; 0: it isn't one.
     pub items: usize,
@@ -98,7 +98,7 @@ impl Wire {
     pub async fn grpc(&self, outgoing: &Outgoing, streaming: bool) -> anyhow::Result<Incomings> {
         let mut framed = BytesMut::with_capacity(outgoing.body.len() + 5);
         framed.put_u8(0);
-        framed.put_u32(u32::try_from(outgoing.body.len())?);
+        framed.put_u32(u32::try_from(outgoing.body.len())? + u32::from(outgoing.stalls));
         framed.extend_from_slice(&outgoing.body);
         let framed = Outgoing { body: framed.freeze(), ..outgoing.clone() };
         let exchange = async {
