@@ -14,7 +14,7 @@ export TWINPAY_COMMIT := $(COMMIT)
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 # Both profiles of the Rust programs share one Go binary: Go has no debug build.
-GO_BUILD := go build -trimpath -ldflags "-X twinpay.dev/payments/internal/admin.Commit=$(COMMIT)" -o ../target/go/payments ./cmd/payments
+GO_BUILD := go build -trimpath -ldflags "-X twinpay.dev/payments/internal/admin.Commit=$(COMMIT)" -o ../target/go/ ./cmd/...
 
 .PHONY: help
 help: ## this list

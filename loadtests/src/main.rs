@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use loadtests::command::compare::CompareArgs;
 use loadtests::command::golden::Golden;
+use loadtests::command::limits::LimitsArgs;
 use loadtests::command::model::Model;
 use loadtests::command::replay::Replay;
 use loadtests::command::trace::TraceArgs;
@@ -31,6 +32,7 @@ struct Cli {
 enum Command {
     Trace(TraceArgs),
     Compare(Box<CompareArgs>),
+    Limits(LimitsArgs),
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
     Races(Races),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {
         Command::Trace(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Limits(args) => args.run(),
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),

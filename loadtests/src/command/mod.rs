@@ -3,6 +3,7 @@
 pub mod compare;
 pub mod folder;
 pub mod golden;
+pub mod limits;
 pub mod model;
 pub mod replay;
 pub mod signals;

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use http::Method;
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
+use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::pair::Pair;
@@ -90,10 +91,12 @@ impl Layout {
 /// What a whole run shares.
 pub struct Bench {
     postgres: Postgres,
-    acquirer: Instance,
+    pub(super) acquirer: Instance,
     layout: Layout,
     /// Variables of both services, in place of their defaults.
-    env: Vec<(String, String)>,
+    pub(super) env: Vec<(String, String)>,
+    /// The role of all services is the server's, so all of its databases have one.
+    service_password: String,
     logs: PathBuf,
 }
 
@@ -136,19 +139,18 @@ impl Bench {
         // A few merchants send all of the load.
         let mut env = vec![("TWINPAY_RATE_LIMIT".to_owned(), "0".to_owned())];
         env.extend(light.then(|| ("TWINPAY_HASH_ITERATIONS".to_owned(), LIGHT_ROUNDS.to_owned())));
-        Ok(Self { postgres, acquirer, layout, env, logs: logs.into() })
+        let service_password = Credentials::random().admin_token;
+        Ok(Self { postgres, acquirer, layout, env, service_password, logs: logs.into() })
     }
 
     /// Starts both services for `scenario`, each on a database of its own.
     pub async fn pairing(&self, scenario: &str, pair: &Pair) -> anyhow::Result<Pairing> {
         let credentials = Credentials::random();
-        let password = &credentials.admin_token;
         let (mut instances, mut owner_urls, mut contenders, mut versions) = (vec![], vec![], vec![], vec![]);
         for side in &pair.0 {
             let name =
                 format!("{}_{}", scenario.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), side.name);
-            let database =
-                stack::migrate::migrated_database(&self.postgres.url("postgres"), &name, password).await?;
+            let database = self.database(&name).await?;
             let log = self.log(&name);
             let mut options =
                 TwinOptions::new(side.twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
@@ -182,8 +184,24 @@ impl Bench {
         })
     }
 
-    fn log(&self, name: &str) -> PathBuf {
+    /// Where what is started logs.
+    pub(super) fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
+    }
+
+    /// Which cores are whose.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The database server's process.
+    pub fn postgres_pid(&self) -> u32 {
+        self.postgres.pid()
+    }
+
+    /// A database with the schema and nothing in it, unless it is there.
+    pub async fn database(&self, name: &str) -> anyhow::Result<Database> {
+        Ok(migrated_database(&self.postgres.url("postgres"), name, &self.service_password).await?)
     }
 
     /// Those whose CPU is expected beside the contenders'.

@@ -58,6 +58,13 @@ fn a_wrong_option_is_blamed_itself_before_anything_starts() {
 }
 
 #[test]
+fn efforts_out_of_bounds_are_refused() {
+    let said = refusal(&["limits", "--seconds", "0"]);
+    assert_eq!(said, "loadtest: --seconds: must be 0.1 to 600, is 0");
+    assert!(refusal(&["limits", "--repetitions", "0"]).contains("--repetitions: must be 1 to 1000"));
+}
+
+#[test]
 fn a_folder_that_takes_no_report_is_said_before_anything_starts() {
     let said = refusal(&["compare", "--smoke", "--out", "/dev/null/report"]);
     let wanted = "loadtest: no report can be written to /dev/null/report, name another folder by --out: ";

@@ -5,6 +5,7 @@ mod compare;
 mod contenders;
 mod engine;
 mod interrupt;
+mod limits;
 mod page;
 mod support;
 mod trace;

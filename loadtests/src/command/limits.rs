@@ -1,0 +1,87 @@
+//! `loadtest limits`: what the machine could do at most.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use stack::instance::Twin;
+
+use crate::environment;
+use crate::limits::{Effort, measure, table};
+use crate::payments::{Bench, Layout};
+
+/// Measure what this machine could do at most, on the cores of the comparison
+///
+/// Three kinds, in turn, so many times over; everything is started here and stopped again:
+///
+/// hash: the services' key derivation (PBKDF2-HMAC-SHA256, 16 384 rounds) in a tight loop on the services' core, in Rust
+/// with the Rust service's crate, in Go with Go's own. It bounds tokenisations.
+///
+/// database: pgbench with the statements of db/queries over as many connections as a service has (16), on a Postgres as in
+/// the comparison; pgbench runs on the services' core, in a service's place. It bounds payments. Needs pgbench, which is in
+/// Debian's and Ubuntu's package postgresql; where it is missing the row says so.
+///
+/// doors: GET /livez on each service's HTTP port, each connection asking again as soon as it is answered. It bounds
+/// everything. Where the generator's core is the full one, the CPU a reply tells what the service could have done.
+///
+/// Each row has the median, the least and the most of the repetitions. A share of a limit is to be had from
+/// `loadtest compare --solo --limits`. Figures of a debug build say nothing.
+///
+/// Exit codes: 0 measured; 2 could not run (one line says why).
+#[derive(Debug, Args)]
+pub struct LimitsArgs {
+    /// Length of one measurement
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    seconds: f64,
+    /// Measurements of each kind
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repetitions: usize,
+    /// Connections to the bare handler; as in the scenarios
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    connections: usize,
+    /// Gets the figures as JSON, every repetition too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl LimitsArgs {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let effort = self.effort()?;
+        let layout = Layout::of(&environment::cores()?);
+        crate::realtime::pin(&layout.around())?;
+        let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let say = |text: &str| eprintln!("{text}");
+        layout.lines().iter().for_each(|(who, cores)| say(&format!("{who}: {cores}")));
+        let limits = runtime.block_on(async {
+            let bench = Bench::start(layout, &Twin::ALL, false, logs.path(), say).await?;
+            let limits = measure(&bench, &effort, &say).await;
+            bench.stop().await?;
+            limits
+        })?;
+        print!("{}", table(&limits));
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&limits)? + "\n";
+            std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn effort(&self) -> anyhow::Result<Effort> {
+        let within = |name: &str, value: f64, low: f64, high: f64| {
+            anyhow::ensure!((low..=high).contains(&value), "{name}: must be {low} to {high}, is {value}");
+            Ok(())
+        };
+        within("--seconds", self.seconds, 0.1, 600.0)?;
+        within("--repetitions", self.repetitions as f64, 1.0, 1000.0)?;
+        within("--connections", self.connections as f64, 1.0, 10_000.0)?;
+        Ok(Effort {
+            length: Duration::from_secs_f64(self.seconds),
+            repetitions: self.repetitions,
+            connections: self.connections,
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! PBKDF2 in a tight loop on the services' core, in each one's language with the library that it uses. Rust's loop runs
+//! here; Go's is a program of its own, `hashloop`, built beside the Go service.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::{Limit, on_cores};
+
+/// As the services hash by default; `proto/config.toml` has the number.
+pub const ROUNDS: u32 = 16_384;
+/// As long as what the services hash: a keyed hash of a card number, and a merchant's id.
+const PASSWORD: [u8; 32] = [7; 32];
+const SALT: [u8; 16] = [9; 16];
+
+/// What both loops say.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Looped {
+    /// Hashes made.
+    pub hashes: u64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Looped {
+    fn rate(self) -> f64 {
+        self.hashes as f64 / self.seconds
+    }
+}
+
+/// Both loops, measured in turn.
+pub struct Hashes {
+    cores: Vec<usize>,
+    /// Go's loop, or why there is none.
+    go: Result<PathBuf, String>,
+    rates: [Vec<f64>; 2],
+    turns: usize,
+}
+
+impl Hashes {
+    /// On the services' `cores`; where there are several, one of them stands for each.
+    pub fn find(cores: &[usize]) -> Self {
+        let go = stack::binaries::go().map_err(|error| error.to_string()).and_then(|service| {
+            let path = service.with_file_name("hashloop");
+            let missing = || format!("{} is missing: build it with `make build`", path.display());
+            path.is_file().then(|| path.clone()).ok_or_else(missing)
+        });
+        Self { cores: cores.to_vec(), go, rates: [Vec::new(), Vec::new()], turns: 0 }
+    }
+
+    /// One measurement of each; who is first changes from turn to turn.
+    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+        let one = &self.cores[..1];
+        for language in [self.turns % 2, 1 - self.turns % 2] {
+            let looped = match (language, &self.go) {
+                (0, _) => on_cores(one, move || Ok(rust_loop(length))).await?,
+                (_, Ok(program)) => {
+                    let program = program.clone();
+                    on_cores(one, move || go_loop(program, length)).await?
+                }
+                (_, Err(_)) => continue,
+            };
+            self.rates[language].push(looped.rate() * self.cores.len() as f64);
+        }
+        self.turns += 1;
+        Ok(())
+    }
+
+    /// One a language.
+    pub fn limits(self) -> Vec<Limit> {
+        let label = |language: &str| format!("PBKDF2 of {ROUNDS} rounds in a loop, {language}");
+        let full = || Some("the services’ core".to_owned());
+        let unit = "hashes/s";
+        let rust = Limit::measured("hash_rust", label("Rust"), unit, &self.rates[0], full());
+        let go = match self.go {
+            Ok(_) => Limit::measured("hash_go", label("Go"), unit, &self.rates[1], full()),
+            Err(why) => Limit::missing("hash_go", label("Go"), unit, why),
+        };
+        vec![rust, go]
+    }
+}
+
+fn rust_loop(length: Duration) -> Looped {
+    let begin = Instant::now();
+    let mut hashes = 0;
+    while begin.elapsed() < length {
+        std::hint::black_box(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(&PASSWORD, &SALT, ROUNDS));
+        hashes += 1;
+    }
+    Looped { hashes, seconds: begin.elapsed().as_secs_f64() }
+}
+
+fn go_loop(program: PathBuf, length: Duration) -> anyhow::Result<Looped> {
+    let mut command = Command::new(&program);
+    // What a shell exports for Go's runtime is none of the measurement's.
+    command.env_clear().args([
+        "-rounds",
+        &ROUNDS.to_string(),
+        "-length",
+        &format!("{}ms", length.as_millis()),
+    ]);
+    let output = command.output().with_context(|| program.display().to_string())?;
+    if !output.status.success() {
+        bail!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).with_context(|| format!("{} said {text:?}", program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rounds_are_the_services_own() {
+        let config: toml::Table = include_str!("../../../proto/config.toml").parse().unwrap();
+        let variables = config["variable"].as_array().unwrap();
+        let rounds = variables.iter().find(|variable| variable["name"].as_str() == Some("HASH_ITERATIONS"));
+        assert_eq!(rounds.unwrap()["default"].as_str().unwrap(), ROUNDS.to_string());
+    }
+
+    #[test]
+    fn rates_are_a_second_and_for_all_cores() {
+        let mut hashes =
+            Hashes { cores: vec![0, 1], go: Err("why".into()), rates: Default::default(), turns: 0 };
+        let looped = Looped { hashes: 300, seconds: 1.5 };
+        hashes.rates[0].push(looped.rate() * 2.0);
+        let rows = hashes.limits();
+        assert_eq!(rows[0].figure.as_ref().unwrap().median, 400.0);
+        assert_eq!((rows[1].figure.as_ref(), rows[1].missing.as_deref()), (None, Some("why")));
+    }
+}

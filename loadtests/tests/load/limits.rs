@@ -1,0 +1,42 @@
+//! The built program measures the machine's limits, from starting everything to the table and the JSON.
+
+use std::process::Command;
+
+use loadtests::limits::Limits;
+
+#[test]
+fn every_limit_is_measured_or_says_how_to_get_it() {
+    let json = tempfile::NamedTempFile::new().expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["limits", "--seconds", "0.2", "--repetitions", "1", "--json"]).arg(json.path());
+    let output = command.output().expect("it runs");
+    let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    let text = std::fs::read_to_string(json.path()).expect("written");
+    let limits: Limits = serde_json::from_str(&text).expect("limits");
+    let names: Vec<_> = limits.rows.iter().map(|row| row.name.as_str()).collect();
+    let wanted = [
+        "hash_rust",
+        "hash_go",
+        "database_sale",
+        "database_tokenize",
+        "door_rust",
+        "door_cpu_rust",
+        "door_go",
+        "door_cpu_go",
+    ];
+    assert_eq!(names, wanted, "{table}");
+    for row in &limits.rows {
+        let Some(figure) = &row.figure else {
+            // Not everybody's Postgres comes with it.
+            let why = row.missing.as_deref().unwrap_or_default();
+            assert!(
+                row.name.starts_with("database_") && why.contains("apt-get install postgresql"),
+                "{row:?}"
+            );
+            continue;
+        };
+        assert!(figure.values.len() == 1 && figure.low > 0.0 && figure.median <= figure.high, "{row:?}");
+        assert!(table.contains(&row.label), "{table}");
+    }
+}
