@@ -23,6 +23,7 @@ pub mod progress;
 pub mod realtime;
 pub mod report;
 pub mod scenario;
+pub mod solo;
 pub mod spread;
 pub mod stats;
 pub mod trace;

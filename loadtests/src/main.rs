@@ -8,6 +8,8 @@ use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
 use loadtests::command::model::Model;
 use loadtests::command::replay::Replay;
+use loadtests::command::run::RunArgs;
+use loadtests::command::solo::SoloArgs;
 use loadtests::command::trace::TraceArgs;
 use loadtests::conformance::{
     Conformance, conclude, fuzz::Fuzz, kill::Kill, ledger::VerifyLedger, races::Races,
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     Trace(TraceArgs),
     Compare(Box<CompareArgs>),
+    Run(RunArgs),
+    Solo(SoloArgs),
     Limits(LimitsArgs),
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {
         Command::Trace(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Run(args) => args.run(),
+        Command::Solo(args) => args.run(),
         Command::Limits(args) => args.run(),
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),

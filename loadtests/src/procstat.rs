@@ -53,6 +53,19 @@ pub fn family_cpu_ns(pid: u32) -> u64 {
     (own + children.sum::<u64>()) * tick_ns()
 }
 
+/// Context switches, of their own will or not, of a process's threads that are there now.
+pub fn context_switches(pid: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    // A thread may end meanwhile.
+    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    statuses.map(|status| switches_in(&status)).sum()
+}
+
+fn switches_in(status: &str) -> u64 {
+    let counted = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
+    counted.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+}
+
 /// CPU time of the machine since its boot, by ticks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Machine {
@@ -124,6 +137,13 @@ mod tests {
         let used = me.cpu_ns().unwrap() - before;
         // Other threads and other processes take part of those 50 ms; an ended thread that is lost would leave nearly 0.
         assert!(used > 2_000_000, "{used} ns");
+    }
+
+    #[test]
+    fn switches_of_both_kinds_count() {
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
+        assert_eq!(switches_in(status), 15);
+        assert!(context_switches(std::process::id()) > 0);
     }
 
     #[test]

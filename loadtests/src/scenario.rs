@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::solo;
 use crate::trace::Door;
 
 /// Named values that a flow hands to its workload, such as the outcome that it is meant to have.
@@ -165,6 +166,9 @@ pub struct Scenario {
     pub stages: Vec<Stage>,
     /// What arrives.
     pub flows: Vec<Flow>,
+    /// About being played on one service alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solo: Option<solo::Settings>,
 }
 
 /// Changes from the command line, each in place of the file's value.
@@ -273,6 +277,7 @@ impl Scenario {
         if self.flows.is_empty() {
             return Err(("flows".into(), "must name at least one".into()));
         }
+        self.solo.as_ref().map_or(Ok(()), solo::Settings::check)?;
         for (group, flows) in [("flows", &self.flows), ("warm_up_flows", &self.warm_up_flows)] {
             for (index, flow) in flows.iter().enumerate() {
                 within(&format!("{group}[{index}].share"), flow.share, 1, 1_000_000)?;
@@ -363,7 +368,7 @@ mod tests {
 
     #[test]
     fn the_shipped_scenarios_are_good() {
-        for name in ["checkout", "tokenize", "read"] {
+        for name in ["checkout", "tokenize", "read", "overload", "spike", "soak"] {
             Scenario::load(name, &Overrides::default()).unwrap();
         }
     }
@@ -381,6 +386,8 @@ mod tests {
             (GOOD.replace("seed = ", "seed = \"x\" #"), "seed: invalid type: string \"x\", expected u64"),
             (GOOD.replace("[warm_up]", "[warm_up"), "line "),
             (GOOD.replace("pairs = ", "# pairs = "), "missing field `pairs`"),
+            (GOOD.replace("p99_ms = ", "p99_ms = -"), "solo.p99_ms: must be over 0"),
+            (GOOD.replace("p99_ms = ", "p99 = "), "solo.p99: unknown field `p99`"),
         ];
         for (text, wanted) in cases {
             let got = refusal(&text);

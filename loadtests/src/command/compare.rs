@@ -16,7 +16,8 @@ use time::macros::format_description;
 use self::run::Run;
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
-use super::{OverrideArgs, draw};
+use super::solo::BesideArgs;
+use super::{OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
 use crate::progress::Progress;
@@ -30,9 +31,9 @@ use crate::{environment, junit};
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
 const RESAMPLES: usize = 2000;
 /// Exit code of a run that is void or was interrupted.
-const VOID: u8 = 3;
+pub(super) const VOID: u8 = 3;
 /// Where reports go by default.
-const OUT: &str = "loadtests/out";
+pub(super) const OUT: &str = "loadtests/out";
 /// What `--smoke` asks for, unless an option says otherwise.
 const SMOKE: Overrides = Overrides {
     rate: Some(15.0),
@@ -101,6 +102,8 @@ pub struct CompareArgs {
     /// stolen, build, connections. Not answered, unexpected, counts, invariants, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
     allow_void: Vec<String>,
+    #[command(flatten)]
+    beside: BesideArgs,
 }
 
 impl CompareArgs {
@@ -111,6 +114,8 @@ impl CompareArgs {
         // A wrong scenario is said before anything is started.
         let drawn =
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
+        drawn.iter().try_for_each(|(scenario, _)| interleavable(scenario))?;
+        self.beside.check()?;
         let asserts = self.asserts(&drawn)?;
         if let Some(path) = &self.junit {
             report::writable(path)?;
@@ -211,17 +216,9 @@ impl CompareArgs {
             run.progress.say(&format!("{who}: {cores}"));
         }
         run.progress.doing("starting what the services need");
-        let bench = run
-            .unless_stopped(Bench::start(
-                run.layout.clone(),
-                &self.pair.twins(),
-                self.smoke,
-                folder.logs(),
-                |text| {
-                    run.progress.say(text);
-                },
-            ))
-            .await?;
+        let (twins, say) = (self.pair.twins(), |text: &str| run.progress.say(text));
+        let starting = Bench::start(run.layout.clone(), &twins, self.smoke, folder.logs(), say);
+        let bench = run.unless_stopped(starting).await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         let mut scenarios = Vec::new();
         for (scenario, trace) in drawn {
@@ -235,6 +232,8 @@ impl CompareArgs {
                 Err(error) => return Err(error),
             }
         }
+        let draw = (run.order_seed, &run.stopped);
+        let (limits, solo) = self.beside.measure(&bench, &scenarios, draw, &run.progress).await?;
         run.progress.doing("stopping");
         let settings = bench.settings().await?;
         let stopping = bench.stop().await;
@@ -256,6 +255,8 @@ impl CompareArgs {
             contenders: run.contenders,
             scenarios,
             asserts: Vec::new(),
+            limits,
+            solo,
         })
     }
 
@@ -273,9 +274,13 @@ impl CompareArgs {
     }
 
     fn folder(&self, at: OffsetDateTime) -> anyhow::Result<PathBuf> {
-        let name = at.format(format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z"))?;
-        Ok(self.out.clone().unwrap_or_else(|| Path::new(OUT).join(name)))
+        Ok(self.out.clone().unwrap_or(Path::new(OUT).join(timestamp(at)?)))
     }
+}
+
+/// A moment as a folder's name.
+pub(super) fn timestamp(at: OffsetDateTime) -> anyhow::Result<String> {
+    Ok(at.format(format_description!("[year]-[month]-[day]T[hour]-[minute]-[second]Z"))?)
 }
 
 /// Another for each run, so that one unlucky order doesn't stay; short enough for every reader of JSON.

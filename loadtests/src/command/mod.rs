@@ -6,7 +6,9 @@ pub mod golden;
 pub mod limits;
 pub mod model;
 pub mod replay;
+pub mod run;
 pub mod signals;
+pub mod solo;
 pub mod trace;
 
 use anyhow::bail;
@@ -82,6 +84,17 @@ pub fn draw(scenario: &str, overrides: &Overrides) -> anyhow::Result<(Scenario, 
     }
     let trace = Trace::draw(scenario, &parsed, &Payments).map_err(|error| blame(error, overrides))?;
     Ok((parsed, trace))
+}
+
+/// Refuses a scenario of which a slice says nothing.
+pub fn interleavable(scenario: &Scenario) -> anyhow::Result<()> {
+    if scenario.solo.as_ref().is_some_and(|solo| solo.only) {
+        let name = &scenario.name;
+        bail!(
+            "{name}: is for one service at a time: loadtest run --service rust --scenario {name}, and again with go"
+        );
+    }
+    Ok(())
 }
 
 /// A trace that is too long by what the options ask for is theirs, not the file's.

@@ -200,7 +200,7 @@ impl Player<'_> {
         (self.order.settle)().await?;
         let processes =
             [Process::of(self.order.contenders[0].pid)?, Process::of(self.order.contenders[1].pid)?];
-        let before = self.usage(&processes)?;
+        let before = Usage::now(&processes, self.order.support)?;
         let (mut pairs, mut torn) = (Vec::new(), vec![Vec::new(), Vec::new()]);
         for (number, (window, first)) in plan.pairs.iter().enumerate() {
             match self.pair(number, *window, *first, &processes).await? {
@@ -211,7 +211,7 @@ impl Player<'_> {
                 }
             }
         }
-        let usage = self.usage(&processes)?.since(&before);
+        let usage = Usage::now(&processes, self.order.support)?.since(&before);
         let effects = self.targets.iter().map(Target::effects).collect();
         Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policy, usage })
     }
@@ -292,19 +292,6 @@ impl Player<'_> {
         self.engine.play(&mut self.targets[contender], lines, window.from_us, window.length_us).await
     }
 
-    fn usage(&self, processes: &[Process; 2]) -> anyhow::Result<Usage> {
-        let machine = Machine::now()?;
-        let support = |support: &Support| (support.name.clone(), family_cpu_ns(support.pid));
-        Ok(Usage {
-            wall_ns: now_ns(),
-            machine_ns: machine.busy_ns,
-            stolen_ns: machine.stolen_ns,
-            generator_ns: Process::of(std::process::id())?.cpu_ns()?,
-            contenders_ns: processes[0].cpu_ns()? + processes[1].cpu_ns()?,
-            support_ns: self.order.support.iter().map(support).collect(),
-        })
-    }
-
     fn say(&self, event: Event) {
         // Nobody listens any more: then nobody is told.
         let _ = self.events.send(event);
@@ -312,7 +299,23 @@ impl Player<'_> {
 }
 
 impl Usage {
-    fn since(self, before: &Self) -> Self {
+    /// Since each one's own begin; two of them make a stretch.
+    pub fn now(contenders: &[Process], support: &[Support]) -> anyhow::Result<Self> {
+        let machine = Machine::now()?;
+        let of_support = |support: &Support| (support.name.clone(), family_cpu_ns(support.pid));
+        let contenders_ns = contenders.iter().map(Process::cpu_ns).sum::<anyhow::Result<u64>>()?;
+        Ok(Self {
+            wall_ns: now_ns(),
+            machine_ns: machine.busy_ns,
+            stolen_ns: machine.stolen_ns,
+            generator_ns: Process::of(std::process::id())?.cpu_ns()?,
+            contenders_ns,
+            support_ns: support.iter().map(of_support).collect(),
+        })
+    }
+
+    /// What was used from `before` until this.
+    pub fn since(self, before: &Self) -> Self {
         let support = self.support_ns.into_iter().zip(&before.support_ns);
         Self {
             wall_ns: self.wall_ns - before.wall_ns,

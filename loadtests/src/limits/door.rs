@@ -57,7 +57,8 @@ impl Turn {
 impl Doors {
     /// Asked from the generator's cores.
     pub fn of(contenders: &[Contender], generator: &[usize], connections: usize) -> Self {
-        let service = |contender: &Contender| (contender.name.clone(), contender.target.addresses.http, contender.pid);
+        let service =
+            |contender: &Contender| (contender.name.clone(), contender.target.addresses.http, contender.pid);
         let services: Vec<_> = contenders.iter().map(service).collect();
         let turns = vec![Vec::new(); services.len()];
         Self { services, generator: generator.to_vec(), connections, turns, count: 0 }

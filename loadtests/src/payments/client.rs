@@ -21,6 +21,12 @@ pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
     text.parse().with_context(|| format!("`{url}` isn't http://<ip>:<port>"))
 }
 
+/// The body of a GET as text; a status that isn't 2xx is an error.
+pub async fn text(url: &str, path: &str) -> anyhow::Result<String> {
+    let bytes = exchange(Method::GET, url, path, None, None).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Sends a request with an optional bearer token and body; a status that isn't 2xx is an error with its reason.
 pub async fn request(
     method: Method,
@@ -29,6 +35,17 @@ pub async fn request(
     bearer: Option<&str>,
     body: Option<Value>,
 ) -> anyhow::Result<Value> {
+    let bytes = exchange(method, url, path, bearer, body).await?;
+    serde_json::from_slice(&bytes).with_context(|| format!("the reply of {url}{path}"))
+}
+
+async fn exchange(
+    method: Method,
+    url: &str,
+    path: &str,
+    bearer: Option<&str>,
+    body: Option<Value>,
+) -> anyhow::Result<Bytes> {
     let exchange = async {
         let stream = TcpStream::connect(address(url)?).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -49,7 +66,7 @@ pub async fn request(
         if !status.is_success() {
             bail!("{status}: {}", String::from_utf8_lossy(&bytes));
         }
-        Ok(serde_json::from_slice(&bytes)?)
+        Ok(bytes)
     };
     let context = || format!("{method} {url}{path}");
     tokio::time::timeout(LIMIT, exchange).await.with_context(context)?.with_context(context)

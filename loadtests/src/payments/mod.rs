@@ -5,13 +5,17 @@
 //! (`bench`), what is made before (`setup`), kept away meanwhile (`upkeep`) and counted after (`rows`).
 
 mod bench;
+pub mod capacity;
 mod card;
 mod client;
+pub mod footprint;
+mod metrics;
 mod over_grpc;
 mod over_http;
 mod pair;
 mod player;
 mod rows;
+pub mod service;
 mod setup;
 mod upkeep;
 mod vocabulary;

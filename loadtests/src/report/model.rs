@@ -10,7 +10,9 @@ use super::control::Control;
 use super::files::replace_all;
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
+use crate::limits::Limits;
 use crate::scenario::Scenario;
+use crate::solo::SoloReport;
 use crate::stats::Ratio;
 use crate::validity::Bound;
 
@@ -40,6 +42,12 @@ pub struct Report {
     pub scenarios: Vec<ScenarioReport>,
     /// The caller's thresholds, and how they came out.
     pub asserts: Vec<Asserted>,
+    /// What the machine could do at most; unset: it wasn't asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// What each service does by itself; unset: it wasn't asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solo: Option<SoloReport>,
 }
 
 /// What it ran on and with.

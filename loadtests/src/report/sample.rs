@@ -86,5 +86,7 @@ pub fn report() -> Report {
         contenders: vec![],
         scenarios: vec![],
         asserts: vec![],
+        limits: None,
+        solo: None,
     }
 }

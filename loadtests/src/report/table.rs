@@ -8,8 +8,9 @@ use super::model::{Report, ScenarioReport};
 use super::wording::{
     IDLE, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
-
 use crate::assert::Asserted;
+use crate::limits;
+use crate::solo::solo_table;
 
 /// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
 const MEMORY: &str =
@@ -29,7 +30,14 @@ pub fn table(report: &Report) -> String {
     if !report.asserts.is_empty() {
         text += &format!("\n{}\n", asserts(report, UTF8_FULL_CONDENSED));
     }
-    text + &format!("\n{IDLE}\n{}\n", starts(report))
+    text += &format!("\n{IDLE}\n{}\n", starts(report));
+    text + &beside(report)
+}
+
+/// What was measured beside the comparison.
+fn beside(report: &Report) -> String {
+    let limits = report.limits.as_ref().map(limits::table);
+    limits.into_iter().chain(report.solo.as_ref().map(solo_table)).collect()
 }
 
 /// summary.md.

@@ -65,6 +65,19 @@ fn efforts_out_of_bounds_are_refused() {
 }
 
 #[test]
+fn what_is_for_one_service_at_a_time_is_not_interleaved() {
+    for name in ["overload", "spike", "soak"] {
+        let wanted = format!(
+            "loadtest: {name}: is for one service at a time: loadtest run --service rust --scenario {name}, and again with go"
+        );
+        assert_eq!(refusal(&["compare", "--smoke", "--scenario", name]), wanted);
+    }
+    let said = refusal(&["run", "--service", "rust", "--scenario", "overload", "--capacity", "0"]);
+    assert_eq!(said, "loadtest: --capacity: must be over 0 and at most 100000, is 0");
+    assert_eq!(refusal(&["solo", "--blocks", "0"]), "loadtest: --blocks: must be 1 to 100, is 0");
+}
+
+#[test]
 fn a_folder_that_takes_no_report_is_said_before_anything_starts() {
     let said = refusal(&["compare", "--smoke", "--out", "/dev/null/report"]);
     let wanted = "loadtest: no report can be written to /dev/null/report, name another folder by --out: ";

@@ -143,6 +143,8 @@ pub fn report(pairs: usize) -> Report {
         contenders: LABELS.map(contender).into(),
         scenarios: vec![judge(&played).expect("judged")],
         asserts: vec![],
+        limits: None,
+        solo: None,
     }
 }
 

@@ -7,5 +7,6 @@ mod engine;
 mod interrupt;
 mod limits;
 mod page;
+mod solo;
 mod support;
 mod trace;

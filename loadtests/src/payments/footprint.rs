@@ -1,0 +1,244 @@
+//! What a service takes beside the work: its program's size, its start, and memory, idle and for each thing it holds.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use stack::instance::{AcquirerOptions, Instance, Twin};
+use tokio::sync::watch;
+
+use super::bench::Bench;
+use super::pair::label;
+use super::service::{Service, Special};
+use super::{Payments, metrics};
+use crate::command::folder::Interrupted;
+use crate::draw::Draw;
+use crate::limits::door;
+use crate::procstat::Process;
+use crate::scenario::{Overrides, Scenario};
+use crate::solo::{Footprint, Row, aside};
+use crate::spread::Spread;
+use crate::trace::Trace;
+use crate::workload::Workload;
+
+/// Before idle memory is looked at: what a start leaves to do is done.
+const REST: Duration = Duration::from_secs(1);
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1_048_576.0;
+
+/// How often and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Starts of each service.
+    pub starts: usize,
+    /// Repetitions of what is about memory.
+    pub repetitions: usize,
+    /// Connections and requests that are held.
+    pub held: usize,
+    /// The order is drawn from it.
+    pub seed: u64,
+}
+
+/// Figures of one service while they are gathered.
+#[derive(Default)]
+struct Gathered {
+    start_ms: Vec<f64>,
+    idle_mib: Vec<f64>,
+    loaded_mib: Vec<f64>,
+    connection_kib: Vec<f64>,
+    request_kib: Vec<f64>,
+    switches: Vec<f64>,
+}
+
+/// Measures both services, in an order drawn for each repetition; memory under load is that of `scenario`.
+pub async fn footprints(
+    bench: &Bench,
+    scenario: &Scenario,
+    effort: &Effort,
+    stopped: &watch::Receiver<bool>,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Vec<Footprint>> {
+    let mut draw = Draw::new(effort.seed, "footprints");
+    let mut gathered = [Gathered::default(), Gathered::default()];
+    let homes = [bench.home(Twin::Rust, "starts").await?, bench.home(Twin::Go, "starts").await?];
+    say("starts of both services");
+    for _ in 0..effort.starts {
+        let first = usize::from(draw.coin());
+        for index in [first, 1 - first] {
+            let instance = bench.instance(&homes[index], &Special::default()).await?;
+            gathered[index].start_ms.push(instance.ready_after().as_secs_f64() * 1e3);
+            instance.stop().await;
+        }
+    }
+    for repetition in 0..effort.repetitions {
+        say(&format!("memory of both services, {} of {}", repetition + 1, effort.repetitions));
+        let first = usize::from(draw.coin());
+        for index in [first, 1 - first] {
+            if *stopped.borrow() {
+                bail!(Interrupted);
+            }
+            let (twin, into) = (Twin::ALL[index], &mut gathered[index]);
+            let name = format!("memory_{repetition}");
+            loaded(bench, twin, &name, scenario, stopped, into).await?;
+            held(bench, twin, &name, effort.held, into).await?;
+        }
+    }
+    let one = |(twin, gathered)| footprint(twin, gathered, effort.held);
+    Twin::ALL.into_iter().zip(gathered).map(one).collect()
+}
+
+fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Footprint> {
+    let program = twin.binary()?;
+    let size = std::fs::metadata(&program).with_context(|| program.display().to_string())?.len();
+    let row = |name: &str, label: String, unit: &str, values: &[f64]| {
+        let figure = Spread::of(values)?;
+        Some(Row { name: name.into(), label, unit: unit.into(), figure })
+    };
+    let rows = [
+        row("start_ms", "Start to the first 200 of /readyz".into(), "ms", &gathered.start_ms),
+        row("binary", "Program, as built".into(), "MiB", &[size as f64 / MIB]),
+        row("rss_idle", "Memory (RSS) idle, after its start".into(), "MiB", &gathered.idle_mib),
+        row("rss_loaded", "Memory (RSS) at the end of the load".into(), "MiB", &gathered.loaded_mib),
+        row("connection", format!("Memory an open connection, of {held}"), "KiB", &gathered.connection_kib),
+        row("request", format!("Memory a request in flight, of {held}"), "KiB", &gathered.request_kib),
+        row("switches", "Context switches a reply".into(), "", &gathered.switches),
+    ];
+    let left_out =
+        "pauses of garbage collection and figures of the allocator: its /metrics has none".to_owned();
+    Ok(Footprint {
+        label: label(twin).into(),
+        rows: rows.into_iter().flatten().collect(),
+        left_out: vec![left_out],
+    })
+}
+
+/// What the card network takes while so many requests are held in flight: all have to be there before the first ends, and
+/// the services give up after 10 s.
+fn hold(count: usize) -> Duration {
+    (Duration::from_secs(1) + Duration::from_millis(5) * count as u32).min(Duration::from_secs(8))
+}
+
+fn rss(service: &Service) -> anyhow::Result<f64> {
+    Ok(Process::of(service.contender.pid)?.rss_bytes()? as f64)
+}
+
+/// Idle, then under the scenario's load.
+async fn loaded(
+    bench: &Bench,
+    twin: Twin,
+    name: &str,
+    scenario: &Scenario,
+    stopped: &watch::Receiver<bool>,
+    into: &mut Gathered,
+) -> anyhow::Result<()> {
+    let home = bench.home(twin, &format!("{name}_loaded")).await?;
+    let service = bench.service(&home, &Special::default()).await?;
+    tokio::time::sleep(REST).await;
+    into.idle_mib.push(rss(&service)? / MIB);
+    let trace = Arc::new(Trace::draw(&scenario.name, scenario, &Payments)?);
+    let order = service.order(bench, scenario, &trace);
+    let played = aside(order, stopped).await.map_err(|error| service.explain(error))?;
+    into.loaded_mib.push(rss(&service)? / MIB);
+    into.switches.push(played.switches_a_reply());
+    service.stop().await;
+    Ok(())
+}
+
+/// With so many connections open, then with a request on each that waits for the card network.
+async fn held(
+    bench: &Bench,
+    twin: Twin,
+    name: &str,
+    count: usize,
+    into: &mut Gathered,
+) -> anyhow::Result<()> {
+    let mut options = AcquirerOptions::new(&bench.log("slow_acquirer"));
+    options.cpus = bench.layout().support.clone();
+    options.env = vec![("ACQUIRER_LATENCY".into(), format!("fixed:{}ms", hold(count).as_millis()))];
+    let slow = Instance::acquirer(options).await?;
+    // Nothing but the card network is to hold them up.
+    let env = [
+        ("TWINPAY_HASH_ITERATIONS", "1"),
+        ("TWINPAY_HASH_QUEUE", "65536"),
+        ("TWINPAY_HASH_WAIT_MS", "30000"),
+        ("TWINPAY_DATABASE_WAIT_MS", "30000"),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let home = bench.home(twin, &format!("{name}_held")).await?;
+    let service = bench.service(&home, &Special { env, acquirer: Some(slow.grpc()) }).await?;
+    tokio::time::sleep(REST).await;
+    let idle = rss(&service)?;
+    let connections = try_join_all((0..count).map(|_| used(&service))).await?;
+    let open = rss(&service)?;
+    let requests = tokenisations(&service, count)?;
+    let answers =
+        connections.into_iter().zip(requests).map(|(connection, request)| answer(connection, request));
+    let all = tokio::spawn(try_join_all(answers));
+    all_asked(&service, count).await?;
+    let busy = rss(&service)?;
+    let made = all.await??.into_iter().filter(|status| *status == StatusCode::CREATED).count();
+    ensure!(
+        made == count,
+        "{}: {made} of {count} requests held in flight were answered with 201",
+        label(twin)
+    );
+    into.connection_kib.push((open - idle) / KIB / count as f64);
+    into.request_kib.push((busy - open) / KIB / count as f64);
+    service.stop().await;
+    slow.stop().await;
+    Ok(())
+}
+
+/// A connection that has carried a request, as an idle one of a client's pool has.
+async fn used(service: &Service) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let mut connection = door::open(service.contender.target.addresses.http).await?;
+    let request = Request::get(door::PATH).header(header::HOST, "localhost").body(Full::default())?;
+    connection.send_request(request).await?.into_body().collect().await?;
+    Ok(connection)
+}
+
+async fn answer(
+    mut connection: SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<StatusCode> {
+    connection.ready().await?;
+    let response = connection.send_request(request).await?;
+    let status = response.status();
+    response.into_body().collect().await?;
+    Ok(status)
+}
+
+/// So many different ones.
+fn tokenisations(service: &Service, count: usize) -> anyhow::Result<Vec<Request<Full<Bytes>>>> {
+    let pairs = count.div_ceil(50).max(2);
+    let overrides = Overrides {
+        rate: Some(200.0),
+        pairs: Some(pairs),
+        slice_ms: Some(500),
+        warm_up_seconds: Some(1.0),
+        ..Overrides::default()
+    };
+    let scenario = Scenario::load("tokenize", &overrides)?;
+    let trace = Trace::draw("tokenize", &scenario, &Payments)?;
+    ensure!(trace.lines.len() >= count, "only {} of {count} requests were drawn", trace.lines.len());
+    let mut player = Payments.player(&trace, &service.contender.target)?;
+    let requests = trace.lines[..count].iter().filter_map(|line| player.prepare(line));
+    Ok(requests.collect())
+}
+
+/// Until each has been hashed: the next step is to ask the card network.
+async fn all_asked(service: &Service, count: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + hold(count);
+    while metrics::sum(&service.metrics().await?, metrics::HASHES_RUN, &[]) < count as f64 {
+        if Instant::now() > deadline {
+            bail!("{}: {count} requests didn’t come to be in flight together", service.contender.name);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Sums out of a service's `/metrics`.
+
+/// Time that statements ran.
+pub const STATEMENTS: &str = "db_client_operation_duration_seconds_sum";
+/// Time that hashes ran.
+pub const HASHES: &str = "twinpay_hash_pool_run_duration_seconds_sum";
+/// Hashes that ran.
+pub const HASHES_RUN: &str = "twinpay_hash_pool_run_duration_seconds_count";
+/// Statements of the workers, which have connections of their own.
+pub const OF_WORKERS: [&str; 11] = [
+    "lease_pending_operations",
+    "lease_deliveries",
+    "record_delivery",
+    "publish_events",
+    "roll_up_balances",
+    "sweep_idempotency_keys",
+    "expire_payments",
+    "find_expired_payments",
+    "get_last_sequence",
+    "list_events_after",
+    "get_schema_version",
+];
+
+/// The values of all series of one name added up, those with one of `without` in a label left out; 0 where there is none.
+pub fn sum(text: &str, name: &str, without: &[&str]) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let labels = rest.split_once('}').map_or("", |(labels, _)| labels);
+        let left_out = without.iter().any(|word| labels.contains(&format!("\"{word}\"")));
+        let ours = (rest.starts_with('{') || rest.starts_with(' ')) && !left_out;
+        rest.split_whitespace().next_back().filter(|_| ours)?.parse::<f64>().ok()
+    };
+    text.lines().filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_one_name_are_added_and_workers_left_out() {
+        let text = "# TYPE a_sum histogram\na_sum{q=\"find_replay\"} 1.5\na_sum{q=\"publish_events\",z=\"x\"} 40\n\
+                    a_sum 2\na_sum_more 100\na_summary{q=\"y\"} 100\n";
+        assert_eq!(sum(text, "a_sum", &OF_WORKERS), 3.5);
+        assert_eq!(sum(text, "a_sum", &[]), 43.5);
+        assert_eq!(sum(text, "b_sum", &[]), 0.0);
+    }
+}

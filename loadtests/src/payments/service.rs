@@ -1,0 +1,147 @@
+//! One service by itself on a database of its own, started as a comparison starts it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use http::Method;
+use stack::instance::{Credentials, Instance, Twin, TwinOptions};
+use stack::migrate::Database;
+
+use super::Payments;
+use super::bench::Bench;
+use super::{client, rows, setup, upkeep};
+use crate::compare::Contender;
+use crate::conformance::ledger::invariants;
+use crate::engine::Addresses;
+use crate::report::Version;
+use crate::scenario::Scenario;
+use crate::solo::{Order, Settle};
+use crate::trace::Trace;
+use crate::validity::Invariant;
+use crate::workload::PlayerTarget;
+
+/// A database for one service, and the secrets that belong to it.
+pub struct Home {
+    /// Whose.
+    pub twin: Twin,
+    name: String,
+    database: Database,
+    credentials: Credentials,
+}
+
+/// What differs from a comparison's service.
+#[derive(Debug, Clone, Default)]
+pub struct Special {
+    /// More variables.
+    pub env: Vec<(String, String)>,
+    /// `host:port` of another card network.
+    pub acquirer: Option<String>,
+}
+
+/// A service that is ready.
+pub struct Service {
+    /// For who plays.
+    pub contender: Contender,
+    /// What it says of itself.
+    pub version: Version,
+    /// From its start to ready.
+    pub ready_ms: f64,
+    instance: Instance,
+    owner_url: String,
+}
+
+impl Bench {
+    /// A fresh database; each call needs another name.
+    pub async fn home(&self, twin: Twin, name: &str) -> anyhow::Result<Home> {
+        let name = format!("{}_{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), twin.name());
+        let database = self.database(&name).await?;
+        Ok(Home { twin, name, database, credentials: Credentials::random() })
+    }
+
+    /// Starts the service of `home` and gives it merchants.
+    pub async fn service(&self, home: &Home, special: &Special) -> anyhow::Result<Service> {
+        let instance = self.instance(home, special).await?;
+        let credentials = setup::merchants(&instance.http(), &home.credentials.admin_token).await?;
+        let addresses = Addresses {
+            http: client::address(&instance.http())?,
+            grpc: Some(client::address(&instance.grpc())?),
+        };
+        let contender = Contender {
+            name: home.twin.name().into(),
+            pid: instance.pid(),
+            target: PlayerTarget { addresses, credentials },
+        };
+        let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
+        Ok(Service {
+            contender,
+            version: serde_json::from_value(version)?,
+            ready_ms: instance.ready_after().as_secs_f64() * 1e3,
+            instance,
+            owner_url: home.database.owner_url.clone(),
+        })
+    }
+
+    /// Starts it and nothing else.
+    pub async fn instance(&self, home: &Home, special: &Special) -> anyhow::Result<Instance> {
+        let acquirer = special.acquirer.clone().unwrap_or_else(|| self.acquirer.grpc());
+        let (url, log) = (&home.database.service_url, self.log(&home.name));
+        let mut options = TwinOptions::new(home.twin, url, &acquirer, &home.credentials, &log);
+        options.cpus = self.layout().service.clone();
+        options.env = [self.env.as_slice(), &special.env].concat();
+        Ok(Instance::twin(options).await?)
+    }
+}
+
+impl Service {
+    /// What its `/metrics` shows.
+    pub async fn metrics(&self) -> anyhow::Result<String> {
+        client::text(&self.instance.admin(), "/metrics").await
+    }
+
+    /// A play of the whole trace on it; before the load its database is vacuumed and analysed.
+    pub fn order(&self, bench: &Bench, scenario: &Scenario, trace: &Arc<Trace>) -> Order {
+        Order {
+            scenario: scenario.clone(),
+            trace: Arc::clone(trace),
+            workload: &Payments,
+            contender: self.contender.clone(),
+            support: bench.support(),
+            cores: bench.layout().generator.clone(),
+            settle: self.settle(),
+        }
+    }
+
+    fn settle(&self) -> Settle {
+        let urls = vec![self.owner_url.clone()];
+        Box::new(move || {
+            let urls = urls.clone();
+            Box::pin(async move { upkeep::vacuum(&urls).await })
+        })
+    }
+
+    /// Rows in its database, in the order of the player's effects.
+    pub async fn rows(&self) -> anyhow::Result<Vec<u64>> {
+        rows::count(&self.owner_url).await
+    }
+
+    /// What must always hold in its database, as its owner finds it.
+    pub async fn invariants(&self) -> anyhow::Result<Vec<Invariant>> {
+        invariants(&self.owner_url).await.with_context(|| format!("{}’s database", self.contender.name))
+    }
+
+    /// An error with the end of its log, where it has ended by itself.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.instance.alive() {
+            return error;
+        }
+        error.context(format!(
+            "the service ended during the run; the end of its log:\n{}\n",
+            self.instance.log_tail()
+        ))
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.instance.stop().await;
+    }
+}

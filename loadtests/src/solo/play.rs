@@ -1,0 +1,174 @@
+//! Plays a trace once on one service, in a thread that is pinned and, where allowed, real-time; another thread looks at
+//! the service's memory meanwhile.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::future::LocalBoxFuture;
+use tokio::sync::{oneshot, watch};
+
+use super::watch::{Seen, Watched};
+use crate::clock::now_ns;
+use crate::compare::{Contender, Support, Usage};
+use crate::engine::{self, Engine, Limits, Record, Target};
+use crate::procstat::{Process, context_switches};
+use crate::realtime;
+use crate::scenario::Scenario;
+use crate::trace::{Kinds, Trace};
+use crate::workload::{Effect, Workload};
+
+/// Looks at a service's memory in one run, about.
+const SAMPLES: u64 = 400;
+
+/// Done once between warm-up and load.
+pub type Settle = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// What a play needs.
+pub struct Order {
+    /// For its limits and lengths.
+    pub scenario: Scenario,
+    /// Its trace.
+    pub trace: Arc<Trace>,
+    /// Who speaks for it.
+    pub workload: &'static (dyn Workload + Sync),
+    /// On whom.
+    pub contender: Contender,
+    /// Those whose CPU is expected.
+    pub support: Vec<Support>,
+    /// Where the generator runs.
+    pub cores: Vec<usize>,
+    /// Done when the service is warm.
+    pub settle: Settle,
+}
+
+/// The service at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Sample {
+    /// Since the load began, in ms.
+    pub at_ms: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+/// What a play gave.
+pub struct Played {
+    /// Not measured, but it left rows too.
+    pub warm_up: Record,
+    /// The rest.
+    pub record: Record,
+    /// Each reply to the rest.
+    pub seen: Vec<Seen>,
+    /// Replies counted by what they must have left, those of the warm-up too.
+    pub effects: Vec<Effect>,
+    /// Scheduling policy of the sending thread.
+    pub policy: String,
+    /// CPU of all while the load lasted; the contender's is one process's.
+    pub usage: Usage,
+    /// Memory.
+    pub samples: Vec<Sample>,
+    /// Of the service's threads that are still there.
+    pub switches: u64,
+    /// It went to its end.
+    pub complete: bool,
+}
+
+/// Plays in a thread of its own; where `stopped` becomes true it ends early with what there is.
+pub async fn aside(order: Order, stopped: &watch::Receiver<bool>) -> anyhow::Result<Played> {
+    let stop = Arc::new(AtomicBool::new(*stopped.borrow()));
+    let (done, mut result) = oneshot::channel();
+    let stop_play = Arc::clone(&stop);
+    let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
+        // Nobody waits any more: then the result is of no use.
+        let _ = done.send(play(&order, &stop_play));
+    })?;
+    let mut stopped = stopped.clone();
+    let played = loop {
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
+            played = &mut result => break played.context("the sending thread ended without a result")?,
+        }
+    };
+    thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
+    played
+}
+
+/// Plays. Blocks: meant for a thread of its own, since it changes the thread's scheduling for good.
+pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
+    realtime::pin(&order.cores)?;
+    engine::runtime()?.block_on(async {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let mut target = open(order, Rc::clone(&seen)).await?;
+        let (from_us, end_us) = (order.scenario.warm_up_us(), order.scenario.total_us());
+        let process = Process::of(order.contender.pid)?;
+        // Before this thread becomes real-time: a thread inherits that.
+        let sampler = Sampler::start(process, end_us - from_us)?;
+        let policy = realtime::go_fifo(realtime::SENDER);
+        let engine = Engine::start(Arc::clone(stop))?;
+        let warm_up = engine.play(&mut target, order.trace.window(0, from_us), 0, from_us).await?;
+        (order.settle)().await?;
+        seen.borrow_mut().clear();
+        sampler.begin.store(true, Ordering::Relaxed);
+        let before = (Usage::now(&[process], &order.support)?, context_switches(order.contender.pid));
+        let window = order.trace.window(from_us, end_us);
+        let record = engine.play(&mut target, window, from_us, end_us - from_us).await?;
+        let usage = Usage::now(&[process], &order.support)?.since(&before.0);
+        let switches = context_switches(order.contender.pid).saturating_sub(before.1);
+        let (effects, seen) = (target.effects(), seen.take());
+        let complete = !stop.load(Ordering::Relaxed);
+        let samples = sampler.end();
+        Ok(Played { warm_up, record, seen, effects, policy, usage, samples, switches, complete })
+    })
+}
+
+async fn open(order: &Order, seen: Rc<RefCell<Vec<Seen>>>) -> anyhow::Result<Target> {
+    let limits = Limits {
+        connections: order.scenario.connections,
+        in_flight: order.scenario.in_flight,
+        drain: Duration::from_millis(order.scenario.drain_ms),
+    };
+    let kinds = Kinds::of(&order.trace, order.workload.operations());
+    let inner = order.workload.player(&order.trace, &order.contender.target)?;
+    let (trace, contender) = (Arc::clone(&order.trace), &order.contender);
+    let player = Box::new(Watched { inner, seen });
+    Target::open(&contender.name, contender.target.addresses, trace, kinds, player, limits).await
+}
+
+/// The thread that looks at memory.
+struct Sampler {
+    begin: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Sample>>,
+}
+
+impl Sampler {
+    fn start(process: Process, length_us: u64) -> anyhow::Result<Self> {
+        let pause = Duration::from_micros((length_us / SAMPLES).clamp(10_000, 5_000_000));
+        let (begin, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (begun, stopped) = (Arc::clone(&begin), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("sampler".into()).spawn(move || {
+            let (mut samples, mut begin_ns) = (Vec::new(), None);
+            while !stopped.load(Ordering::Relaxed) {
+                if begun.load(Ordering::Relaxed) {
+                    let at_ns = now_ns();
+                    let at_ms = (at_ns - *begin_ns.get_or_insert(at_ns)) / 1_000_000;
+                    // A service that has ended is noticed by who plays.
+                    samples.extend(process.rss_bytes().ok().map(|rss_bytes| Sample { at_ms, rss_bytes }));
+                }
+                std::thread::park_timeout(pause);
+            }
+            samples
+        })?;
+        Ok(Self { begin, stop, thread })
+    }
+
+    fn end(self) -> Vec<Sample> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        self.thread.join().unwrap_or_default()
+    }
+}

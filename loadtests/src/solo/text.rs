@@ -1,0 +1,158 @@
+//! Services by themselves, as tables for the terminal.
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+
+use super::model::{
+    Capacity, Footprint, MemoryOverTime, Row, ServiceCapacity, SoloReport, SoloRun, StageReport,
+};
+use crate::report::wording::number;
+use crate::spread::Spread;
+
+const MIB: f64 = 1_048_576.0;
+
+/// One run.
+pub fn run_table(run: &SoloRun) -> String {
+    let mut table = headed(&[
+        "from s",
+        "flows/s",
+        "offered/s",
+        "good/s",
+        "shed %",
+        "other %",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "p99.9 ms",
+    ]);
+    for stage in &run.stages {
+        table.add_row(cells(number(stage.from_seconds), stage));
+    }
+    if run.stages.len() > 1 {
+        table.add_row(cells("all".into(), &run.overall));
+    }
+    right(&mut table, 0..10);
+    let mut text =
+        format!("{} alone, {}: {}\n", run.service.label, run.scenario.name, run.scenario.description);
+    if !run.void.is_empty() {
+        text += "Void: these numbers are not a result.\n";
+        run.void.iter().for_each(|reason| text += &format!("- {reason}\n"));
+    }
+    text += &format!("{table}\n");
+    text += "good: answered as expected; latencies are theirs, from the due time; other: wrong, dropped or unanswered\n";
+    text += &format!(
+        "CPU a reply {} µs, context switches a reply {}; {}\n",
+        number(run.cpu_us_a_reply),
+        number(run.switches_a_reply),
+        memory(&run.memory)
+    );
+    text
+}
+
+fn cells(from: String, stage: &StageReport) -> Vec<String> {
+    let share = |count: u64| number(count as f64 / stage.offered.max(1) as f64 * 100.0);
+    let other = stage.offered.saturating_sub(stage.expected + stage.shed);
+    let mut cells = vec![from, number(stage.rate), number(stage.offered_rate()), number(stage.goodput())];
+    cells.extend([share(stage.shed), share(other)]);
+    cells.extend(stage.latency_ms.map(|ms| ms.map_or("too few".into(), number)));
+    cells
+}
+
+/// Memory in one line.
+fn memory(memory: &MemoryOverTime) -> String {
+    let bytes = || memory.samples.iter().map(|sample| sample.rss_bytes);
+    let (Some(first), Some(most)) = (memory.samples.first(), bytes().max()) else {
+        return "memory wasn’t looked at".into();
+    };
+    let mib = |bytes: u64| number(bytes as f64 / MIB);
+    let slope = memory.slope_mib_an_hour.map_or("too short for a slope".into(), |slope| {
+        let interval =
+            format!("95 % interval {} to {}", number(slope.interval.low), number(slope.interval.high));
+        let so = if slope.is_flat() { "flat" } else { "not flat" };
+        format!("{so}: {} MiB an hour, {interval}", number(slope.estimate))
+    });
+    format!("memory {} MiB at first, {} at most, {slope}", mib(first.rss_bytes), mib(most))
+}
+
+/// Capacities and footprints.
+pub fn solo_table(report: &SoloReport) -> String {
+    let capacities = report.capacities.iter().map(capacity);
+    capacities.chain([footprints(&report.footprints)]).collect()
+}
+
+fn capacity(capacity: &Capacity) -> String {
+    let mut table =
+        headed(&["", "kept, requests/s", "in each block, flows/s", "most good/s", "what was full"]);
+    for service in &capacity.services {
+        let full: Vec<_> = service.blocks.iter().map(|block| block.full.clone()).collect();
+        table.add_row([
+            service.label.clone(),
+            service.kept.as_ref().map_or("none".into(), spread),
+            brackets(service),
+            service.most_goodput.as_ref().map_or("–".into(), spread),
+            full.join("\n"),
+        ]);
+    }
+    right(&mut table, 1..2);
+    let Capacity { scenario, p99_ms, trial_seconds, .. } = capacity;
+    format!(
+        "\n{scenario}: capacity, the highest rate with a p99 below {} ms in trials of {} s\n{table}\n",
+        number(*p99_ms),
+        number(*trial_seconds)
+    )
+}
+
+/// `310 to 325` a block: kept, and missed.
+fn brackets(service: &ServiceCapacity) -> String {
+    let end = |end: Option<f64>, none: &str| end.map_or(none.to_owned(), number);
+    let lines = service.blocks.iter().map(|block| {
+        let unsure = if block.bracket.confirmed { "" } else { " (not confirmed)" };
+        format!("{} to {}{unsure}", end(block.bracket.low, "none"), end(block.bracket.high, "more"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn footprints(footprints: &[Footprint]) -> String {
+    let Some(first) = footprints.first() else { return String::new() };
+    let mut header = vec![""];
+    header.extend(footprints.iter().map(|footprint| footprint.label.as_str()));
+    header.extend(["unit", "n"]);
+    let mut table = headed(&header);
+    for row in &first.rows {
+        let of = |footprint: &Footprint| footprint.rows.iter().find(|other| other.name == row.name).cloned();
+        let found: Vec<Option<Row>> = footprints.iter().map(of).collect();
+        let mut cells = vec![row.label.clone()];
+        cells.extend(found.iter().map(|row| row.as_ref().map_or("–".into(), |row| spread(&row.figure))));
+        cells.extend([row.unit.clone(), row.figure.values.len().to_string()]);
+        table.add_row(cells);
+    }
+    let left_out = footprints
+        .iter()
+        .flat_map(|footprint| footprint.left_out.iter().map(|why| format!("{}: {why}\n", footprint.label)));
+    format!(
+        "\nWhat a service takes beside the work: median (least to most)\n{table}\n{}",
+        left_out.collect::<String>()
+    )
+}
+
+/// `321 (310 to 330)`.
+fn spread(spread: &Spread) -> String {
+    if spread.values.len() == 1 {
+        return number(spread.median);
+    }
+    format!("{} ({} to {})", number(spread.median), number(spread.low), number(spread.high))
+}
+
+fn headed(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
+    table
+}
+
+fn right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Notes when each reply came and what it was, around any workload's player: what a run's totals can't show, its stages
+//! and seconds, is counted from these notes afterwards.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::clock::now_ns;
+use crate::histogram::{Recorder, record_ns, recorder};
+use crate::scenario::{Scenario, micros};
+use crate::trace::{Line, Trace};
+use crate::workload::{Checked, Effect, Player, Prepared, Reply};
+
+/// What a reply was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// As the contract says.
+    Expected,
+    /// Refused for want of capacity.
+    Shed,
+    /// Anything else.
+    Unexpected,
+}
+
+/// A reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// To the request of this number.
+    pub id: u64,
+    /// By the clock.
+    pub done_ns: u64,
+    /// What it was.
+    pub kind: Kind,
+}
+
+/// A player whose replies are noted.
+pub struct Watched {
+    /// Who plays.
+    pub inner: Box<dyn Player>,
+    /// The notes.
+    pub seen: Rc<RefCell<Vec<Seen>>>,
+}
+
+impl Player for Watched {
+    fn prepare(&mut self, line: &Line) -> Option<Prepared> {
+        self.inner.prepare(line)
+    }
+
+    fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked {
+        let done_ns = now_ns();
+        let checked = self.inner.check(line, reply, sampled);
+        let kind = match checked {
+            Checked::Expected => Kind::Expected,
+            Checked::Shed => Kind::Shed,
+            Checked::Unexpected(_) => Kind::Unexpected,
+        };
+        self.seen.borrow_mut().push(Seen { id: line.id, done_ns, kind });
+        checked
+    }
+
+    fn effects(&self) -> Vec<Effect> {
+        self.inner.effects()
+    }
+}
+
+/// A stretch of the trace with one rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stage {
+    /// Flows a second.
+    pub rate: f64,
+    /// Begin in µs from the trace's.
+    pub from_us: u64,
+    /// End in the same.
+    pub to_us: u64,
+}
+
+/// The stages after the warm-up, as the trace walks them: again from the first until its end.
+pub fn stages(scenario: &Scenario) -> Vec<Stage> {
+    let (mut from_us, end) = (scenario.warm_up_us(), scenario.total_us());
+    let mut stages = Vec::new();
+    for stage in scenario.stages.iter().cycle() {
+        if from_us >= end {
+            break;
+        }
+        let to_us = (from_us + micros(stage.seconds).max(1)).min(end);
+        stages.push(Stage { rate: stage.rate, from_us, to_us });
+        from_us = to_us;
+    }
+    stages
+}
+
+/// What became of the requests that were due in a stage.
+pub struct Tally {
+    /// Due.
+    pub offered: u64,
+    /// Answered as expected.
+    pub expected: u64,
+    /// Refused.
+    pub shed: u64,
+    /// Answered otherwise.
+    pub unexpected: u64,
+    /// From the due time, of those that were answered as expected.
+    pub latency: Recorder,
+}
+
+/// Counts each stage from the notes; the trace's time `from_us` was at `begin_ns` of the clock.
+pub fn tally(trace: &Trace, stages: &[Stage], seen: &[Seen], from_us: u64, begin_ns: u64) -> Vec<Tally> {
+    let offered = |stage: &Stage| trace.window(stage.from_us, stage.to_us).len() as u64;
+    let empty = |stage| {
+        let latency = recorder();
+        Tally { offered: offered(stage), expected: 0, shed: 0, unexpected: 0, latency }
+    };
+    let mut tallies: Vec<Tally> = stages.iter().map(empty).collect();
+    for reply in seen {
+        let due_us = trace.lines[reply.id as usize].due_us;
+        let index = stages.partition_point(|stage| stage.to_us <= due_us);
+        let Some(tally) = tallies.get_mut(index).filter(|_| due_us >= from_us) else { continue };
+        match reply.kind {
+            Kind::Expected => {
+                let due_ns = begin_ns + (due_us - from_us) * 1000;
+                record_ns(&mut tally.latency, reply.done_ns.saturating_sub(due_ns));
+                tally.expected += 1;
+            }
+            Kind::Shed => tally.shed += 1,
+            Kind::Unexpected => tally.unexpected += 1,
+        }
+    }
+    tallies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Overrides, Parameters};
+    use crate::trace::Door;
+
+    fn scenario(stages: &str) -> Scenario {
+        let text = format!(
+            r#"
+            description = "test"
+            workload = "toy"
+            seed = 1
+            arrivals = "constant"
+            think_time_ms = 20
+            connections = 1
+            in_flight = 1
+            slice_ms = 500
+            pairs = 5
+            drain_ms = 300
+            warm_up = {{ rate = 1.0, seconds = 1.0 }}
+            stages = [{stages}]
+            flows = [{{ name = "only", share = 1, steps = ["make"] }}]
+            "#
+        );
+        Scenario::parse("x.toml", "x", &text, &Overrides::default()).unwrap()
+    }
+
+    #[test]
+    fn stages_are_walked_again_until_the_trace_ends() {
+        let found = stages(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 0.75 }"));
+        let ends: Vec<_> = found.iter().map(|stage| (stage.rate, stage.from_us, stage.to_us)).collect();
+        let wanted =
+            [(10.0, 1_000_000, 2_000_000), (20.0, 2_000_000, 2_750_000), (10.0, 2_750_000, 3_500_000)];
+        assert_eq!(ends, wanted);
+    }
+
+    #[test]
+    fn a_reply_counts_where_its_request_was_due_and_from_then_on() {
+        let line = |id: u64| Line {
+            due_us: id * 100_000,
+            id,
+            door: Door::Http,
+            operation: "make".into(),
+            parameters: Parameters::new(),
+            needs: None,
+        };
+        let trace = Trace { lines: (0..20).map(line).collect(), sha256: String::new() };
+        let stage = |from_us, to_us| Stage { rate: 10.0, from_us, to_us };
+        let both = [stage(1_000_000, 1_500_000), stage(1_500_000, 2_000_000)];
+        let begin = 7_000_000_000;
+        // The request of number 14 was due 0.4 s after the begin, and is answered in the next stage.
+        let seen = [
+            Seen { id: 9, done_ns: begin, kind: Kind::Expected },
+            Seen { id: 14, done_ns: begin + 900_000_000, kind: Kind::Expected },
+            Seen { id: 15, done_ns: begin + 501_000_000, kind: Kind::Shed },
+            Seen { id: 19, done_ns: begin + 910_000_000, kind: Kind::Unexpected },
+        ];
+        let found = tally(&trace, &both, &seen, 1_000_000, begin);
+        let counts: Vec<_> =
+            found.iter().map(|tally| (tally.offered, tally.expected, tally.shed, tally.unexpected)).collect();
+        assert_eq!(counts, [(5, 1, 0, 0), (5, 0, 1, 1)]);
+        let latency = found[0].latency.max();
+        assert!((499_000..=501_000).contains(&latency), "{latency} µs");
+    }
+}
