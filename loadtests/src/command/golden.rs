@@ -19,6 +19,7 @@ use crate::golden::logs::Messages;
 use crate::golden::metrics::Families;
 use crate::golden::play::{Played, Player, settled_metrics};
 use crate::golden::tree::{Forest, resources, service};
+use crate::golden::webhooks::WebhookReceiver;
 use crate::otlp::{Received, Receiver};
 
 /// The spans of a run take about a megabyte.
@@ -27,8 +28,8 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// Compares what both services tell of themselves with each other and with files: span trees, metrics, log lines
 ///
-/// Starts a card network and both services, sends every case of golden/cases over HTTP and gRPC, takes the spans by OTLP,
-/// stops the services, and prints every difference. `loadtest golden --bless` writes what is meant to be so from now on.
+/// Starts a card network, a receiver of webhooks and both services, sends every case of golden/cases over HTTP and gRPC, takes
+/// the spans by OTLP, stops the services, and prints every difference. `loadtest golden --bless` writes what is meant to be so from now on.
 /// Needs a Postgres: `stack with-postgres -- loadtest golden`.
 #[derive(Debug, Args)]
 pub struct Golden {
@@ -54,7 +55,11 @@ impl Golden {
     /// True where both tell the same, and the same as the files.
     pub async fn run(self) -> anyhow::Result<bool> {
         let begin = Instant::now();
-        let cases = case::load_with(&self.folder.join("cases"), &self.fixtures)?;
+        let mut cases = case::load_with(&self.folder.join("cases"), &self.fixtures)?;
+        let merchant = WebhookReceiver::start().await?;
+        cases.iter_mut().for_each(|case| {
+            case.vars.insert("receiver".into(), merchant.url().into());
+        });
         let receiver = Receiver::start(SPANS_LIMIT).await?;
         let endpoint = receiver.endpoint();
         let (ground, acquirer) =
@@ -80,7 +85,8 @@ impl Golden {
         }
         let rust = Run { played: rust_played, metrics: rust_metrics, logs: rust_logs };
         let go = Run { played: go_played, metrics: go_metrics, logs: go_logs };
-        let (rust, go) = (rust.tell(Twin::Rust, &spans), go.tell(Twin::Go, &spans));
+        let port = merchant.port();
+        let (rust, go) = (rust.tell(Twin::Rust, &spans, port), go.tell(Twin::Go, &spans, port));
         let mut well = self.conclude(&rust, &go)?;
         let sent: String = spans.iter().map(|received| format!("{received:?}\n")).collect();
         std::fs::write(ground.logs.join("spans.txt"), sent)?;
@@ -123,15 +129,16 @@ impl Golden {
 }
 
 impl Run {
-    fn tell(self, twin: Twin, spans: &[Received]) -> Told {
+    /// `port` is that of the merchants' receiver, which no two runs share.
+    fn tell(self, twin: Twin, spans: &[Received], port: u16) -> Told {
         let other = if twin == Twin::Rust { "payments-go" } else { "payments-rust" };
-        let forest = Forest::grow(spans);
+        let (forest, port) = (Forest::grow(spans), port.to_string());
         let mut told: BTreeMap<PathBuf, Sections> = BTreeMap::new();
         for case in self.played {
             let trees: Vec<_> = case
                 .steps
                 .iter()
-                .map(|step| format!("{}\n{}", step.title, forest.draw(&step.trace)))
+                .map(|step| format!("{}\n{}", step.title, forest.draw(&step.trace).replace(&port, "(port)")))
                 .collect();
             let name = PathBuf::from(format!("traces/{}.txt", case.area));
             told.entry(name).or_default().push((case.heading, trees.join("\n")));

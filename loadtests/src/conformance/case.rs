@@ -176,10 +176,13 @@ pub struct Step {
     /// Names for members of the reply: `payment = "id"`.
     #[serde(default)]
     pub save: BTreeMap<String, String>,
-    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS, PAYMENT_BUSY or OVERLOADED; where UNAUTHENTICATED is expected,
-    /// while the key is still good.
+    /// Whether to repeat while the answer is IDEMPOTENCY_IN_PROGRESS, PAYMENT_BUSY or OVERLOADED, or lacks a member that is saved; where
+    /// UNAUTHENTICATED is expected, while the key is still good; where OVERLOADED is, while the deadline passes before there is a place.
     #[serde(default)]
     pub settle: bool,
+    /// Whether it is sent twice at once: the first reply counts; the other, waited for after the last step, must be a success.
+    #[serde(default)]
+    pub twice: bool,
     /// What must come back.
     #[serde(default)]
     pub expect: Expect,
@@ -199,9 +202,7 @@ pub enum Other {
 pub enum Stage {
     /// Nobody listens where the card network should be.
     NoAcquirer,
-    /// One hash at a time, none may wait, and each takes long.
-    SlowHash,
-    /// The same, and each takes more than a second: the next request meets it for sure.
+    /// One hash at a time, none may wait, and each takes about a second: long against any request.
     LongHash,
     /// Two requests of a key at once, then one a second.
     RateLimit,

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select, try_join_all};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
@@ -63,6 +65,7 @@ pub struct StepRun {
 }
 
 /// A request that is ready to go, with what its reply means.
+#[derive(Clone)]
 pub struct Prepared<'a> {
     outgoing: Outgoing,
     operation: Option<&'a Operation>,
@@ -70,6 +73,9 @@ pub struct Prepared<'a> {
     streaming: bool,
     versioned: bool,
 }
+
+/// The other one of two requests that were sent at once, after the first was answered.
+type Later<'a> = BoxFuture<'a, anyhow::Result<Reply>>;
 
 impl Prepared<'_> {
     /// The request in a few lines, for people.
@@ -82,12 +88,17 @@ impl Bench {
     /// Runs all steps. An error is one of the runner or the network, not of a reply.
     pub async fn run(&self, case: &Case, route: &mut Route) -> anyhow::Result<Vec<StepRun>> {
         let mut values = self.set_up(case, &route.first().target).await.context("set-up")?;
-        let mut runs: Vec<StepRun> = Vec::new();
+        let (mut runs, mut later): (Vec<StepRun>, Vec<Later>) = (Vec::new(), Vec::new());
         for (index, step) in case.steps.iter().enumerate() {
             let site = route.site(step.on == Some(Other::Other), step.door == Some(Other::Other));
             let label = || format!("step {} ({})", index + 1, step.name.as_deref().unwrap_or("unnamed"));
-            let run = self.step(case, &runs, step, &site, &mut values).await.with_context(label)?;
-            runs.push(run);
+            let run = self.step(case, &runs, step, &site, &mut values, &mut later).await;
+            runs.push(run.with_context(label)?);
+        }
+        for reply in try_join_all(later).await? {
+            if reply.is_error() {
+                bail!("of two requests at once the later reply: {}", reply.summary());
+            }
         }
         Ok(runs)
     }
@@ -153,24 +164,23 @@ impl Bench {
         found.ok_or_else(|| anyhow!("POST {path} on {}: {}", target.name, reply.summary()))
     }
 
-    async fn step(
-        &self,
+    async fn step<'a>(
+        &'a self,
         case: &Case,
         earlier: &[StepRun],
         step: &Step,
         site: &Site,
         values: &mut Values,
+        later: &mut Vec<Later<'a>>,
     ) -> anyhow::Result<StepRun> {
         let prepared = self.prepare(step, site, values)?;
         let begin = Instant::now();
-        let reply = loop {
-            let sent = begin.elapsed();
-            let reply = self.send(site, &prepared).await?;
-            // What is sent after the limit counts, however slow the machine is.
-            if !step.settle || sent > settle_limit(step) || !waits(step, &reply) {
-                break reply;
-            }
-            tokio::time::sleep(SETTLE_POLL).await;
+        let reply = if step.twice {
+            let (reply, other) = self.twice(site, &prepared).await?;
+            later.push(other);
+            reply
+        } else {
+            self.settled(step, site, &prepared).await?
         };
         let same = match &step.expect.same_as {
             Some(name) => Some(find(case, earlier, name)?),
@@ -204,6 +214,30 @@ impl Bench {
             faults,
             loose,
         })
+    }
+
+    /// Sends, again where the step waits for something.
+    async fn settled(&self, step: &Step, site: &Site, prepared: &Prepared<'_>) -> anyhow::Result<Reply> {
+        let begin = Instant::now();
+        loop {
+            let sent = begin.elapsed();
+            let reply = self.send(site, prepared).await?;
+            // What is sent after the limit counts, however slow the machine is.
+            if !step.settle || sent > settle_limit(step) || !waits(step, &reply) {
+                return Ok(reply);
+            }
+            tokio::time::sleep(SETTLE_POLL).await;
+        }
+    }
+
+    /// Sends twice at once: the first reply, and what becomes the other.
+    async fn twice<'a>(&'a self, site: &Site, prepared: &Prepared<'a>) -> anyhow::Result<(Reply, Later<'a>)> {
+        let send = || {
+            let (site, prepared) = (site.clone(), prepared.clone());
+            async move { self.send(&site, &prepared).await }.boxed()
+        };
+        let (Either::Left((reply, other)) | Either::Right((reply, other))) = select(send(), send()).await;
+        Ok((reply?, other))
     }
 
     /// Sends what was prepared.
@@ -337,7 +371,12 @@ fn waits(step: &Step, reply: &Reply) -> bool {
     if is_revoked(step) {
         return !reply.is_error();
     }
+    if step.expect.reason.as_deref() == Some("OVERLOADED") {
+        return reply.reason() == Some("DEADLINE_EXCEEDED");
+    }
+    let there = |member: &String| reply.body.as_ref().is_some_and(|body| body.at(member).is_some());
     matches!(reply.reason(), Some("IDEMPOTENCY_IN_PROGRESS" | "PAYMENT_BUSY" | "OVERLOADED"))
+        || (!reply.is_error() && !step.save.values().all(there))
 }
 
 fn settle_limit(step: &Step) -> Duration {

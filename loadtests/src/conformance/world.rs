@@ -181,10 +181,7 @@ pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &
     match stage {
         // Port 1 needs root to listen on, and nobody does.
         Stage::NoAcquirer => ("no-acquirer", vec![("TWINPAY_ACQUIRER_URL", "http://127.0.0.1:1")]),
-        // A fifth of a second where it is optimised.
-        Stage::SlowHash => ("slow-hash", hashes(twin, ["150000", "1500000"])),
-        // A second and more.
-        Stage::LongHash => ("long-hash", hashes(twin, ["400000", "10000000"])),
+        Stage::LongHash => ("long-hash", long_hashes(twin)),
         Stage::RateLimit => ("rate-limit", vec![("TWINPAY_RATE_LIMIT", "1"), ("TWINPAY_RATE_BURST", "2")]),
         Stage::SlowBody => ("slow-body", vec![("TWINPAY_BODY_TIMEOUT_MS", "300")]),
         Stage::PublicTargets => ("public-targets", vec![("TWINPAY_WEBHOOK_TARGETS", "public")]),
@@ -192,8 +189,9 @@ pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &
 }
 
 /// One hash at a time, none may wait. The Rust twin is built as we are, and Go has no debug build.
-fn hashes(twin: Twin, [plain, optimised]: [&'static str; 2]) -> Vec<(&'static str, &'static str)> {
-    let iterations = if cfg!(debug_assertions) && twin == Twin::Rust { plain } else { optimised };
+fn long_hashes(twin: Twin) -> Vec<(&'static str, &'static str)> {
+    // The second is the most that a service takes.
+    let iterations = if cfg!(debug_assertions) && twin == Twin::Rust { "400000" } else { "10000000" };
     vec![("TWINPAY_HASH_ITERATIONS", iterations), ("TWINPAY_HASH_PERMITS", "1"), ("TWINPAY_HASH_QUEUE", "0")]
 }
 

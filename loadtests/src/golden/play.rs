@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::Method;
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection, Row};
 use stack::instance::{Instance, Twin};
 use stack::test_postgres;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ use crate::conformance::world::{Ground, settings, target};
 /// A request is counted after its reply has left, and what runs on in the background later still.
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// All attempts at a webhook take a second or two: each begins at the worker's next look.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// A twin, with those of its kind that have settings of their own.
 pub struct Player {
@@ -29,6 +32,8 @@ pub struct Player {
     pub twin: Twin,
     /// Processes by what they are set up for; `None`: the usual.
     staged: Vec<(Option<Stage>, Instance)>,
+    /// The owner's URL of each one's database.
+    databases: Vec<String>,
 }
 
 /// A case that was sent through one door.
@@ -58,18 +63,22 @@ impl Player {
                 stages.push(case.stage);
             }
         }
-        let mut staged = Vec::new();
+        let (mut staged, mut databases) = (Vec::new(), Vec::new());
         for stage in stages {
             let (name, mut env) = stage.map_or(("usual", Vec::new()), |stage| settings(stage, twin));
             env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint));
+            // A webhook's attempts follow each other as fast as they are looked for: all of them are seen.
+            env.push(("TWINPAY_WEBHOOK_RETRY_MS", "1"));
             let database = test_postgres::migrated_database().await?;
             let log = format!("{}-{name}.log", twin.name());
             staged.push((stage, ground.twin(twin, &database, &log, &env).await?));
+            databases.push(database.owner_url);
         }
-        Ok(Self { twin, staged })
+        Ok(Self { twin, staged, databases })
     }
 
-    /// Sends all cases one after another, each over all its doors. A reply that isn't as the case says is an error.
+    /// Sends all cases one after another, each over all its doors, and waits until their webhooks are delivered or given up. A reply that
+    /// isn't as the case says is an error.
     pub async fn play(&self, bench: &Bench, cases: &[Case]) -> anyhow::Result<Vec<Played>> {
         let mut played = Vec::new();
         for case in cases {
@@ -83,6 +92,9 @@ impl Player {
                     .with_context(|| format!("{}: {heading}: {}", case.area, to.name))?;
                 played.push(Played { area: case.area.clone(), heading, steps });
             }
+        }
+        for database in &self.databases {
+            told(database).await.with_context(|| format!("{}'s webhooks", self.twin.name()))?;
         }
         Ok(played)
     }
@@ -133,6 +145,26 @@ pub async fn settled_metrics(bench: &Bench, players: &[Player; 2]) -> anyhow::Re
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// Waits until no event is left to publish and no webhook to deliver.
+async fn told(database: &str) -> anyhow::Result<()> {
+    let limit = Instant::now() + TOLD_WITHIN;
+    let mut connection = PgConnection::connect(database).await?;
+    loop {
+        let query = sqlx::query(
+            "select (select count(*) from outbox) + (select count(*) from webhook_deliveries where state = 'pending')",
+        );
+        let left: i64 = query.fetch_one(&mut connection).await?.try_get(0)?;
+        if left == 0 {
+            break;
+        }
+        if Instant::now() >= limit {
+            bail!("{left} still under way after {} s", TOLD_WITHIN.as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(connection.close().await?)
 }
 
 async fn one(bench: &Bench, case: &Case, to: &Target, door: Door) -> anyhow::Result<Vec<Traced>> {
