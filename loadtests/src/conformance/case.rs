@@ -202,7 +202,7 @@ pub enum Other {
 pub enum Stage {
     /// Nobody listens where the card network should be.
     NoAcquirer,
-    /// One hash at a time, none may wait, and each takes about a second: long against any request.
+    /// One hash at a time, none may wait, and each takes half a second and more: long against any request.
     LongHash,
     /// Two requests of a key at once, then one a second.
     RateLimit,

@@ -190,8 +190,7 @@ pub fn settings(stage: Stage, twin: Twin) -> (&'static str, Vec<(&'static str, &
 
 /// One hash at a time, none may wait. The Rust twin is built as we are, and Go has no debug build.
 fn long_hashes(twin: Twin) -> Vec<(&'static str, &'static str)> {
-    // The second is the most that a service takes.
-    let iterations = if cfg!(debug_assertions) && twin == Twin::Rust { "400000" } else { "10000000" };
+    let iterations = if cfg!(debug_assertions) && twin == Twin::Rust { "200000" } else { "5000000" };
     vec![("TWINPAY_HASH_ITERATIONS", iterations), ("TWINPAY_HASH_PERMITS", "1"), ("TWINPAY_HASH_QUEUE", "0")]
 }
 
