@@ -1,7 +1,6 @@
 //! `loadtest replay`: one request trace to both twins, each reply of one held against the other's.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -78,14 +77,10 @@ impl Replay {
         let begin = Instant::now();
         let differences = self.compare(&bench, &lanes, &clients).await;
         let took = begin.elapsed().as_secs_f64();
-        let shed: usize = lanes.iter().map(|lane| lane.shed.load(Ordering::Relaxed)).sum();
         let mut tally = Tally::default();
         clients.iter().for_each(|client| tally.add(&client.lines));
         println!("{tally}");
-        println!(
-            "{} requests to each service ({shed} shed and sent again) in {took:.0} s: {differences} differences",
-            trace.len()
-        );
+        println!("{} requests to each service in {took:.0} s: {differences} differences", trace.len());
         let same = ledgers(&lanes).await?;
         let databases: Vec<_> = lanes.iter().map(|lane| (lane.name.clone(), lane.database.clone())).collect();
         let whole = ledger::verify(&databases).await?;
