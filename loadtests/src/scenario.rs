@@ -186,6 +186,8 @@ pub struct Overrides {
     pub warm_up_seconds: Option<f64>,
     /// Doors.
     pub doors: Option<Doors>,
+    /// Between two steps of a flow; no option of its own.
+    pub think_time_ms: Option<u64>,
 }
 
 impl Overrides {
@@ -256,6 +258,7 @@ impl Scenario {
         self.seed = overrides.seed.unwrap_or(self.seed);
         self.doors = overrides.doors.unwrap_or(self.doors);
         self.warm_up.seconds = overrides.warm_up_seconds.unwrap_or(self.warm_up.seconds);
+        self.think_time_ms = overrides.think_time_ms.unwrap_or(self.think_time_ms);
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -435,9 +438,11 @@ mod tests {
             seed: Some(9),
             warm_up_seconds: Some(0.5),
             doors: Some(Doors::only(Door::Grpc)),
+            think_time_ms: Some(700),
         };
         let scenario = Scenario::load("checkout", &overrides).unwrap();
         assert_eq!((scenario.pairs, scenario.slice_ms, scenario.seed), (3, 200, 9));
+        assert_eq!(scenario.think_time_ms, 700);
         assert!(scenario.stages.iter().all(|stage| stage.rate == 5.0));
         assert_eq!(scenario.total_us(), 500_000 + 600_000);
     }

@@ -42,6 +42,8 @@ const SMOKE: Overrides = Overrides {
     seed: None,
     warm_up_seconds: Some(1.0),
     doors: None,
+    // As long as the warm-up: what a step needs was asked for before the last drain, so it is there however slow the machine is.
+    think_time_ms: Some(1000),
 };
 const SMOKE_RESAMPLES: usize = 200;
 
@@ -169,6 +171,7 @@ impl CompareArgs {
             seed: given.seed,
             warm_up_seconds: given.warm_up_seconds.or(SMOKE.warm_up_seconds),
             doors: given.doors,
+            think_time_ms: SMOKE.think_time_ms,
         }
     }
 

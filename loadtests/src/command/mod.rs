@@ -72,6 +72,7 @@ impl OverrideArgs {
             seed: self.seed,
             warm_up_seconds: self.warm_up,
             doors: self.door.map(DoorArg::doors),
+            think_time_ms: None,
         }
     }
 }
