@@ -95,12 +95,13 @@ fn played(
     (thread.join().expect("the thread"), before)
 }
 
-/// The report of a comparison of a server that takes 2 ms with one that takes 6.
+/// The report of a comparison of a server that takes 20 ms with one that takes 60: far more than a busy machine adds to either.
 pub fn report(pairs: usize) -> Report {
-    let scenario = Scenario { pairs, slice_ms: 250, ..scenario(r#"["make", "use"]"#, 100.0, 8, 64) };
+    let toy = scenario(r#"["make", "use"]"#, 100.0, 32, 256);
+    let scenario = Scenario { pairs, slice_ms: 250, think_time_ms: 100, drain_ms: 3000, ..toy };
     let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
-    let quick = |_| Manner::Late(Duration::from_millis(2));
-    let slow = |_| Manner::Late(Duration::from_millis(6));
+    let quick = |_| Manner::Late(Duration::from_millis(20));
+    let slow = |_| Manner::Late(Duration::from_millis(60));
     let playback = playback(&scenario, &trace, [quick, slow], None);
     let rows =
         playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
