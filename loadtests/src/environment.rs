@@ -7,7 +7,12 @@ use nix::unistd::Pid;
 
 /// The cores that this process may use.
 pub fn cores() -> anyhow::Result<Vec<usize>> {
-    let set = sched_getaffinity(Pid::from_raw(0))?;
+    cores_of(0)
+}
+
+/// The cores that a process may use; 0: this one.
+pub fn cores_of(pid: u32) -> anyhow::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(i32::try_from(pid)?))?;
     Ok((0..nix::sched::CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect())
 }
 

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod model;
 pub mod otlp;
 pub mod payments;
+pub mod plain;
 pub mod procstat;
 pub mod progress;
 pub mod realtime;

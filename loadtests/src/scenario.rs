@@ -3,12 +3,14 @@
 //! Unknown fields and impossible values are refused here with one line that names file, field and problem; what comes
 //! out of `Scenario::load` can be played.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::plain;
 use crate::solo;
 use crate::trace::Door;
 
@@ -46,7 +48,7 @@ pub enum ScenarioError {
 }
 
 /// A field or an option, and what is wrong with it.
-type Fault = (String, String);
+pub(crate) type Fault = (String, String);
 
 /// How arrivals are spaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +171,12 @@ pub struct Scenario {
     /// About being played on one service alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solo: Option<solo::Settings>,
+    /// Of the workload `plain`: what is drawn for its requests, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub draw: BTreeMap<String, plain::Source>,
+    /// Of the workload `plain`: its operations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<plain::RequestSpec>,
 }
 
 /// Changes from the command line, each in place of the file's value.
@@ -287,7 +295,7 @@ impl Scenario {
                 within(&format!("{group}[{index}].steps"), flow.steps.len(), 1, 32)?;
             }
         }
-        Ok(())
+        plain::check(self)
     }
 
     /// Length of the warm-up in µs.
@@ -371,7 +379,7 @@ mod tests {
 
     #[test]
     fn the_shipped_scenarios_are_good() {
-        for name in ["checkout", "tokenize", "read", "overload", "spike", "soak"] {
+        for name in ["checkout", "tokenize", "read", "overload", "spike", "soak", "plain-example"] {
             Scenario::load(name, &Overrides::default()).unwrap();
         }
     }

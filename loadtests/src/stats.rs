@@ -199,6 +199,8 @@ impl Bootstrap {
             Quantity::Mean => self.mean(weights, contender),
             Quantity::Rate => sum(|sample| sample.replies) / (sum(|sample| sample.length_ns) / 1e9),
             Quantity::CpuPerReply => sum(|sample| sample.cpu_ns) / 1e3 / sum(|sample| sample.replies),
+            // A process that used nothing in its own slices either wasn't looked at.
+            Quantity::IdleCpu if sum(|sample| sample.cpu_ns) == 0.0 => return None,
             Quantity::IdleCpu => sum(|sample| sample.idle_cpu_ns) / (sum(|sample| sample.idle_ns) / 1e9),
             Quantity::Rss => sum(|sample| sample.rss_bytes) / weights.iter().sum::<u64>() as f64,
         };
@@ -359,6 +361,19 @@ mod tests {
         let one = Bootstrap::new(pairs, 50, 1).compare(Quantity::IdleCpu).unwrap();
         assert_eq!((one.values, one.ratio.estimate, one.ratio.interval), ([2000.0, 0.0], None, None));
         assert_eq!(one.ratio.no_interval.as_deref(), Some("no ratio with nothing"));
+    }
+
+    #[test]
+    fn processes_that_were_not_looked_at_say_nothing_of_cpu_and_memory() {
+        let mut pairs = synthetic(1, [700.0, 1000.0], 12, 20);
+        for sample in pairs.iter_mut().flatten() {
+            (sample.cpu_ns, sample.idle_cpu_ns, sample.rss_bytes) = (0, 0, 0);
+        }
+        let bootstrap = Bootstrap::new(pairs, 50, 1);
+        for quantity in [Quantity::CpuPerReply, Quantity::IdleCpu, Quantity::Rss] {
+            assert!(bootstrap.compare(quantity).is_none(), "{quantity:?}");
+        }
+        assert!(bootstrap.compare(Quantity::Rate).is_some());
     }
 
     #[test]

@@ -72,12 +72,19 @@ pub struct Bound {
     pub held: bool,
     /// Missed, and the caller said that this one doesn't void the run.
     pub allowed: bool,
+    /// Unset where it can't be looked at here; `measured` says why, and it is neither kept nor missed.
+    pub applies: bool,
 }
 
 impl Bound {
     /// Makes the run void.
     pub fn voids(&self) -> bool {
-        !self.held && !self.allowed
+        self.missed() && !self.allowed
+    }
+
+    /// Looked at, and not kept.
+    pub fn missed(&self) -> bool {
+        self.applies && !self.held
     }
 }
 
@@ -102,6 +109,8 @@ pub struct Evidence {
     pub slices: (usize, usize),
     /// A short run to see that everything works: requests may go unserved within a looser bound.
     pub trial: bool,
+    /// Bounds that can't be looked at, by name, and why.
+    pub inapplicable: Vec<(String, String)>,
 }
 
 /// What a contender was built from, and how.
@@ -171,6 +180,7 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         measured,
         held,
         allowed: !held && allowed.iter().any(|allowed| allowed == name),
+        applies: true,
     };
     let mut bounds = of_contenders(evidence, &bound);
     let cores = |share: f64| format!("{:.1} %", share * 100.0);
@@ -201,17 +211,24 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         cores(evidence.stolen_cores),
         evidence.stolen_cores <= STOLEN_MAX,
     ));
-    bounds.push(bound(
-        name::BUILD,
-        "both services are built from the same known commit, and they and the generator are release builds"
-            .into(),
-        built(evidence),
-        fit(evidence),
-    ));
+    bounds.push(bound(name::BUILD, build_asks(evidence).into(), built(evidence), fit(evidence)));
     let (asked, played) = evidence.slices;
     let measured = format!("{played} of {asked} slices");
     bounds.push(bound(name::COMPLETE, "the run goes to its end".into(), measured, asked == played));
+    for bound in &mut bounds {
+        if let Some((_, why)) = evidence.inapplicable.iter().find(|(name, _)| *name == bound.name) {
+            (bound.held, bound.allowed, bound.applies) = (false, false, false);
+            bound.measured = format!("not applicable: {why}");
+        }
+    }
     bounds
+}
+
+fn build_asks(evidence: &Evidence) -> &'static str {
+    if evidence.builds.is_empty() {
+        return "the generator is a release build";
+    }
+    "both services are built from the same known commit, and they and the generator are release builds"
 }
 
 fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool) -> Bound) -> Vec<Bound> {
@@ -257,7 +274,7 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
         ),
         bound(
             name::COUNTS,
-            "requests sent = replies, and replies = rows in the database".into(),
+            counts_ask(all).into(),
             say(&counted),
             every(&|counts| {
                 counts.sent == counts.replies
@@ -285,7 +302,17 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
     ]
 }
 
+fn counts_ask(all: &[Counts]) -> &'static str {
+    if all.iter().all(|counts| counts.effects.is_empty()) {
+        return "requests sent = replies (what they left behind can’t be counted from here)";
+    }
+    "requests sent = replies, and replies = rows in the database"
+}
+
 fn built(evidence: &Evidence) -> String {
+    if evidence.builds.is_empty() {
+        return format!("generator {}; of the services it isn’t known", evidence.generator_profile);
+    }
     let build = |build: &Build| {
         let dirty =
             if build.commit.ends_with("-dirty") { ", with changes that aren’t committed" } else { "" };
@@ -380,6 +407,7 @@ mod tests {
             generator_profile: "release".into(),
             slices: (48, 48),
             trial: false,
+            inapplicable: vec![],
         }
     }
 
@@ -429,6 +457,36 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_bound_that_does_not_apply_is_neither_kept_nor_missed_and_says_why() {
+        let mut evidence = good();
+        evidence.contenders.iter_mut().for_each(|counts| counts.invariants.clear());
+        evidence.inapplicable = vec![(name::INVARIANTS.into(), "nobody knows".into())];
+        let bounds = judge(&evidence, &[name::INVARIANTS.to_owned()]);
+        let of_it = |bound: &&Bound| bound.name == name::INVARIANTS;
+        let bound = bounds.iter().find(of_it).unwrap();
+        assert_eq!(bound.measured, "not applicable: nobody knows");
+        assert!(!bound.held && !bound.allowed && !bound.missed() && !bound.voids(), "{bound:?}");
+        assert!(bounds.iter().filter(|bound| !of_it(bound)).all(|bound| bound.applies && bound.held));
+    }
+
+    #[test]
+    fn what_is_not_known_of_builds_and_rows_is_not_asked() {
+        let mut evidence = good();
+        evidence.builds.clear();
+        evidence.contenders.iter_mut().for_each(|counts| counts.effects.clear());
+        let said = |evidence: &Evidence, name: &str| {
+            let bound = judge(evidence, &[]).into_iter().find(|bound| bound.name == name).unwrap();
+            (bound.asks, bound.measured, bound.held)
+        };
+        let (asks, measured, held) = said(&evidence, name::BUILD);
+        assert_eq!(asks, "the generator is a release build");
+        assert_eq!((measured.as_str(), held), ("generator release; of the services it isn’t known", true));
+        assert!(said(&evidence, name::COUNTS).0.contains("can’t be counted from here"));
+        evidence.generator_profile = "debug".into();
+        assert!(!said(&evidence, name::BUILD).2);
     }
 
     #[test]

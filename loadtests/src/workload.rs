@@ -25,7 +25,7 @@ pub trait Workload {
     fn name(&self) -> &'static str;
 
     /// Every operation; a trace's lines are reported in this order.
-    fn operations(&self) -> &'static [Operation];
+    fn operations(&self) -> &[Operation];
 
     /// Refuses parameters of a flow that this workload doesn't know, saying which and why.
     fn check_flow(&self, flow: &Flow) -> Result<(), String>;

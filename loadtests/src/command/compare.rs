@@ -1,5 +1,6 @@
 //! `loadtest compare`: the two services against each other, from starting them to the page.
 
+mod ground;
 mod run;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,18 +14,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use self::ground::Ground;
 use self::run::Run;
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
 use super::solo::BesideArgs;
-use super::{OverrideArgs, draw, interleavable};
+use super::{Drawn, OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
+use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
 use crate::report::{self, Environment, FORMAT, Report, ScenarioReport, table};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::rounded;
-use crate::trace::Trace;
 use crate::validity::{BY_NAME, Bound, OF_THE_MACHINE};
 use crate::{environment, junit};
 
@@ -47,12 +49,15 @@ const SMOKE: Overrides = Overrides {
 };
 const SMOKE_RESAMPLES: usize = 200;
 
-/// Compare the Rust and the Go service, or one of them with itself, under the same load and write a report
+/// Compare the Rust and the Go service, or one of them with itself, or any two, under the same load and write a report
 ///
 /// Starts everything itself: what both services need, and for each scenario both services, fresh. Each runs on the same
 /// one core from its first instruction; the generator and the rest run on the others. The scenario's request trace is cut
 /// into slices; each slice is played on one service, drained, then played on the other, in an order drawn at random.
 /// Needs the built programs (`make build`), nothing else. `loadtest compare --smoke` shows within seconds that it works.
+///
+/// With --a and --b it compares any two services that speak HTTP/1.1 and run already, by requests that the scenario
+/// writes down: loadtests/scenarios/plain-example.toml shows how.
 ///
 /// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md. A run that is void or
 /// failed leaves the logs of what it started beside them, and says where.
@@ -82,6 +87,8 @@ pub struct CompareArgs {
     /// control can't tell isn't called a difference [default: all of the scenario's]
     #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u16).range(2..))]
     control_pairs: Option<u16>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// Folder of the report [default: loadtests/out/<time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -111,14 +118,16 @@ pub struct CompareArgs {
 impl CompareArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let allowed = self.allowed()?;
+        self.allowed()?;
         let overrides = self.overrides();
         // A wrong scenario is said before anything is started.
         let drawn =
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
-        drawn.iter().try_for_each(|(scenario, _)| interleavable(scenario))?;
+        drawn.iter().try_for_each(|drawn| interleavable(&drawn.scenario))?;
+        self.fits(&drawn)?;
         self.beside.check()?;
         let asserts = self.asserts(&drawn)?;
+        let given = self.given.meet()?;
         if let Some(path) = &self.junit {
             report::writable(path)?;
         }
@@ -126,7 +135,7 @@ impl CompareArgs {
         let folder = Folder::make(self.folder(at)?)?;
         // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let compared = runtime.block_on(self.compare(drawn, allowed, at, &folder));
+        let compared = runtime.block_on(self.compare(drawn, given, at, &folder));
         let report = match compared.and_then(|report| self.conclude(report, &asserts, folder.path())) {
             Ok(report) => report,
             Err(error) => return Err(folder.give_up(error)),
@@ -141,10 +150,31 @@ impl CompareArgs {
         Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
+    /// Each workload is of services of one kind.
+    fn fits(&self, drawn: &[Drawn]) -> anyhow::Result<()> {
+        for Drawn { scenario: Scenario { name, workload, .. }, .. } in drawn {
+            match (self.given.are_there(), workload == plain::NAME) {
+                (true, false) => bail!(
+                    "{name}: its workload is {workload}, which only services that loadtest starts can serve: --a and --b need `{}`",
+                    plain::NAME
+                ),
+                (false, true) => {
+                    bail!("{name}: its workload is {workload}: name two services that run by --a and --b")
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// An unknown figure is said before anything is started.
-    fn asserts(&self, drawn: &[(Scenario, Trace)]) -> anyhow::Result<Vec<Assert>> {
-        let names = self.pair.0.each_ref().map(|side| side.name.clone());
-        let scenarios: Vec<_> = drawn.iter().map(|(scenario, _)| scenario.name.clone()).collect();
+    fn asserts(&self, drawn: &[Drawn]) -> anyhow::Result<Vec<Assert>> {
+        let names = if self.given.are_there() {
+            NAMES.map(String::from)
+        } else {
+            self.pair.0.each_ref().map(|side| side.name.clone())
+        };
+        let scenarios: Vec<_> = drawn.iter().map(|drawn| drawn.scenario.name.clone()).collect();
         let parse = |text: &String| Ok(Assert::parse(text, &names, &scenarios)?);
         self.asserts.iter().map(parse).collect()
     }
@@ -192,43 +222,21 @@ impl CompareArgs {
 
     async fn compare(
         &self,
-        drawn: Vec<(Scenario, Trace)>,
-        allowed: Vec<String>,
+        drawn: Vec<Drawn>,
+        given: Option<Given>,
         at: OffsetDateTime,
         folder: &Folder,
     ) -> anyhow::Result<Report> {
         let started = Instant::now();
         let mut machine = environment::machine()?;
-        let layout = Layout::of(&environment::cores()?);
-        // All that this thread starts from here on, the progress line too, stays off the services' core.
-        crate::realtime::pin(&layout.around())?;
-        let mut run = Run {
-            allowed,
-            trial: self.smoke,
-            order_seed: self.overrides().seed.unwrap_or_else(random_seed),
-            resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
-            layout,
-            stopped: stop_on_signal(VOID)?,
-            progress: Progress::new(),
-            pair: self.pair.clone(),
-            controlled: self.control,
-            control_pairs: self.control_pairs.map(usize::from),
-            contenders: Vec::new(),
-        };
-        for (who, cores) in run.layout.lines() {
-            run.progress.say(&format!("{who}: {cores}"));
-        }
-        run.progress.doing("starting what the services need");
-        let (twins, say) = (self.pair.twins(), |text: &str| run.progress.say(text));
-        let starting = Bench::start(run.layout.clone(), &twins, self.smoke, folder.logs(), say);
-        let bench = run.unless_stopped(starting).await?;
-        machine.push(("Postgres".into(), bench.postgres_version().await?));
+        let (mut run, ground) = self.begin(given, folder).await?;
+        machine.extend(ground.machine().await?);
         let mut scenarios = Vec::new();
-        for (scenario, trace) in drawn {
+        for drawn in drawn {
             if *run.stopped.borrow() {
                 break;
             }
-            match run.scenario(&bench, scenario, trace).await {
+            match run.scenario(&ground, drawn).await {
                 Ok(report) => scenarios.push(report),
                 // What was finished before is reported.
                 Err(error) if *run.stopped.borrow() => run.progress.say(&format!("{error:#}")),
@@ -236,17 +244,19 @@ impl CompareArgs {
             }
         }
         let draw = (run.order_seed, &run.stopped);
-        let (limits, solo) = self.beside.measure(&bench, &scenarios, draw, &run.progress).await?;
+        let (limits, solo) = match ground.bench() {
+            Some(bench) => self.beside.measure(bench, &scenarios, draw, &run.progress).await?,
+            None => (None, None),
+        };
         run.progress.doing("stopping");
-        let settings = bench.settings().await?;
-        let stopping = bench.stop().await;
+        let (layout, settings) = (ground.lines(), ground.settings().await?);
+        let stopping = ground.stop().await;
         run.progress.end();
         stopping?;
         let interrupted = *run.stopped.borrow();
         if interrupted && scenarios.iter().all(|scenario| scenario.slices.iter().any(Vec::is_empty)) {
             return Err(Interrupted.into());
         }
-        let environment = Environment { machine, layout: run.layout.lines(), settings };
         Ok(Report {
             format: FORMAT,
             started_at: at.truncate_to_second().format(&Rfc3339)?,
@@ -254,13 +264,50 @@ impl CompareArgs {
             command: std::env::args().collect(),
             void: self.void(&scenarios, interrupted),
             allowed: said(&scenarios, |bound| bound.allowed),
-            environment,
+            environment: Environment { machine, layout, settings },
             contenders: run.contenders,
             scenarios,
             asserts: Vec::new(),
             limits,
             solo,
         })
+    }
+
+    /// Says who runs where, and starts what the services need where they are the judge's own.
+    async fn begin(&self, given: Option<Given>, folder: &Folder) -> anyhow::Result<(Run, Ground)> {
+        let (layout, lines) = match &given {
+            Some(given) => (given.layout().clone(), given.lines()),
+            None => {
+                let layout = Layout::of(&environment::cores()?);
+                let lines = layout.lines();
+                (layout, lines)
+            }
+        };
+        // All that this thread starts from here on, the progress line too, stays off the services' core.
+        crate::realtime::pin(&layout.around())?;
+        let run = Run {
+            allowed: self.allowed()?,
+            trial: self.smoke,
+            order_seed: self.overrides().seed.unwrap_or_else(random_seed),
+            resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
+            stopped: stop_on_signal(VOID)?,
+            progress: Progress::new(),
+            controlled: self.control,
+            control_pairs: self.control_pairs.map(usize::from),
+            contenders: Vec::new(),
+        };
+        for (who, where_it_runs) in lines {
+            run.progress.say(&format!("{who}: {where_it_runs}"));
+        }
+        if let Some(given) = given {
+            return Ok((run, Ground::Given(given)));
+        }
+        run.progress.doing("starting what the services need");
+        let (pair, twins) = (self.pair.clone(), self.pair.twins());
+        let say = |text: &str| run.progress.say(text);
+        let bench = Bench::start(layout.clone(), &twins, self.smoke, folder.logs(), say);
+        let bench = Box::new(run.unless_stopped(bench).await?);
+        Ok((run, Ground::Twins { bench, pair, layout }))
     }
 
     /// Why the run is no good, a sentence a reason.

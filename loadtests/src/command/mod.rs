@@ -11,10 +11,13 @@ pub mod signals;
 pub mod solo;
 pub mod trace;
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::payments::Payments;
+use crate::plain::{self, Plain};
 use crate::scenario::{Doors, Overrides, Scenario, ScenarioError};
 use crate::trace::{Door, Trace};
 use crate::workload::Workload;
@@ -77,14 +80,41 @@ impl OverrideArgs {
     }
 }
 
-/// A scenario that was read, and its trace.
-pub fn draw(scenario: &str, overrides: &Overrides) -> anyhow::Result<(Scenario, Trace)> {
-    let parsed = Scenario::load(scenario, overrides)?;
-    if parsed.workload != Payments.name() {
-        bail!("{scenario}: workload: unknown workload `{}`, expected {}", parsed.workload, Payments.name());
+/// A scenario that was read, its trace, and who speaks for it.
+pub struct Drawn {
+    /// As it is in its file, but for what the options change.
+    pub scenario: Scenario,
+    /// Drawn from it.
+    pub trace: Trace,
+    /// What its requests are.
+    pub workload: Arc<dyn Workload + Send + Sync>,
+}
+
+/// Reads a scenario and draws its trace.
+pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
+    let scenario = Scenario::load(name, overrides)?;
+    let workload: Arc<dyn Workload + Send + Sync> = match scenario.workload.as_str() {
+        plain::NAME => Arc::new(Plain::of(&scenario)),
+        known if known == Payments.name() => Arc::new(Payments),
+        unknown => {
+            bail!(
+                "{name}: workload: unknown workload `{unknown}`, expected {} or {}",
+                Payments.name(),
+                plain::NAME
+            )
+        }
+    };
+    let trace = Trace::draw(name, &scenario, &*workload).map_err(|error| blame(error, overrides))?;
+    Ok(Drawn { scenario, trace, workload })
+}
+
+/// The same for services that are started here: nobody else's.
+pub fn draw_payments(name: &str, overrides: &Overrides) -> anyhow::Result<(Scenario, Trace)> {
+    let Drawn { scenario, trace, .. } = draw(name, overrides)?;
+    if scenario.workload != Payments.name() {
+        bail!("{name}: its workload is {}, which only `loadtest compare` plays", scenario.workload);
     }
-    let trace = Trace::draw(scenario, &parsed, &Payments).map_err(|error| blame(error, overrides))?;
-    Ok((parsed, trace))
+    Ok((scenario, trace))
 }
 
 /// Refuses a scenario of which a slice says nothing.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::compare::{OUT, VOID};
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
-use super::{OverrideArgs, draw};
+use super::{OverrideArgs, draw_payments};
 use crate::environment;
 use crate::payments::capacity::{Effort, Searching};
 use crate::payments::service::Special;
@@ -93,7 +93,7 @@ impl RunArgs {
         let overrides = self.overrides.overrides();
         let scenario = Scenario::load(&self.scenario, &overrides)?;
         // A wrong scenario is said before anything is started; its rates may still be multiples.
-        let drawn = draw(&self.scenario, &overrides)?;
+        let drawn = draw_payments(&self.scenario, &overrides)?;
         let folder = Folder::make(self.folder(&scenario)?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = match runtime.block_on(self.measure(scenario, drawn.1, &folder)) {

@@ -9,7 +9,7 @@ use clap::Args;
 use stack::instance::Twin;
 use tokio::sync::watch;
 
-use super::draw;
+use super::draw_payments;
 use super::folder::Interrupted;
 use super::signals::stop_on_signal;
 use crate::environment;
@@ -173,7 +173,7 @@ impl SoloArgs {
             },
             false => Overrides::default(),
         };
-        let drawn = self.scenarios.iter().map(|name| draw(name, &overrides));
+        let drawn = self.scenarios.iter().map(|name| draw_payments(name, &overrides));
         let scenarios: Vec<Scenario> =
             drawn.map(|drawn| drawn.map(|(scenario, _)| scenario)).collect::<anyhow::Result<_>>()?;
         let layout = Layout::of(&environment::cores()?);

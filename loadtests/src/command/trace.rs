@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::{OverrideArgs, draw};
+use super::{Drawn, OverrideArgs, draw};
 
 /// Write a scenario's request trace (JSON Lines) and print its SHA-256
 ///
@@ -31,7 +31,7 @@ pub struct TraceArgs {
 impl TraceArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let (scenario, trace) = draw(&self.scenario, &self.overrides.overrides())?;
+        let Drawn { scenario, trace, .. } = draw(&self.scenario, &self.overrides.overrides())?;
         let summary = format!(
             "{}: {} requests in {:.1} s, seed {}, sha256 {}",
             scenario.name,

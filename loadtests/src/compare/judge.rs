@@ -46,6 +46,8 @@ pub struct Played<'a> {
     pub allowed: Vec<String>,
     /// A short run to see that everything works.
     pub trial: bool,
+    /// Bounds that can't be looked at, by name, and why.
+    pub inapplicable: Vec<(String, String)>,
 }
 
 /// The report of one scenario.
@@ -234,6 +236,7 @@ fn evidence(played: &Played<'_>) -> Evidence {
         generator_profile: environment::build().into(),
         slices: (played.scenario.pairs * 2, playback.slices_played),
         trial: played.trial,
+        inapplicable: played.inapplicable.clone(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -22,10 +23,17 @@ use crate::workload::{Effect, PlayerTarget, Workload};
 pub struct Contender {
     /// As reports call it.
     pub name: String,
-    /// Its process.
-    pub pid: u32,
+    /// Its process, where it is known; else its CPU and memory count as 0, and nothing is said of them.
+    pub pid: Option<u32>,
     /// For the workload.
     pub target: PlayerTarget,
+}
+
+impl Contender {
+    /// Its process, for what can't do without.
+    pub fn process(&self) -> anyhow::Result<u32> {
+        self.pid.with_context(|| format!("{}: its process isn’t known", self.name))
+    }
 }
 
 /// A process that isn't compared but belongs to the run, with its children.
@@ -198,12 +206,17 @@ impl Player<'_> {
         let plan = Plan::of(self.order.scenario, self.order.order_seed);
         let warm_up = self.warm_up(&plan).await?;
         (self.order.settle)().await?;
-        let processes =
-            [Process::of(self.order.contenders[0].pid)?, Process::of(self.order.contenders[1].pid)?];
-        let before = Usage::now(&processes, self.order.support)?;
+        let known = |index: usize| self.order.contenders[index].pid.map(Process::of).transpose();
+        // Of one alone there would be nothing to compare.
+        let processes = match [known(0)?, known(1)?] {
+            [Some(a), Some(b)] => Some([a, b]),
+            _ => None,
+        };
+        let used = || Usage::now(processes.as_ref().map_or(&[], |both| both.as_slice()), self.order.support);
+        let before = used()?;
         let (mut pairs, mut torn) = (Vec::new(), vec![Vec::new(), Vec::new()]);
         for (number, (window, first)) in plan.pairs.iter().enumerate() {
-            match self.pair(number, *window, *first, &processes).await? {
+            match self.pair(number, *window, *first, processes.as_ref()).await? {
                 Turn::Whole(pair) => pairs.push(*pair),
                 Turn::Torn(slices) => {
                     slices.into_iter().for_each(|(contender, slice)| torn[contender].push(slice.record));
@@ -211,7 +224,7 @@ impl Player<'_> {
                 }
             }
         }
-        let usage = Usage::now(&processes, self.order.support)?.since(&before);
+        let usage = used()?.since(&before);
         let effects = self.targets.iter().map(Target::effects).collect();
         Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policy, usage })
     }
@@ -236,7 +249,7 @@ impl Player<'_> {
         number: usize,
         window: Window,
         first: usize,
-        processes: &[Process; 2],
+        processes: Option<&[Process; 2]>,
     ) -> anyhow::Result<Turn> {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(Turn::Torn(Vec::new()));
@@ -258,13 +271,11 @@ impl Player<'_> {
         contender: usize,
         window: Window,
         first: bool,
-        processes: &[Process; 2],
+        processes: Option<&[Process; 2]>,
     ) -> anyhow::Result<Slice> {
         let own = Process::of(std::process::id())?;
-        let now = || {
-            let idle = processes[1 - contender].cpu_ns()?;
-            anyhow::Ok((processes[contender].cpu_ns()?, idle, own.cpu_ns()?, now_ns()))
-        };
+        let cpu_ns = |index: usize| processes.map_or(Ok(0), |processes| processes[index].cpu_ns());
+        let now = || anyhow::Ok((cpu_ns(contender)?, cpu_ns(1 - contender)?, own.cpu_ns()?, now_ns()));
         let before = now()?;
         let record = self.stretch(contender, window).await?;
         let after = now()?;
@@ -282,7 +293,7 @@ impl Player<'_> {
             record,
             cpu_ns: after.0 - before.0,
             idle_cpu_ns: after.1 - before.1,
-            rss_bytes: processes[contender].rss_bytes()?,
+            rss_bytes: processes.map_or(Ok(0), |processes| processes[contender].rss_bytes())?,
             generator: (after.2 - before.2, after.3 - before.3),
         })
     }

@@ -56,12 +56,14 @@ impl Turn {
 
 impl Doors {
     /// Asked from the generator's cores.
-    pub fn of(contenders: &[Contender], generator: &[usize], connections: usize) -> Self {
-        let service =
-            |contender: &Contender| (contender.name.clone(), contender.target.addresses.http, contender.pid);
-        let services: Vec<_> = contenders.iter().map(service).collect();
+    pub fn of(contenders: &[Contender], generator: &[usize], connections: usize) -> anyhow::Result<Self> {
+        let service = |contender: &Contender| {
+            let (name, address) = (contender.name.clone(), contender.target.addresses.http);
+            Ok((name, address, contender.process()?))
+        };
+        let services = contenders.iter().map(service).collect::<anyhow::Result<Vec<_>>>()?;
         let turns = vec![Vec::new(); services.len()];
-        Self { services, generator: generator.to_vec(), connections, turns, count: 0 }
+        Ok(Self { services, generator: generator.to_vec(), connections, turns, count: 0 })
     }
 
     /// One measurement of each; who is first changes from turn to turn.

@@ -80,7 +80,7 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let mut hashes = hash::Hashes::find(&layout.service);
     let mut database = database::Statements::prepare(bench).await?;
     let pairing = bench.pairing("limits", &Pair::default()).await?;
-    let mut doors = door::Doors::of(&pairing.contenders, &layout.generator, effort.connections);
+    let mut doors = door::Doors::of(&pairing.contenders, &layout.generator, effort.connections)?;
     for repetition in 1..=effort.repetitions {
         say(&format!("limits: repetition {repetition} of {}", effort.repetitions));
         hashes.repeat(effort.length).await?;

@@ -172,7 +172,7 @@ impl Bench {
             };
             contenders.push(Contender {
                 name: side.name.clone(),
-                pid: instance.pid(),
+                pid: Some(instance.pid()),
                 target: PlayerTarget { addresses, credentials },
             });
             let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;

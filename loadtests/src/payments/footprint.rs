@@ -124,7 +124,7 @@ fn hold(count: usize) -> Duration {
 }
 
 fn rss(service: &Service) -> anyhow::Result<f64> {
-    Ok(Process::of(service.contender.pid)?.rss_bytes()? as f64)
+    Ok(Process::of(service.contender.process()?)?.rss_bytes()? as f64)
 }
 
 /// Idle, then under the scenario's load.

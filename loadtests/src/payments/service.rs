@@ -68,7 +68,7 @@ impl Bench {
         };
         let contender = Contender {
             name: home.twin.name().into(),
-            pid: instance.pid(),
+            pid: Some(instance.pid()),
             target: PlayerTarget { addresses, credentials },
         };
         let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;

@@ -66,7 +66,7 @@ pub fn cells(controls: &[Control], pick: impl Fn(&Control) -> Option<&Ratio>) ->
 pub fn note(scenario: &ScenarioReport, control: &Control) -> String {
     let (played, of) = (control.report.scenario.pairs, scenario.scenario.pairs);
     let pairs = if played == of { format!("all {of}") } else { format!("the first {played} of {of}") };
-    let missed: Vec<_> = control.report.validity.iter().filter(|bound| !bound.held).collect();
+    let missed: Vec<_> = control.report.validity.iter().filter(|bound| bound.missed()).collect();
     let missed: Vec<_> = missed.iter().map(|bound| format!("{} ({})", bound.name, bound.measured)).collect();
     let kept = if missed.is_empty() {
         "every bound was kept".to_owned()

@@ -199,7 +199,7 @@ pub struct RawSlice {
     pub unexpected: BTreeMap<String, u64>,
     /// Until the last reply, in ns.
     pub length_ns: u64,
-    /// CPU of the contender's process, in ns.
+    /// CPU of the contender's process, in ns; this, the next and memory are 0 where the processes aren't known.
     pub cpu_ns: u64,
     /// CPU of the other's, which had nothing to do, in ns.
     pub idle_cpu_ns: u64,

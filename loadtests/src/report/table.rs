@@ -62,7 +62,11 @@ pub fn summary(report: &Report) -> String {
             scenario.trace_sha256
         );
         for bound in &scenario.validity {
-            let kept = if bound.held { "kept" } else { "**missed**" };
+            let kept = match (bound.applies, bound.held) {
+                (false, _) => "not asked",
+                (true, true) => "kept",
+                (true, false) => "**missed**",
+            };
             text += &format!("- {kept}: `{}`: {}: {}\n", bound.name, bound.asks, bound.measured);
         }
     }

@@ -145,6 +145,7 @@ fn evidence(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Eviden
         generator_profile: environment::build().into(),
         slices: (1, usize::from(played.complete)),
         trial: judged.trial,
+        inapplicable: Vec::new(),
     }
 }
 

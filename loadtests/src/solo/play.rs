@@ -104,7 +104,8 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let mut target = open(order, Rc::clone(&seen)).await?;
         let (from_us, end_us) = (order.scenario.warm_up_us(), order.scenario.total_us());
-        let process = Process::of(order.contender.pid)?;
+        let pid = order.contender.process()?;
+        let process = Process::of(pid)?;
         // Before this thread becomes real-time: a thread inherits that.
         let sampler = Sampler::start(process, end_us - from_us)?;
         let policy = realtime::go_fifo(realtime::SENDER);
@@ -113,11 +114,11 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
         (order.settle)().await?;
         seen.borrow_mut().clear();
         sampler.begin.store(true, Ordering::Relaxed);
-        let before = (Usage::now(&[process], &order.support)?, context_switches(order.contender.pid));
+        let before = (Usage::now(&[process], &order.support)?, context_switches(pid));
         let window = order.trace.window(from_us, end_us);
         let record = engine.play(&mut target, window, from_us, end_us - from_us).await?;
         let usage = Usage::now(&[process], &order.support)?.since(&before.0);
-        let switches = context_switches(order.contender.pid).saturating_sub(before.1);
+        let switches = context_switches(pid).saturating_sub(before.1);
         let (effects, seen) = (target.effects(), seen.take());
         let complete = !stop.load(Ordering::Relaxed);
         let samples = sampler.end();

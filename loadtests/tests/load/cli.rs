@@ -24,7 +24,7 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
         (good.replace("rate = 50.0", "rate = 0.0"), "warm_up.rate: must be over 0 and at most 100000, is 0"),
         (
             good.replace("workload = \"payments\"", "workload = \"parcels\""),
-            "unknown workload `parcels`, expected payments",
+            "unknown workload `parcels`, expected payments or plain",
         ),
     ];
     for (text, wanted) in cases {

@@ -32,7 +32,7 @@ fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
     Contender {
         name: name.into(),
         // The servers are threads of this process.
-        pid: std::process::id(),
+        pid: Some(std::process::id()),
         target: PlayerTarget { addresses, credentials: vec![] },
     }
 }
@@ -119,6 +119,7 @@ pub fn report(pairs: usize) -> Report {
         resamples: 200,
         allowed: vec![],
         trial: false,
+        inapplicable: vec![],
     };
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
@@ -271,6 +272,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         resamples: 50,
         allowed,
         trial: false,
+        inapplicable: vec![],
     };
     let judged = judge(&played).expect("judged");
     let missed = |wanted: &str| judged.validity.iter().any(|bound| bound.name == wanted && bound.voids());

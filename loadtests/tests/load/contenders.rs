@@ -9,7 +9,9 @@ use loadtests::report::Report;
 fn compared(code: i32, arguments: &[&str]) -> (Report, tempfile::TempDir) {
     let out = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    let run = ["compare", "--smoke", "--scenario", "tokenize"];
+    // How fast an unoptimised build is on a busy machine is not the business here.
+    let unserved = "skipped,shed,dropped,connections";
+    let run = ["compare", "--smoke", "--scenario", "tokenize", "--allow-void", unserved];
     let output = command.args(run).args(arguments).arg("--out").arg(out.path()).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{}{said}", String::from_utf8_lossy(&output.stdout));

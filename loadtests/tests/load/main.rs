@@ -4,6 +4,7 @@ mod cli;
 mod compare;
 mod contenders;
 mod engine;
+mod given;
 mod interrupt;
 mod limits;
 mod page;

@@ -1,4 +1,4 @@
-//! A comparison in progress: each scenario on fresh services, played while a person is told how far it is.
+//! A comparison in progress: each scenario on its two services, played while a person is told how far it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +7,11 @@ use anyhow::Context;
 use stack::instance::Twin;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::ground::{Found, Ground, Sides};
+use crate::command::Drawn;
 use crate::command::folder::Interrupted;
 use crate::compare::{Order, Playback, Played, judge, play};
-use crate::payments::{Bench, Layout, Pair, Pairing, Payments, label};
+use crate::payments::label;
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Control, ScenarioReport};
 use crate::scenario::Scenario;
@@ -23,10 +25,8 @@ pub(super) struct Run {
     pub trial: bool,
     pub order_seed: u64,
     pub resamples: usize,
-    pub layout: Layout,
     pub stopped: watch::Receiver<bool>,
     pub progress: Progress,
-    pub pair: Pair,
     /// Each service is also compared with a second instance of itself, over so many pairs; unset: the scenario's.
     pub controlled: bool,
     pub control_pairs: Option<usize>,
@@ -47,24 +47,22 @@ impl Run {
     }
 
     /// Plays one scenario and judges it; then its controls.
-    pub async fn scenario(
-        &mut self,
-        bench: &Bench,
-        scenario: Scenario,
-        trace: Trace,
-    ) -> anyhow::Result<ScenarioReport> {
+    pub async fn scenario(&mut self, ground: &Ground, drawn: Drawn) -> anyhow::Result<ScenarioReport> {
+        let Drawn { scenario, trace, workload } = drawn;
         let (count, seconds) = (trace.lines.len(), scenario.total_us() as f64 / 1e6);
         self.progress.say(&format!(
             "{}: {count} requests in {seconds:.1} s for each, trace sha256 {}",
             scenario.name, trace.sha256
         ));
-        self.progress.doing(&format!("{}: starting both services", scenario.name));
-        let pairing = self.unless_stopped(bench.pairing(&scenario.name, &self.pair)).await?;
-        self.introduce(&pairing);
-        let trace = Arc::new(trace);
-        let mut report = self.interleaved(bench, pairing, &scenario.name, &scenario, &trace).await?;
-        for twin in if self.controlled { self.pair.twins() } else { Vec::new() } {
-            match self.control(bench, twin, &scenario, &trace).await {
+        if !ground.twins().is_empty() {
+            self.progress.doing(&format!("{}: starting both services", scenario.name));
+        }
+        let sides = self.unless_stopped(ground.sides(&scenario.name)).await?;
+        self.introduce(&sides);
+        let act = Act { name: scenario.name.clone(), scenario, trace: Arc::new(trace), workload };
+        let mut report = self.interleaved(ground, sides, &act).await?;
+        for twin in if self.controlled { ground.twins() } else { Vec::new() } {
+            match self.control(ground, twin, &act).await {
                 Ok(control) => report.controls.push(control),
                 // What was compared before is reported.
                 Err(error) if *self.stopped.borrow() => {
@@ -78,110 +76,93 @@ impl Run {
     }
 
     /// A service against a second instance of itself, on the scenario's first pairs.
-    async fn control(
-        &mut self,
-        bench: &Bench,
-        twin: Twin,
-        scenario: &Scenario,
-        trace: &Arc<Trace>,
-    ) -> anyhow::Result<Control> {
-        let label = label(twin);
-        let name = format!("{}, {label} against itself", scenario.name);
+    async fn control(&mut self, ground: &Ground, twin: Twin, act: &Act) -> anyhow::Result<Control> {
+        let (label, of) = (label(twin), &act.scenario);
+        let name = format!("{}, {label} against itself", of.name);
         self.progress.doing(&format!("{name}: starting two instances"));
-        let pairs = self.control_pairs.map_or(scenario.pairs, |pairs| pairs.min(scenario.pairs));
-        let scenario = Scenario { pairs, ..scenario.clone() };
-        let databases = format!("{}_control", scenario.name);
-        let pairing = self.unless_stopped(bench.pairing(&databases, &Pair::of([twin, twin]))).await?;
-        let report = self.interleaved(bench, pairing, &name, &scenario, trace).await?;
+        let pairs = self.control_pairs.map_or(of.pairs, |pairs| pairs.min(of.pairs));
+        let databases = format!("{}_control", of.name);
+        let sides = self.unless_stopped(ground.control(&databases, twin)).await?;
+        let act = Act { name, scenario: Scenario { pairs, ..of.clone() }, ..act.clone() };
+        let report = self.interleaved(ground, sides, &act).await?;
         Ok(Control { name: twin.name().into(), label: label.into(), report })
     }
 
-    /// Plays a scenario on both and judges it; `name` is for a person.
+    /// Plays an act on both and judges it.
     async fn interleaved(
         &mut self,
-        bench: &Bench,
-        pairing: Pairing,
-        name: &str,
-        scenario: &Scenario,
-        trace: &Arc<Trace>,
+        ground: &Ground,
+        sides: Sides<'_>,
+        act: &Act,
     ) -> anyhow::Result<ScenarioReport> {
-        let playback = self.play(bench, &pairing, name, scenario, trace).await;
-        let playback = playback.map_err(|error| match pairing.obituary() {
-            Some(log) => {
-                error.context(format!("a service ended during the run; the end of its log:\n{log}\n"))
-            }
+        let playback = self.play(ground, &sides, act).await;
+        let playback = playback.map_err(|error| match sides.obituary() {
+            Some(told) => error.context(told),
             None => error,
         })?;
-        let (labels, builds) = (pairing.labels.clone(), pairing.builds());
-        let rows = pairing.rows().await?;
-        let invariants = pairing.invariants().await?;
-        pairing.stop().await;
-        self.progress.doing(&format!("{name}: resampling"));
+        let labels = sides.labels();
+        let Found { rows, invariants, builds, inapplicable } = sides.found().await?;
+        sides.stop().await;
+        self.progress.doing(&format!("{}: resampling", act.name));
         judge(&Played {
-            scenario,
+            scenario: &act.scenario,
             order_seed: self.order_seed,
-            trace,
+            trace: &act.trace,
             labels,
-            kinds: Kinds::of(trace, Payments.operations()),
+            kinds: Kinds::of(&act.trace, act.workload.operations()),
             playback,
             rows,
             invariants,
-            support_cores: self.layout.support_cores(),
+            support_cores: ground.layout().support_cores(),
             resamples: self.resamples,
             allowed: self.allowed.clone(),
             trial: self.trial,
             builds,
+            inapplicable,
         })
     }
 
-    fn introduce(&mut self, pairing: &Pairing) {
-        for (index, label) in pairing.labels.iter().enumerate() {
-            let ready_ms = rounded(pairing.ready_ms[index]);
+    fn introduce(&mut self, sides: &Sides<'_>) {
+        let (labels, contenders) = (sides.labels(), sides.contenders());
+        for (index, (version, ready_ms)) in sides.starts().into_iter().enumerate() {
+            let ready_ms = ready_ms.map(rounded);
             if let Some(known) = self.contenders.get_mut(index) {
-                known.ready_ms.push(ready_ms);
+                known.ready_ms.extend(ready_ms);
                 continue;
             }
             self.contenders.push(ContenderReport {
-                name: pairing.contenders[index].name.clone(),
-                label: label.clone(),
-                version: pairing.versions[index].clone(),
-                ready_ms: vec![ready_ms],
+                name: contenders[index].name.clone(),
+                label: labels[index].clone(),
+                version,
+                ready_ms: ready_ms.into_iter().collect(),
             });
         }
     }
 
     /// Plays in a thread of its own, which becomes real-time, while this one shows how far it is.
-    async fn play(
-        &mut self,
-        bench: &Bench,
-        pairing: &Pairing,
-        name: &str,
-        scenario: &Scenario,
-        trace: &Arc<Trace>,
-    ) -> anyhow::Result<Playback> {
+    async fn play(&mut self, ground: &Ground, sides: &Sides<'_>, act: &Act) -> anyhow::Result<Playback> {
         let (events, mut happened) = mpsc::unbounded_channel();
         let (done, mut result) = oneshot::channel();
         let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
-        let (scenario_copy, trace, contenders) =
-            (scenario.clone(), Arc::clone(trace), pairing.contenders.clone());
-        let (support, cores, stop_play) = (bench.support(), self.layout.generator.clone(), Arc::clone(&stop));
-        let (order_seed, settle) = (self.order_seed, pairing.settle());
+        let (playing, contenders, settle) = (act.clone(), sides.contenders(), sides.settle());
+        let (support, cores) = (ground.support(), ground.layout().generator.clone());
+        let (order_seed, stop_play) = (self.order_seed, Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
             let order = Order {
-                scenario: &scenario_copy,
-                trace,
-                workload: &Payments,
+                scenario: &playing.scenario,
+                trace: Arc::clone(&playing.trace),
+                workload: &*playing.workload,
                 contenders: &contenders,
                 support: &support,
                 cores: &cores,
                 order_seed,
-                settle: &settle,
+                settle: &*settle,
             };
             // Nobody waits any more: then the result is of no use.
             let _ = done.send(play(&order, &stop_play, &events));
         })?;
         let mut stopped = self.stopped.clone();
-        let mut follow = self.progress.scenario(name, scenario.pairs, pairing.labels.clone());
+        let mut follow = self.progress.scenario(&act.name, act.scenario.pairs, sides.labels());
         let playback = loop {
             tokio::select! {
                 Some(event) = happened.recv() => follow.event(event),
@@ -192,4 +173,14 @@ impl Run {
         thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
         playback
     }
+}
+
+/// What is played on two services.
+#[derive(Clone)]
+struct Act {
+    /// For a person.
+    name: String,
+    scenario: Scenario,
+    trace: Arc<Trace>,
+    workload: Arc<dyn Workload + Send + Sync>,
 }

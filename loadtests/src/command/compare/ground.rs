@@ -1,0 +1,197 @@
+//! Where the two that are compared come from: services of the judge's own, which it starts and stops, or two that run.
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use stack::instance::Twin;
+
+use crate::compare::{Contender, Support};
+use crate::payments::{Bench, Layout, Pair, Pairing};
+use crate::plain::Given;
+use crate::report::Version;
+use crate::validity::{Build, Invariant};
+
+/// What is done between warm-up and slices.
+pub type Settle = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// For a whole run.
+pub enum Ground {
+    /// Started for each scenario.
+    Twins { bench: Box<Bench>, pair: Pair, layout: Layout },
+    /// They run already, and go on.
+    Given(Given),
+}
+
+/// For one scenario.
+pub enum Sides<'a> {
+    Twins(Box<Pairing>),
+    Given(&'a Given),
+}
+
+/// What is found of the two after the last slice.
+pub struct Found {
+    pub rows: Vec<Vec<u64>>,
+    pub invariants: Vec<Vec<Invariant>>,
+    pub builds: Vec<Build>,
+    /// Bounds that can't be looked at, and why.
+    pub inapplicable: Vec<(String, String)>,
+}
+
+impl Ground {
+    /// The two of the run; `name` is for what has to be made for them.
+    pub async fn sides(&self, name: &str) -> anyhow::Result<Sides<'_>> {
+        match self {
+            Self::Twins { bench, pair, .. } => Ok(Sides::Twins(Box::new(bench.pairing(name, pair).await?))),
+            Self::Given(given) => Ok(Sides::Given(given)),
+        }
+    }
+
+    /// Two instances of one; only where the judge starts them.
+    pub async fn control(&self, name: &str, twin: Twin) -> anyhow::Result<Sides<'_>> {
+        match self {
+            Self::Twins { bench, .. } => {
+                Ok(Sides::Twins(Box::new(bench.pairing(name, &Pair::of([twin, twin])).await?)))
+            }
+            Self::Given(_) => anyhow::bail!("a control needs services that loadtest can start twice"),
+        }
+    }
+
+    /// What the judge has started.
+    pub fn bench(&self) -> Option<&Bench> {
+        match self {
+            Self::Twins { bench, .. } => Some(bench),
+            Self::Given(_) => None,
+        }
+    }
+
+    /// Those that can have a control.
+    pub fn twins(&self) -> Vec<Twin> {
+        match self {
+            Self::Twins { pair, .. } => pair.twins(),
+            Self::Given(_) => Vec::new(),
+        }
+    }
+
+    /// Those whose CPU is expected beside the contenders'.
+    pub fn support(&self) -> Vec<Support> {
+        match self {
+            Self::Twins { bench, .. } => bench.support(),
+            Self::Given(given) => given.support(),
+        }
+    }
+
+    /// Whose cores are whose.
+    pub fn layout(&self) -> &Layout {
+        match self {
+            Self::Twins { layout, .. } => layout,
+            Self::Given(given) => given.layout(),
+        }
+    }
+
+    /// The same for a person.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Twins { layout, .. } => layout.lines(),
+            Self::Given(given) => given.lines(),
+        }
+    }
+
+    /// What a reader asks of the machine beside what it is.
+    pub async fn machine(&self) -> anyhow::Result<Vec<(String, String)>> {
+        match self {
+            Self::Twins { bench, .. } => Ok(vec![("Postgres".into(), bench.postgres_version().await?)]),
+            Self::Given(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Every setting that isn't a default.
+    pub async fn settings(&self) -> anyhow::Result<Vec<(String, String)>> {
+        match self {
+            Self::Twins { bench, .. } => bench.settings().await,
+            Self::Given(_) => {
+                let unknown = "as whoever started them set them: loadtest doesn’t know their settings";
+                Ok(vec![("Services".into(), unknown.into())])
+            }
+        }
+    }
+
+    /// Stops what was started.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Twins { bench, .. } => bench.stop().await,
+            Self::Given(_) => Ok(()),
+        }
+    }
+}
+
+impl Sides<'_> {
+    /// As sentences call them.
+    pub fn labels(&self) -> [String; 2] {
+        match self {
+            Self::Twins(pairing) => pairing.labels.clone(),
+            Self::Given(given) => given.labels(),
+        }
+    }
+
+    /// As what plays a trace takes them.
+    pub fn contenders(&self) -> [Contender; 2] {
+        match self {
+            Self::Twins(pairing) => pairing.contenders.clone(),
+            Self::Given(given) => given.contenders(),
+        }
+    }
+
+    /// What each says of itself, and how long its start took, in ms.
+    pub fn starts(&self) -> [(Version, Option<f64>); 2] {
+        match self {
+            Self::Twins(pairing) => {
+                [0, 1].map(|index: usize| (pairing.versions[index].clone(), Some(pairing.ready_ms[index])))
+            }
+            Self::Given(_) => [0, 1].map(|_| (Version::default(), None)),
+        }
+    }
+
+    /// What is done between warm-up and slices.
+    pub fn settle(&self) -> Settle {
+        match self {
+            Self::Twins(pairing) => Box::new(pairing.settle()),
+            Self::Given(_) => Box::new(|| async { Ok(()) }.boxed_local()),
+        }
+    }
+
+    /// Who has ended by itself, in a sentence.
+    pub fn obituary(&self) -> Option<String> {
+        match self {
+            Self::Twins(pairing) => {
+                let log = pairing.obituary()?;
+                Some(format!("a service ended during the run; the end of its log:\n{log}\n"))
+            }
+            Self::Given(given) => given.obituary(),
+        }
+    }
+
+    /// What they have left behind.
+    pub async fn found(&self) -> anyhow::Result<Found> {
+        Ok(match self {
+            Self::Twins(pairing) => Found {
+                rows: pairing.rows().await?,
+                invariants: pairing.invariants().await?,
+                builds: pairing.builds(),
+                inapplicable: Vec::new(),
+            },
+            Self::Given(given) => Found {
+                rows: vec![Vec::new(); 2],
+                invariants: vec![Vec::new(); 2],
+                builds: Vec::new(),
+                inapplicable: given.inapplicable(),
+            },
+        })
+    }
+
+    /// Stops what was started for the scenario.
+    pub async fn stop(self) {
+        match self {
+            Self::Twins(pairing) => pairing.stop().await,
+            Self::Given(_) => {}
+        }
+    }
+}

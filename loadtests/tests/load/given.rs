@@ -1,0 +1,201 @@
+//! Two services that loadtest doesn't start: small ones of this test's own, each in a process of its own.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use loadtests::procstat::Process;
+use loadtests::report::{Metric, Report};
+
+/// CPU that a service spends on each request, in µs.
+const SPIN: &str = "LOADTEST_TEST_SPIN_US";
+
+/// A service in a process of its own, which ends with this value.
+struct Service {
+    process: Child,
+    url: String,
+}
+
+impl Service {
+    fn start(spin_us: u64) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--ignored", "--exact", "given::serves_orders", "--nocapture"]);
+        command.env(SPIN, spin_us.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("it starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let url = lines.find_map(|line| Some(line.ok()?.split_once("listening: ")?.1.to_owned()));
+        Self { process, url: url.expect("it listens") }
+    }
+
+    fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("a child").is_none()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).expect("it ends");
+    }
+}
+
+#[test]
+#[ignore = "no test: what the tests of this file start as a service"]
+fn serves_orders() {
+    let Ok(spin) = std::env::var(SPIN) else { return };
+    let spin_us = spin.parse().expect("a number");
+    // Whoever started it is gone when its standard input ends.
+    std::thread::spawn(|| {
+        std::io::stdin().read_to_end(&mut Vec::new()).ok();
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut out = std::io::stdout();
+        writeln!(out, "listening: http://{}", listener.local_addr().expect("bound")).expect("said");
+        let orders: Rc<RefCell<HashMap<String, u64>>> = Rc::default();
+        while let Ok((stream, _)) = listener.accept().await {
+            let orders = Rc::clone(&orders);
+            let service = service_fn(move |request| answer(request, Rc::clone(&orders), spin_us));
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::task::spawn_local(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    orders: Rc<RefCell<HashMap<String, u64>>>,
+    spin_us: u64,
+) -> hyper::Result<Response<Full<Bytes>>> {
+    spin(spin_us);
+    let reply = |status: StatusCode, body: String| {
+        Ok(Response::builder().status(status).body(Full::from(body)).expect("a reply"))
+    };
+    let path = request.uri().path().to_owned();
+    if request.method() == Method::POST && path == "/orders" {
+        let body = request.into_body().collect().await?.to_bytes();
+        let order: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let id = format!("order {}", orders.borrow().len());
+        orders.borrow_mut().insert(id.clone(), order["amount"].as_u64().expect("an amount"));
+        return reply(StatusCode::CREATED, serde_json::json!({ "id": id }).to_string());
+    }
+    let id = path.strip_prefix("/orders/").unwrap_or_default().replace("%20", " ");
+    match orders.borrow().get(&id) {
+        Some(amount) => reply(StatusCode::OK, serde_json::json!({ "amount": amount }).to_string()),
+        None => reply(StatusCode::NOT_FOUND, String::new()),
+    }
+}
+
+/// Uses so much of this process's CPU.
+fn spin(us: u64) {
+    let clock = Process::of(std::process::id()).expect("this process");
+    let until = clock.cpu_ns().expect("a clock") + us * 1000;
+    while clock.cpu_ns().expect("a clock") < until {}
+}
+
+fn compare(services: [&Service; 2], more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--scenario", "plain-example", "--rate", "30"]);
+    command.args(["--a", &services[0].url, "--b", &services[1].url]).args(more);
+    command
+}
+
+#[test]
+fn of_two_services_that_run_the_one_that_spends_less_is_found_to() {
+    let (mut quick, mut slow) = (Service::start(100), Service::start(3000));
+    let out = tempfile::tempdir().expect("a folder");
+    let labels = ["--label-a", "Quick", "--label-b", "Slow", "--pairs", "12", "--slice", "400"];
+    let asserts = ["--assert", "cpu_ratio<1", "--assert", "p50_a<100", "--assert", "errors==0"];
+    let mut command = compare([&quick, &slow], &[labels.as_slice(), &asserts].concat());
+    let output = command.arg("--out").arg(out.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{}{said}", String::from_utf8_lossy(&output.stdout));
+    assert!(quick.runs() && slow.runs(), "they aren't loadtest's to stop");
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    let scenario = &report.scenarios[0];
+    let metric = |name: &str| -> &Metric {
+        scenario.metrics.iter().find(|metric| metric.name == name).expect("it is measured")
+    };
+    for name in ["p50", "cpu"] {
+        let ratio = &metric(name).ratio;
+        assert!(ratio.differs() && ratio.estimate < Some(1.0), "{name}: {ratio:?}");
+    }
+    // Each request costs at least what it spins.
+    let [a, b] = metric("cpu").values;
+    assert!(a >= 100.0 && b >= 3000.0, "{a} and {b} µs");
+    let bound = |name: &str| scenario.validity.iter().find(|bound| bound.name == name).expect("a bound");
+    for name in ["invariants", "support"] {
+        assert!(
+            !bound(name).applies && bound(name).measured.starts_with("not applicable: "),
+            "{:?}",
+            bound(name)
+        );
+    }
+    assert!(
+        bound("counts").held && bound("counts").asks.contains("can’t be counted"),
+        "{:?}",
+        bound("counts")
+    );
+    assert!(bound("build").measured.contains("of the services it isn’t known"), "{:?}", bound("build"));
+    for service in [&quick, &slow] {
+        let wanted = format!("{}, process {}, which may use core", service.url, service.process.id());
+        let layout = &report.environment.layout;
+        assert!(layout.iter().any(|(_, told)| told.starts_with(&wanted)), "{layout:?}");
+    }
+    let page = fs::read_to_string(out.path().join("report.html")).expect("a page");
+    assert!(page.contains("Quick against Slow") && page.contains("not applicable: loadtest doesn’t know"));
+}
+
+#[test]
+fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
+    let (quick, mut slow) = (Service::start(0), Service::start(0));
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = compare([&quick, &slow], &["--pairs", "100"]);
+    let piped = command.arg("--out").arg(out.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = piped.spawn().expect("it runs");
+    let mut said = String::new();
+    for line in BufReader::new(run.stderr.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        // Whoever is second is warm: the slices begin.
+        if line.ends_with(" is warm") && said.contains(" is warm") {
+            slow.process.kill().expect("it ends");
+        }
+        said += &(line + "\n");
+    }
+    assert_eq!(run.wait().expect("it ends").code(), Some(2), "{said}");
+    let wanted = format!("loadtest: B ({}) takes no connection any more: Connection refused", slow.url);
+    assert!(said.lines().last().expect("a line").starts_with(&wanted), "{said}");
+}
+
+#[test]
+fn services_and_scenario_have_to_fit() {
+    let (one, other) = (Service::start(0), Service::start(0));
+    let refusal = |command: &mut Command| {
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        said
+    };
+    let mut command = compare([&one, &other], &["--scenario", "checkout"]);
+    let wanted = "loadtest: checkout: its workload is payments, which only services that loadtest starts can serve: --a and --b need `plain`\n";
+    assert_eq!(refusal(&mut command), wanted);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--scenario", "plain-example"]);
+    let wanted =
+        "loadtest: plain-example: its workload is plain: name two services that run by --a and --b\n";
+    assert_eq!(refusal(&mut command), wanted);
+    let mut command = compare([&one, &other], &["--control"]);
+    assert!(refusal(&mut command).contains("cannot be used with"));
+    let mut command = compare([&one, &one], &[]);
+    assert!(refusal(&mut command).starts_with("loadtest: --a and --b are the same service, at 127.0.0.1:"));
+}
