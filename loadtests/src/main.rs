@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use loadtests::command::calibrate::{CalibrateArgs, SpinArgs};
 use loadtests::command::compare::CompareArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
@@ -37,6 +38,8 @@ enum Command {
     Run(RunArgs),
     Solo(SoloArgs),
     Limits(LimitsArgs),
+    Calibrate(CalibrateArgs),
+    Spin(SpinArgs),
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
     Races(Races),
@@ -55,6 +58,8 @@ fn main() -> ExitCode {
         Command::Run(args) => args.run(),
         Command::Solo(args) => args.run(),
         Command::Limits(args) => args.run(),
+        Command::Calibrate(args) => args.run(),
+        Command::Spin(args) => args.run(),
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),

@@ -174,6 +174,21 @@ impl AcquirerOptions {
     }
 }
 
+/// How to start any other program that writes a `listening` line with its addresses.
+#[derive(Debug, Clone)]
+pub struct ProgramOptions {
+    /// For messages.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// What it gets.
+    pub args: Vec<String>,
+    /// Cores to run on from the first instruction; empty: any.
+    pub cpus: Vec<usize>,
+    /// Gets stdout and stderr, at its end.
+    pub log: PathBuf,
+}
+
 /// A running part. Dropping it kills it, unless it was released.
 #[derive(Debug)]
 pub struct Instance {
@@ -184,10 +199,10 @@ pub struct Instance {
 }
 
 /// What the `listening` line of its log says. A card network has only the gRPC door.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Addresses {
     http_addr: Option<SocketAddr>,
-    grpc_addr: SocketAddr,
+    grpc_addr: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
 }
 
@@ -257,10 +272,25 @@ impl Instance {
         Instance::start(&launch, spawned).await
     }
 
+    /// Starts another program, which ends with us, and waits until it listens.
+    pub async fn program(options: ProgramOptions) -> Result<Instance> {
+        let launch = Launch {
+            name: options.name,
+            program: options.program,
+            args: options.args,
+            env: Vec::new(),
+            user: None,
+            cpus: options.cpus,
+            log: options.log,
+            life: Life::Tied,
+            death_signal: "KILL",
+        };
+        Instance::start(&launch, |_| Ok(())).await
+    }
+
     async fn start(launch: &Launch, spawned: impl FnOnce(Identity) -> Result<()>) -> Result<Instance> {
         let process = Process::start(launch)?;
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addresses = Addresses { http_addr: None, grpc_addr: nowhere, admin_addr: None };
+        let addresses = Addresses::default();
         // From here on the process is killed where starting fails or is given up.
         let mut instance = Instance { process, addresses, ready_after: Duration::ZERO, owned: true };
         spawned(instance.identity())?;
@@ -280,9 +310,9 @@ impl Instance {
         self.addresses.http_addr.map(|addr| format!("http://{addr}")).unwrap_or_default()
     }
 
-    /// `host:port` of the gRPC door.
+    /// `host:port` of the gRPC door; empty where there is none.
     pub fn grpc(&self) -> String {
-        self.addresses.grpc_addr.to_string()
+        self.addresses.grpc_addr.map(|addr| addr.to_string()).unwrap_or_default()
     }
 
     /// `http://host:port` of the admin port; empty for a card network.
@@ -396,7 +426,7 @@ mod tests {
         assert!(listening(&log, old.len() as u64).is_none(), "the line isn't whole yet");
         fs::write(&log, format!("{old}plain words\n{line}\n")).expect("written");
         let addresses = listening(&log, old.len() as u64).expect("whole");
-        assert_eq!(addresses.grpc_addr.port(), 6);
+        assert_eq!(addresses.grpc_addr.map(|addr| addr.port()), Some(6));
         assert_eq!(addresses.http_addr.map(|addr| addr.port()), Some(5));
     }
 

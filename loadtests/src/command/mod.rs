@@ -1,5 +1,6 @@
 //! The subcommands about load: their arguments, and what they print. Each ends in an exit code.
 
+pub mod calibrate;
 pub mod compare;
 pub mod folder;
 pub mod golden;

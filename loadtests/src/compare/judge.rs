@@ -53,13 +53,13 @@ pub struct Played<'a> {
 /// The report of one scenario.
 pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     let pairs = &played.playback.pairs;
-    let sample = |latency: &dyn Fn(&Record) -> Sparse| -> Vec<Pair> {
-        let both = |pair: &[Slice; 2]| [0, 1].map(|contender| as_sample(pair, contender, latency));
+    let samples = |latency: &dyn Fn(&Record) -> Sparse| -> Vec<Pair> {
+        let both = |pair: &[Slice; 2]| [0, 1].map(|contender| sample(pair, contender, latency));
         pairs.iter().map(both).collect()
     };
-    let bootstrap = Bootstrap::new(sample(&Record::all_latency), played.resamples, played.scenario.seed);
+    let bootstrap = Bootstrap::new(samples(&Record::all_latency), played.resamples, played.scenario.seed);
     let by_operation = |index: usize| {
-        let pairs = sample(&|record| Sparse::of(&record.latency[index]));
+        let pairs = samples(&|record| Sparse::of(&record.latency[index]));
         operation_row(
             &played.kinds.names()[index],
             &Bootstrap::new(pairs, played.resamples, played.scenario.seed),
@@ -86,7 +86,8 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     })
 }
 
-fn as_sample(pair: &[Slice; 2], contender: usize, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
+/// One contender's part of a pair, with what it used while the other played.
+pub fn sample(pair: &[Slice; 2], contender: usize, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
     // While the other's slice plays, this one has nothing to do.
     let (slice, others) = (&pair[contender], &pair[1 - contender]);
     Sample {

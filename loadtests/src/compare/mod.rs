@@ -8,6 +8,6 @@ mod judge;
 mod plan;
 mod play;
 
-pub use judge::{METRICS, MetricLine, Played, judge};
+pub use judge::{METRICS, MetricLine, Played, judge, sample};
 pub use plan::{Plan, Window};
 pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, SupportCores, Usage, play};

@@ -61,6 +61,8 @@ fn a_wrong_option_is_blamed_itself_before_anything_starts() {
 fn efforts_out_of_bounds_are_refused() {
     let said = refusal(&["limits", "--seconds", "0"]);
     assert_eq!(said, "loadtest: --seconds: must be 0.1 to 600, is 0");
+    assert_eq!(refusal(&["calibrate", "--pairs", "9"]), "loadtest: --pairs: must be 10 to 10000, is 9");
+    assert!(refusal(&["calibrate", "--slice", "10"]).contains("--slice: must be 50 to 60000, is 10"));
     assert!(refusal(&["limits", "--repetitions", "0"]).contains("--repetitions: must be 1 to 1000"));
 }
 

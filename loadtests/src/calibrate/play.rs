@@ -1,0 +1,150 @@
+//! Compares two toy servers, each a process of its own on the services' core, as services are compared.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail};
+use futures::FutureExt;
+use stack::instance::{Instance, ProgramOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Effort, Spin};
+use crate::command::folder::Interrupted;
+use crate::compare::{Contender, Order, Playback, play, sample};
+use crate::engine::{Addresses, Record};
+use crate::payments::Layout;
+use crate::scenario::{Overrides, Scenario};
+use crate::stats::Pair;
+use crate::trace::Trace;
+use crate::workload::PlayerTarget;
+
+/// CPU of the second server a request.
+const CPU_US: f64 = 1000.0;
+/// Requests a second: a fifth of the core, so that queues are short and costs show.
+const RATE: u32 = 200;
+/// Played on each before the first slice.
+const WARM_UP_SECONDS: f64 = 0.5;
+
+/// Who plays, where, and who is told.
+pub struct Players<'a> {
+    /// Which cores are whose.
+    pub layout: &'a Layout,
+    /// Gets a log of each server.
+    pub logs: &'a Path,
+    /// Becomes true where it is to end.
+    pub stopped: &'a watch::Receiver<bool>,
+    /// Hears what is being done.
+    pub tell: &'a dyn Fn(&str),
+}
+
+impl Players<'_> {
+    /// Tells.
+    pub fn say(&self, text: &str) {
+        (self.tell)(text);
+    }
+
+    /// Plays so many pairs of slices on two fresh servers, the first of which costs `ratio` times the second.
+    pub async fn play(
+        &self,
+        effort: &Effort,
+        ratio: f64,
+        slice_ms: u64,
+        pairs: usize,
+    ) -> anyhow::Result<Vec<Pair>> {
+        let scenario = scenario(effort.seed, slice_ms, pairs)?;
+        let servers = [self.server(effort, CPU_US * ratio, 1).await?, self.server(effort, CPU_US, 2).await?];
+        let contenders = [contender("first", &servers[0])?, contender("second", &servers[1])?];
+        let playback = self.compare(scenario, contenders, effort.seed).await?;
+        if playback.pairs.len() < pairs {
+            bail!(Interrupted);
+        }
+        let unexpected = playback.pairs.iter().flatten().flat_map(|slice| &slice.record.kinds).next();
+        if let Some((kind, count)) = unexpected {
+            bail!("a toy server answered {count} × {kind}");
+        }
+        let all = |record: &Record| record.all_latency();
+        Ok(playback.pairs.iter().map(|pair| [0, 1].map(|contender| sample(pair, contender, &all))).collect())
+    }
+
+    async fn server(&self, effort: &Effort, cpu_us: f64, number: u64) -> anyhow::Result<Instance> {
+        let arguments =
+            ["spin".to_owned(), cpu_us.to_string(), (effort.seed.wrapping_mul(2) + number).to_string()];
+        Ok(Instance::program(ProgramOptions {
+            name: "toy server".into(),
+            program: effort.program.clone(),
+            args: arguments.into(),
+            cpus: self.layout.service.clone(),
+            log: self.logs.join(format!("toy_{number}.log")),
+        })
+        .await?)
+    }
+
+    /// Plays in a thread of its own, which becomes real-time.
+    async fn compare(
+        &self,
+        scenario: Scenario,
+        contenders: [Contender; 2],
+        order_seed: u64,
+    ) -> anyhow::Result<Playback> {
+        let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
+        let (done, mut result) = oneshot::channel();
+        let (stop_play, cores) = (Arc::clone(&stop), self.layout.generator.clone());
+        let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Spin)?);
+        let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
+            let settle = || async { Ok(()) }.boxed_local();
+            let order = Order {
+                scenario: &scenario,
+                trace,
+                workload: &Spin,
+                contenders: &contenders,
+                support: &[],
+                cores: &cores,
+                order_seed,
+                settle: &settle,
+            };
+            // Nobody follows the events, and who waits for the result may be gone.
+            let _ = done.send(play(&order, &stop_play, &mpsc::unbounded_channel().0));
+        })?;
+        let mut stopped = self.stopped.clone();
+        let playback = loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
+                played = &mut result => break played.context("the sending thread ended without a result")?,
+            }
+        };
+        thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
+        playback
+    }
+}
+
+fn contender(name: &str, server: &Instance) -> anyhow::Result<Contender> {
+    let url = server.http();
+    let address =
+        url.strip_prefix("http://").unwrap_or(&url).parse().with_context(|| format!("{name}: {url}"))?;
+    let addresses = Addresses { http: address, grpc: None };
+    let target = PlayerTarget { addresses, credentials: Vec::new() };
+    Ok(Contender { name: name.into(), pid: Some(server.pid()), target })
+}
+
+fn scenario(seed: u64, slice_ms: u64, pairs: usize) -> anyhow::Result<Scenario> {
+    let seconds = (pairs as u64 * slice_ms) as f64 / 1e3;
+    let text = format!(
+        r#"
+        description = "Requests of a known cost."
+        workload = "spin"
+        seed = {seed}
+        arrivals = "poisson"
+        think_time_ms = 1
+        connections = 8
+        in_flight = 256
+        slice_ms = {slice_ms}
+        pairs = {pairs}
+        drain_ms = 3000
+        warm_up = {{ rate = {RATE}.0, seconds = {WARM_UP_SECONDS:?} }}
+        stages = [{{ rate = {RATE}.0, seconds = {seconds:?} }}]
+        flows = [{{ name = "spin", share = 1, steps = ["spin"] }}]
+        "#
+    );
+    Ok(Scenario::parse("calibrate", "calibrate", &text, &Overrides::default())?)
+}
