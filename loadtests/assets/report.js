@@ -1,67 +1,108 @@
 "use strict";
-// Draws the curves of the page; tables and sentences stand in it without this script.
+// Draws the charts of the page and switches its theme; tables and sentences stand in it without this script.
 (() => {
+  const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = read("data"), labels = read("labels");
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const colours = () => [colour("--first"), colour("--second")];
+
+  // A canvas can't read light-dark(): the browser resolves it on an element.
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.hidden = true;
+  const colour = (name) => { probe.style.color = `var(${name})`; return getComputedStyle(probe).color; };
 
   // Percentiles on the axis by how many requests lie beyond: each nine takes the same room.
   const nines = (percentile) => Math.log10(1 / (1 - percentile / 100));
+  const percentile = (nines) => "p" + +(100 * (1 - 10 ** -nines)).toFixed(2);
   const TICKS = [50, 75, 90, 99, 99.9, 99.99];
+  const shown = (v, unit) => v == null ? "" : +v.toPrecision(3) + " " + unit;
 
-  const axes = (x) => {
+  const axes = (x, y) => {
     const common = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
-    return [{ ...common, ...x }, { ...common, size: 66 }];
+    return [{ ...common, ...x }, { ...common, size: 62, ...y }];
   };
+  const line = (label, stroke, unit, more) => ({ label, stroke, width: 2, points: { show: false }, value: (_, v) => shown(v, unit), ...more });
+  const DASHED = { dash: [4, 5], width: 1.5 };
 
-  const percentiles = (plots) => {
-    const [first, second] = colours();
-    const line = (label, stroke, dash) => ({ label, stroke, dash, width: 2, points: { show: false }, value: (_, v) => v == null ? "" : v.toFixed(2) + " ms" });
-    const last = nines(plots.percentiles[plots.percentiles.length - 1] ?? 50);
+  const percentiles = ({ percentiles: at, latency, service }) => {
+    const colours = [colour("--first"), colour("--second")];
+    const last = nines(at[at.length - 1] ?? 50);
+    const both = (values, what, more) => values.map((_, i) => line(labels[i] + what, colours[i], "ms", more));
     return {
-      options: {
-        scales: { x: { time: false, range: () => [0, last] }, y: { distr: 3, log: 10 } },
-        axes: axes({
-          splits: () => TICKS.map(nines).filter((v) => v <= last + 1e-9),
-          values: (_, splits) => splits.map((v) => "p" + +(100 * (1 - 10 ** -v)).toFixed(2)),
-        }).map((axis, i) => i === 1 ? { ...axis, values: (_, splits) => splits.map((v) => v == null ? "" : v + " ms"), filter: (_, splits) => splits.map((v) => /^[12357]$/.test(String(v).replace(/[0.]/g, "")) ? v : null) } : axis),
-        series: [
-          { label: "percentile", value: (_, v) => v == null ? "" : "p" + +(100 * (1 - 10 ** -v)).toFixed(2) },
-          line(labels[0], first), line(labels[1], second),
-          line(labels[0] + " from send", first, [4, 5]), line(labels[1] + " from send", second, [4, 5]),
-        ],
-      },
-      values: [plots.percentiles.map(nines), ...plots.latency, ...plots.service],
+      scales: { x: { time: false, range: () => [0, last] }, y: { distr: 3, log: 10 } },
+      axes: axes(
+        { splits: () => TICKS.map(nines).filter((v) => v <= last + 1e-9), values: (_, splits) => splits.map(percentile) },
+        // Of a logarithmic axis only these have room for a label.
+        { filter: (_, splits) => splits.map((v) => /^[125]$/.test(String(v).replace(/[0.]/g, "")) ? v : null), values: (_, splits) => splits.map((v) => v == null ? "" : v + " ms") },
+      ),
+      series: [{ label: "percentile", value: (_, v) => v == null ? "" : percentile(v) }, ...both(latency, ""), ...both(service, " from send", DASHED)],
+      values: [at.map(nines), ...latency, ...service],
     };
   };
 
-  const bySlice = (series) => {
-    const stroke = colours();
+  const bySlice = (plots, kinds, unit, scenario) => {
+    const colours = [colour("--first"), colour("--second")];
+    const points = (i) => ({ points: { show: true, size: 4, fill: colours[i], stroke: colours[i] }, width: 1.5 });
+    const series = kinds.flatMap(([kind, name], nth) =>
+      plots[kind].map((_, i) => line(labels[i] + name, colours[i], unit, nth ? DASHED : points(i))));
+    const values = kinds.flatMap(([kind]) => plots[kind]);
     return {
-      options: {
-        scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
-        axes: axes({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v : "") }),
-        series: [{ label: "pair" }, ...labels.map((label, i) => ({ label, stroke: stroke[i], width: 1.5, points: { size: 5, fill: stroke[i] }, value: (_, v) => v == null ? "" : v.toPrecision(3) }))],
-      },
-      values: [Array.from(series[0] ?? [], (_, i) => i + 1), ...series],
+      scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
+      axes: axes({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v : "") }, { size: 52 }),
+      series: [{ label: "pair" }, ...series],
+      // One pointer for all charts of a scenario.
+      cursor: { sync: { key: "slices" + scenario } },
+      values: [Array.from(values[0] ?? [], (_, i) => i + 1), ...values],
     };
   };
 
-  const drawn = [];
+  const charts = {
+    percentiles,
+    latency: (plots, scenario) => bySlice(plots, [["p50", " p50"], ["p90", " p90"]], "ms", scenario),
+    rate: (plots, scenario) => bySlice(plots, [["rate", ""]], "replies/s", scenario),
+    cpu: (plots, scenario) => bySlice(plots, [["cpu", ""]], "µs", scenario),
+    rss: (plots, scenario) => bySlice(plots, [["rss", ""]], "MiB", scenario),
+  };
+
+  let drawn = [];
   const draw = () => {
-    drawn.splice(0).forEach((plot) => plot.destroy());
+    drawn.forEach((plot) => plot.destroy());
+    drawn = [];
     for (const place of document.querySelectorAll(".plot")) {
-      const plots = data[place.dataset.scenario], kind = place.dataset.plot;
-      const { options, values } = kind === "percentiles" ? percentiles(plots) : bySlice(plots[kind]);
+      const { scenario, plot: kind } = place.dataset;
+      const { values, ...options } = charts[kind](data[scenario], scenario);
       if (!values[0].length) { place.textContent = "Nothing was played."; continue; }
-      const small = place.classList.contains("small");
-      drawn.push(new uPlot({ width: place.clientWidth, height: small ? 180 : 320, legend: { show: true }, ...options }, values, place));
+      const height = kind === "percentiles" ? 340 : 190;
+      drawn.push(new uPlot({ width: place.clientWidth, height, ...options }, values, place));
     }
+    root.dataset.drawn = String(drawn.length);
   };
-  draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  const toggle = document.getElementById("theme");
+  const theme = (wanted) => {
+    if (wanted) root.dataset.theme = wanted; else delete root.dataset.theme;
+    toggle.textContent = isDark() ? "☀ light" : "☾ dark";
+    draw();
+  };
+  toggle.hidden = false;
+  toggle.addEventListener("click", () => theme(isDark() ? "light" : "dark"));
+  dark.addEventListener("change", () => theme(root.dataset.theme));
+  theme();
+
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(); } });
-  document.documentElement.dataset.drawn = String(drawn.length);
+
+  // On paper: dark on white, and nothing folded away.
+  let before;
+  addEventListener("beforeprint", () => {
+    const folded = [...document.querySelectorAll("details:not([open])")];
+    before = { theme: root.dataset.theme, folded };
+    folded.forEach((part) => { part.open = true; });
+    theme("light");
+  });
+  addEventListener("afterprint", () => {
+    before.folded.forEach((part) => { part.open = false; });
+    theme(before.theme);
+  });
 })();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use loadtests::command::calibrate::{CalibrateArgs, SpinArgs};
 use loadtests::command::compare::CompareArgs;
+use loadtests::command::diff::DiffArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
 use loadtests::command::model::Model;
@@ -12,6 +13,7 @@ use loadtests::command::replay::Replay;
 use loadtests::command::run::RunArgs;
 use loadtests::command::solo::SoloArgs;
 use loadtests::command::trace::TraceArgs;
+use loadtests::command::verify::VerifyArgs;
 use loadtests::conformance::{
     Conformance, conclude, fuzz::Fuzz, kill::Kill, ledger::VerifyLedger, races::Races,
 };
@@ -21,8 +23,8 @@ use loadtests::conformance::{
 /// Each command starts what it needs and stops it again, so that nothing has to run before: only the programs have to be
 /// built (`make build`, or `make build-debug` for debug builds). `loadtest <COMMAND> --help` says what each does.
 ///
-/// Exit codes of all: 0 all is well; 1 the services don't keep the contract; 2 could not run (one line says why); 3 the
-/// measurement is void.
+/// Exit codes of all: 0 all is well; 1 the services don't keep the contract, or a report isn't what its raw data say; 2
+/// could not run (one line says why); 3 the measurement is void.
 #[derive(Parser)]
 #[command(name = "loadtest", version, about, max_term_width = 100)]
 struct Cli {
@@ -40,6 +42,8 @@ enum Command {
     Limits(LimitsArgs),
     Calibrate(CalibrateArgs),
     Spin(SpinArgs),
+    Verify(VerifyArgs),
+    Diff(DiffArgs),
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
     Races(Races),
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Command::Limits(args) => args.run(),
         Command::Calibrate(args) => args.run(),
         Command::Spin(args) => args.run(),
+        Command::Verify(args) => args.run(),
+        Command::Diff(args) => args.run(),
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),

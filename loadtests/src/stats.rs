@@ -80,6 +80,17 @@ impl Ratio {
     pub fn differs(&self) -> bool {
         self.interval.is_some_and(|interval| interval.excludes_one())
     }
+
+    /// This ratio by another run's, with the interval of that: what it has changed by. From the two intervals, which must
+    /// come from independent runs, by the MOVER of Zou and Donner (2008) on logarithms; nothing where either is missing.
+    pub fn change_from(&self, earlier: &Self) -> Option<(f64, Interval)> {
+        let (now, then) = (self.estimate?.ln(), earlier.estimate?.ln());
+        let (own, its) = (self.interval?, earlier.interval?);
+        let (change, below) = (now - then, f64::hypot(now - own.low.ln(), its.high.ln() - then));
+        let above = f64::hypot(own.high.ln() - now, then - its.low.ln());
+        let interval = Interval { low: (change - below).exp(), high: (change + above).exp() };
+        interval.low.is_finite().then_some((change.exp(), interval))
+    }
 }
 
 /// What is compared.
@@ -148,27 +159,55 @@ impl Bootstrap {
         }
         let once = vec![1; self.pairs.len()];
         let values = [self.value(quantity, &once, 0)?, self.value(quantity, &once, 1)?];
+        let of =
+            |weights: &Vec<u64>| Some(self.value(quantity, weights, 0)? / self.value(quantity, weights, 1)?);
+        let ratio = self.ratio(values, || self.resamples.iter().filter_map(of).collect());
+        Some(Compared { values, ratio })
+    }
+
+    /// Ratios at several percentiles: each as `compare` gives it, however few lie beyond, for about the price of one.
+    pub fn percentiles(&self, percentiles: &[f64]) -> Vec<Ratio> {
+        let of = |weights: &Vec<u64>| -> Vec<[f64; 2]> {
+            let merged = [0, 1].map(|contender| self.merged(weights, contender));
+            let at = |percentile: &f64| {
+                merged.each_ref().map(|counts| self.at(counts, *percentile).map_or(f64::NAN, |us| us as f64))
+            };
+            percentiles.iter().map(at).collect()
+        };
+        let resampled: Vec<_> =
+            if self.pairs.len() < PAIRS_MIN { Vec::new() } else { self.resamples.iter().map(of).collect() };
+        let ratios = |index: usize| resampled.iter().map(|each| each[index][0] / each[index][1]).collect();
+        let all = of(&vec![1; self.pairs.len()]);
+        all.into_iter().enumerate().map(|(index, values)| self.ratio(values, || ratios(index))).collect()
+    }
+
+    fn ratio(&self, values: [f64; 2], resampled: impl FnOnce() -> Vec<f64>) -> Ratio {
         let estimate = values.iter().all(|value| *value > 0.0).then(|| rounded(values[0] / values[1]));
-        let interval = estimate.and_then(|_| self.interval(quantity));
+        let enough = estimate.is_some() && self.pairs.len() >= PAIRS_MIN;
+        let interval = if enough { self.interval(resampled()) } else { None };
         let no_interval = interval.is_none().then(|| match self.pairs.len() {
             few @ ..PAIRS_MIN => format!("too few pairs ({few}) for an interval"),
             _ => "no ratio with nothing".to_owned(),
         });
-        Some(Compared { values, ratio: Ratio { estimate, interval, no_interval } })
+        Ratio { estimate, interval, no_interval }
     }
 
-    fn interval(&self, quantity: Quantity) -> Option<Interval> {
-        if self.pairs.len() < PAIRS_MIN {
-            return None;
-        }
-        let ratio_of =
-            |weights: &Vec<u64>| Some(self.value(quantity, weights, 0)? / self.value(quantity, weights, 1)?);
-        let mut ratios: Vec<f64> =
-            self.resamples.iter().filter_map(ratio_of).filter(|ratio| ratio.is_finite()).collect();
+    fn interval(&self, mut ratios: Vec<f64>) -> Option<Interval> {
+        ratios.retain(|ratio| ratio.is_finite());
         ratios.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| ratios.get(((ratios.len() as f64 - 1.0) * share).round() as usize).copied();
         let tail = tail(self.pairs.len());
         Some(Interval { low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) })
+    }
+
+    /// How many pairs.
+    pub fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Replies of each contender, those without a latency too.
+    pub fn replies(&self) -> [u64; 2] {
+        [0, 1].map(|contender| self.pairs.iter().map(|pair| pair[contender].replies).sum())
     }
 
     /// Requests of each contender.
@@ -218,7 +257,10 @@ impl Bootstrap {
     }
 
     fn percentile(&self, percentile: f64, weights: &[u64], contender: usize) -> Option<u64> {
-        let merged = self.merged(weights, contender);
+        self.at(&self.merged(weights, contender), percentile)
+    }
+
+    fn at(&self, merged: &[u64], percentile: f64) -> Option<u64> {
         let rank = rank(merged.iter().sum(), percentile);
         let mut seen = 0;
         let index = merged.iter().position(|count| {
@@ -374,6 +416,38 @@ mod tests {
             assert!(bootstrap.compare(quantity).is_none(), "{quantity:?}");
         }
         assert!(bootstrap.compare(Quantity::Rate).is_some());
+    }
+
+    #[test]
+    fn ratios_along_a_curve_are_those_of_its_percentiles() {
+        let bootstrap = Bootstrap::new(synthetic(4, [700.0, 1000.0], 12, 200), 300, 1);
+        let percentiles = [50.0, 90.0, 99.0];
+        let wanted = percentiles.map(|at| bootstrap.compare(Quantity::Percentile(at)).unwrap().ratio);
+        assert_eq!(bootstrap.percentiles(&percentiles), wanted);
+        let few = Bootstrap::new(synthetic(4, [700.0, 1000.0], 9, 200), 300, 1).percentiles(&percentiles);
+        assert!(few.iter().all(|ratio| ratio.estimate.is_some() && ratio.interval.is_none()), "{few:?}");
+    }
+
+    #[test]
+    fn the_change_between_two_runs_is_covered_in_93_of_100_and_seen_where_it_is() {
+        let mut draw = Draw::new(1, "runs");
+        // Each run's ratio wanders around the truth as its own interval says; the intervals are of different widths.
+        let mut run = |truth: f64, spread: f64| {
+            let normal: f64 = (0..12).map(|_| draw.unit()).sum::<f64>() - 6.0;
+            let estimate = truth * (spread * normal).exp();
+            let end = (1.96 * spread).exp();
+            let interval = Some(Interval { low: estimate / end, high: estimate * end });
+            Ratio { estimate: Some(estimate), interval, no_interval: None }
+        };
+        let mut told = |later: f64| {
+            let differs = |_: &u32| run(later, 0.03).change_from(&run(0.8, 0.05)).unwrap().1.excludes_one();
+            (0..1000).filter(differs).count()
+        };
+        let (same, other) = (told(0.8), told(1.2));
+        assert!((20..=70).contains(&same), "{same} of 1000 equal runs are told apart");
+        assert!(other >= 990, "only {other} of 1000 different runs are told apart");
+        let none = Ratio { estimate: Some(1.0), interval: None, no_interval: None };
+        assert_eq!(run(1.0, 0.1).change_from(&none), None);
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub struct Evidence {
 }
 
 /// What a contender was built from, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Build {
     /// Its name.
     pub name: String,
@@ -160,7 +160,7 @@ pub struct Counts {
 }
 
 /// Something that must hold of all rows on a contender's side, as found there.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Invariant {
     /// What must hold.
     pub name: String,

@@ -24,6 +24,7 @@ use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
 use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
+use crate::report::wording::reasons;
 use crate::report::{self, Environment, FORMAT, Report, ScenarioReport, table};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::rounded;
@@ -263,7 +264,7 @@ impl CompareArgs {
             seconds: rounded(started.elapsed().as_secs_f64()),
             command: std::env::args().collect(),
             void: self.void(&scenarios, interrupted),
-            allowed: said(&scenarios, |bound| bound.allowed),
+            allowed: reasons(&scenarios, |bound| bound.allowed),
             environment: Environment { machine, layout, settings },
             contenders: run.contenders,
             scenarios,
@@ -312,7 +313,7 @@ impl CompareArgs {
 
     /// Why the run is no good, a sentence a reason.
     fn void(&self, scenarios: &[ScenarioReport], interrupted: bool) -> Vec<String> {
-        let mut void = said(scenarios, Bound::voids);
+        let mut void = reasons(scenarios, Bound::voids);
         if interrupted {
             let (begun, count) = (scenarios.len(), self.scenarios.len());
             void.insert(
@@ -336,24 +337,4 @@ pub(super) fn timestamp(at: OffsetDateTime) -> anyhow::Result<String> {
 /// Another for each run, so that one unlucky order doesn't stay; short enough for every reader of JSON.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 11
-}
-
-/// A sentence for each bound that `which` picks, with its scenario. A control that isn't valid controls nothing, so its
-/// bounds count as the scenario's do.
-fn said(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |place: String, validity: &[Bound]| -> Vec<String> {
-        let sentence =
-            |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
-        validity.iter().filter(|bound| which(bound)).map(sentence).collect()
-    };
-    let mut all = Vec::new();
-    for scenario in scenarios {
-        let name = &scenario.scenario.name;
-        all.extend(of(name.clone(), &scenario.validity));
-        for control in &scenario.controls {
-            let place = format!("{name}, {} against itself", control.label);
-            all.extend(of(place, &control.report.validity));
-        }
-    }
-    all
 }

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod compare;
+pub mod diff;
 pub mod folder;
 pub mod golden;
 pub mod limits;
@@ -11,6 +12,7 @@ pub mod run;
 pub mod signals;
 pub mod solo;
 pub mod trace;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -94,19 +96,21 @@ pub struct Drawn {
 /// Reads a scenario and draws its trace.
 pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
     let scenario = Scenario::load(name, overrides)?;
-    let workload: Arc<dyn Workload + Send + Sync> = match scenario.workload.as_str() {
-        plain::NAME => Arc::new(Plain::of(&scenario)),
-        known if known == Payments.name() => Arc::new(Payments),
-        unknown => {
-            bail!(
-                "{name}: workload: unknown workload `{unknown}`, expected {} or {}",
-                Payments.name(),
-                plain::NAME
-            )
-        }
+    let Some(workload) = workload(&scenario) else {
+        let (unknown, payments) = (&scenario.workload, Payments.name());
+        bail!("{name}: workload: unknown workload `{unknown}`, expected {payments} or {}", plain::NAME)
     };
     let trace = Trace::draw(name, &scenario, &*workload).map_err(|error| blame(error, overrides))?;
     Ok(Drawn { scenario, trace, workload })
+}
+
+/// Who speaks for a scenario's requests; nobody where its workload isn't known here.
+pub fn workload(scenario: &Scenario) -> Option<Arc<dyn Workload + Send + Sync>> {
+    match scenario.workload.as_str() {
+        plain::NAME => Some(Arc::new(Plain::of(scenario))),
+        known if known == Payments.name() => Some(Arc::new(Payments)),
+        _ => None,
+    }
 }
 
 /// The same for services that are started here: nobody else's.

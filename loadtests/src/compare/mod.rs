@@ -1,13 +1,15 @@
 //! The interleaved comparison: both contenders stay up and warm, and each slice of the trace is played on one, drained,
 //! then on the other, in an order drawn at random for each pair.
 //!
-//! `plan` cuts the trace, `play` plays it in a thread of its own, `judge` turns what came back into a report. Nothing
-//! here knows what the requests mean.
+//! `plan` cuts the trace, `play` plays it in a thread of its own, `judge` writes down what came back, `figures` computes
+//! from that. Nothing here knows what the requests mean.
 
+mod figures;
 mod judge;
 mod plan;
 mod play;
 
-pub use judge::{METRICS, MetricLine, Played, judge, sample};
+pub use figures::{METRICS, MetricLine, computed};
+pub use judge::{Played, judge, sample};
 pub use plan::{Plan, Window};
 pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, SupportCores, Usage, play};

@@ -1,16 +1,21 @@
 //! The answer: a model with every number and raw histogram (`model`, which is report.json), and its three renderings:
 //! the terminal's table, summary.md and the page. Renderings only read the model, so a report can be shown again.
 
+mod basis;
 mod control;
+mod diff;
 mod files;
 mod model;
 mod page;
 #[cfg(test)]
 pub mod sample;
 mod table;
+mod verify;
 pub mod wording;
 
+pub use basis::{Aside, Basis};
 pub use control::Control;
+pub use diff::{Run, diff};
 pub use files::{replace, writable};
 pub use model::{
     ContenderReport, CurvePoint, Environment, FORMAT, GeneratorReport, Metric, OperationRow, RawSlice,
@@ -18,3 +23,4 @@ pub use model::{
 };
 pub use page::page;
 pub use table::{summary, table};
+pub use verify::{Redraw, Verified, verify};

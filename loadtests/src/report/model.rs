@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::basis::Basis;
 use super::control::Control;
 use super::files::replace_all;
 use crate::assert::Asserted;
@@ -110,6 +111,10 @@ pub struct ScenarioReport {
     pub slices: Vec<Vec<RawSlice>>,
     /// Each service against a second instance of itself; none where that wasn't asked for.
     pub controls: Vec<Control>,
+    /// What else the figures are made of.
+    pub basis: Basis,
+    /// First by second at each point that both curves have.
+    pub curve_ratios: Vec<Ratio>,
 }
 
 /// A line of the table.
@@ -129,6 +134,10 @@ pub struct Metric {
     pub less_is_better: Option<bool>,
     /// What was asked of both, in the same unit; unset where nothing was.
     pub offered: Option<f64>,
+    /// How many measurements each value is made of.
+    pub n: [u64; 2],
+    /// What those are: `replies` or `slices`.
+    pub n_of: String,
 }
 
 /// One operation's latency from the due time, in µs: p50 and p99 of each contender, and their ratio at p50.
@@ -213,6 +222,14 @@ pub struct RawSlice {
     pub lag: String,
     /// Due to the sending thread's being awake for it.
     pub wake_lag: String,
+    /// Connections opened again.
+    pub reopened: u64,
+    /// Replies as expected, by operation.
+    pub expected: BTreeMap<String, u64>,
+    /// CPU of the generator, in ns.
+    pub generator_cpu_ns: u64,
+    /// The time that this is of, draining included, in ns.
+    pub generator_ns: u64,
 }
 
 impl Report {

@@ -1,16 +1,22 @@
 //! The page: one HTML file with everything in it, rendered from the model by the template `assets/report.html`.
 //!
-//! Tables and sentences are made here, so they are there without a script; the script only draws the curves.
+//! Tables and sentences are made here, so they are there without a script; the script only draws the charts.
+
+mod objections;
+mod plots;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use objections::objections as doubts;
+use plots::{Class, distribution, plots, slices};
+
 use super::control::{self, objections};
-use super::model::{RawSlice, Report, ScenarioReport};
+use super::model::{Report, ScenarioReport};
 use super::wording::{
     IDLE, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict,
-    verdict_word,
+    verdict_word, whole,
 };
 use crate::assert::Asserted;
 use crate::stats::{Interval, Ratio};
@@ -18,8 +24,8 @@ use crate::stats::{Interval, Ratio};
 const TEMPLATE: &str = include_str!("../../assets/report.html");
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = include_str!("../../assets/report.js");
-const UPLOT_SCRIPT: &str = include_str!("../../assets/uPlot.iife.min.js");
-const UPLOT_STYLE: &str = include_str!("../../assets/uPlot.min.css");
+const UPLOT_SCRIPT: &str = include_str!("../../assets/vendor/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../../assets/vendor/uPlot.min.css");
 
 /// report.html.
 pub fn page(report: &Report) -> anyhow::Result<String> {
@@ -40,6 +46,8 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         seconds => number(report.seconds),
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),
+        doubts => Value::from(Serde(doubts(report))),
+        again => again(report),
         style => STYLE,
         script => SCRIPT,
         uplot_script => UPLOT_SCRIPT,
@@ -95,6 +103,11 @@ struct View {
     forest: Vec<Bar>,
     /// What each control was; none: there were none.
     controls: Vec<String>,
+    played: String,
+    timed: String,
+    distribution: Vec<Class>,
+    /// Head and rows.
+    slices: (Vec<String>, Vec<Row>),
 }
 
 #[derive(Serialize)]
@@ -126,6 +139,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
             Some(metric.label.clone()),
             Some(format!("{} {}", number(metric.values[0]), metric.unit)),
             Some(format!("{} {}", number(metric.values[1]), metric.unit)),
+            Some(counts(metric.n, &metric.n_of)),
             Some(ratio(&metric.ratio)),
             Some(interval(&metric.ratio)),
             of_control(metric),
@@ -137,17 +151,12 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
     };
     let operation = |row: &super::OperationRow| {
         let p99 = |index: usize| row.p99_us.map_or("too few".to_owned(), |p99| millis(p99[index]));
-        let counts = if row.replies[0] == row.replies[1] {
-            row.replies[0].to_string()
-        } else {
-            format!("{}, {}", row.replies[0], row.replies[1])
-        };
         let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
         Row {
             class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
             cells: vec![
                 row.operation.clone(),
-                counts,
+                counts(row.replies, ""),
                 millis(row.p50_us[0]),
                 millis(row.p50_us[1]),
                 ratio(&row.ratio),
@@ -157,29 +166,83 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
             ],
         }
     };
-    let point = |(a, b): (&super::CurvePoint, &super::CurvePoint)| Row {
-        class: "",
-        cells: vec![
-            format!("p{}", a.percentile),
-            millis(a.latency_us as f64),
-            millis(b.latency_us as f64),
-            millis(a.service_us as f64),
-            millis(b.service_us as f64),
-        ],
-    };
+    let curves = scenario.curves[0].iter().zip(&scenario.curves[1]);
     View {
         name: scenario.scenario.name.clone(),
         description: scenario.scenario.description.clone(),
-        sentences: scenario.metrics.iter().map(|metric| verdict(metric, controls, &labels)).collect(),
+        sentences: scenario
+            .metrics
+            .iter()
+            .map(|metric| unbroken(verdict(metric, controls, &labels)))
+            .collect(),
         metrics: scenario.metrics.iter().map(metric).collect(),
         operations: scenario.operations.iter().map(operation).collect(),
-        curves: scenario.curves[0].iter().zip(&scenario.curves[1]).map(point).collect(),
+        curves: curves.zip(&scenario.curve_ratios).map(point).collect(),
         validity: scenario.validity.clone(),
         generator: generator(report, scenario),
         settings: settings(scenario),
         forest: forest(scenario),
         controls: controls.iter().map(|one| control::note(scenario, one)).collect(),
+        played: played(scenario),
+        timed: timed(scenario, &labels),
+        distribution: distribution(scenario),
+        slices: slices(report, scenario),
     }
+}
+
+/// A row of the curves.
+fn point(((a, b), of): ((&super::CurvePoint, &super::CurvePoint), &Ratio)) -> Row {
+    let ms = |us: u64| millis(us as f64);
+    let (latency, service) = ([a, b].map(|at| ms(at.latency_us)), [a, b].map(|at| ms(at.service_us)));
+    let mut cells = vec![format!("p{}", a.percentile)];
+    cells.extend(latency);
+    cells.extend([ratio(of), interval(of)]);
+    cells.extend(service);
+    Row { class: "", cells }
+}
+
+/// How many of something each value is of; once where both are of as many.
+fn counts([first, second]: [u64; 2], of: &str) -> String {
+    let each = if first == second { whole(first) } else { format!("{}; {}", whole(first), whole(second)) };
+    if of == "slices" { format!("{each} slices") } else { each }
+}
+
+/// A sentence that breaks at no unit.
+fn unbroken(sentence: String) -> String {
+    ["%", "ms", "µs", "MiB"]
+        .into_iter()
+        .fold(sentence, |text, unit| text.replace(&format!(" {unit}"), &format!("\u{a0}{unit}")))
+}
+
+fn played(scenario: &ScenarioReport) -> String {
+    let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
+    format!(
+        "{pairs} pairs of slices of {} ms each, of a trace of {} requests (sha256 {}…).",
+        scenario.scenario.slice_ms,
+        whole(scenario.requests as u64),
+        scenario.trace_sha256.get(..12).unwrap_or_default()
+    )
+}
+
+/// Of how many replies the curves are.
+fn timed(scenario: &ScenarioReport, labels: &[String]) -> String {
+    let replies =
+        |slices: &Vec<super::RawSlice>| slices.iter().map(|slice| slice.replies - slice.shed).sum::<u64>();
+    let each = scenario.slices.iter().map(replies).zip(labels);
+    let each: Vec<_> = each.map(|(replies, label)| format!("{label} {}", whole(replies))).collect();
+    format!("n: {} replies.", each.join(", "))
+}
+
+/// What a run of the same has to be given.
+fn again(report: &Report) -> Vec<(String, String)> {
+    let mut lines = Vec::new();
+    for scenario in &report.scenarios {
+        let name = &scenario.scenario.name;
+        lines.push((format!("{name}: trace, sha256"), scenario.trace_sha256.clone()));
+        let seeds = format!("{} (trace, resamples), {} (order)", scenario.scenario.seed, scenario.order_seed);
+        lines.push((format!("{name}: seeds"), seeds));
+    }
+    lines
 }
 
 /// Colours a row by whom it favours; nobody where it isn't called a difference.
@@ -270,49 +333,4 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
             ),
         ),
     ]
-}
-
-/// What the script draws.
-#[derive(Serialize)]
-struct Plots {
-    percentiles: Vec<f64>,
-    latency: Vec<Vec<f64>>,
-    service: Vec<Vec<f64>>,
-    cpu: Vec<Vec<f64>>,
-    p50: Vec<Vec<Option<f64>>>,
-    rss: Vec<Vec<f64>>,
-}
-
-fn plots(scenario: &ScenarioReport) -> Plots {
-    let points = scenario.curves.iter().map(Vec::len).min().unwrap_or(0);
-    let curve = |of: fn(&super::CurvePoint) -> u64| {
-        scenario
-            .curves
-            .iter()
-            .map(|curve| curve[..points].iter().map(|point| of(point) as f64 / 1e3).collect())
-            .collect()
-    };
-    let series = |of: fn(&RawSlice) -> f64| {
-        scenario.slices.iter().map(|slices| slices.iter().map(of).collect()).collect()
-    };
-    Plots {
-        percentiles: scenario
-            .curves
-            .first()
-            .map(|curve| curve[..points].iter().map(|point| point.percentile).collect())
-            .unwrap_or_default(),
-        latency: curve(|point| point.latency_us),
-        service: curve(|point| point.service_us),
-        cpu: series(|slice| slice.cpu_ns as f64 / 1e3 / slice.replies.max(1) as f64),
-        p50: scenario.slices.iter().map(|slices| slices.iter().map(median_ms).collect()).collect(),
-        rss: series(|slice| slice.rss_bytes as f64 / 1_048_576.0),
-    }
-}
-
-fn median_ms(slice: &RawSlice) -> Option<f64> {
-    let parts: Vec<_> =
-        slice.latency.values().filter_map(|text| crate::histogram::decode(text).ok()).collect();
-    let merged =
-        crate::histogram::Sparse::merge(&parts.iter().map(crate::histogram::Sparse::of).collect::<Vec<_>>());
-    merged.percentile(50.0).map(|us| us as f64 / 1e3)
 }

@@ -1,8 +1,9 @@
 //! Small reports for unit tests.
 
+use super::basis::Basis;
 use super::control::Control;
 use super::model::{Environment, FORMAT, GeneratorReport, Metric, RawSlice, Report, ScenarioReport};
-use crate::compare::{Generator, Usage};
+use crate::compare::{Generator, SupportCores, Usage};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::{Interval, Ratio};
 
@@ -18,6 +19,8 @@ pub fn metric(estimate: f64, interval: Option<(f64, f64)>) -> Metric {
         ratio: Ratio { estimate: Some(estimate), interval, no_interval },
         less_is_better: Some(true),
         offered: None,
+        n: [100, 100],
+        n_of: "replies".into(),
     }
 }
 
@@ -38,6 +41,21 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
         generator: GeneratorReport { generator, lag_us: [[0; 4]; 2], wake_lag_us: [[0; 4]; 2], usage },
         slices: vec![],
         controls: vec![],
+        basis: Basis {
+            labels: vec!["Rust".into(), "Go".into()],
+            resamples: 0,
+            operations: vec![],
+            asked: vec![],
+            slices_played: 0,
+            support_cores: SupportCores { count: 1, with_generator: true, with_contenders: false },
+            generator_profile: String::new(),
+            builds: vec![],
+            allowed: vec![],
+            trial: false,
+            inapplicable: vec![],
+            contenders: vec![],
+        },
+        curve_ratios: vec![],
     }
 }
 
@@ -70,6 +88,10 @@ pub fn slice() -> RawSlice {
         service: none(),
         lag: none(),
         wake_lag: none(),
+        reopened: 0,
+        expected: Default::default(),
+        generator_cpu_ns: 0,
+        generator_ns: 0,
     }
 }
 

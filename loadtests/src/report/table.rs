@@ -168,13 +168,13 @@ fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
     table
 }
 
-fn styled(style: TableStyle, header: &[&str]) -> Table {
+pub(super) fn styled(style: TableStyle, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(style).set_header(header);
     table
 }
 
-fn align(table: &mut Table, columns: &[usize]) {
+pub(super) fn align(table: &mut Table, columns: &[usize]) {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);

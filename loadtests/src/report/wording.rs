@@ -1,9 +1,10 @@
 //! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
 
 use super::control::{Control, objections};
-use super::model::{Metric, Report};
+use super::model::{Metric, Report, ScenarioReport};
 use crate::assert::Asserted;
 use crate::stats::{Interval, Ratio};
+use crate::validity::Bound;
 
 /// What the intervals don't hold.
 const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
@@ -29,18 +30,27 @@ pub fn number(value: f64) -> String {
     let text = format!("{value:.decimals$}");
     let (whole, rest) =
         text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    rest.map_or(grouped(whole), |rest| format!("{}.{rest}", grouped(whole)))
+}
+
+/// A count, thousands apart.
+pub fn whole(count: u64) -> String {
+    grouped(&count.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
+    for (index, digit) in digits.chars().enumerate() {
         if index > 0
             && digit.is_ascii_digit()
-            && (whole.len() - index).is_multiple_of(3)
+            && (digits.len() - index).is_multiple_of(3)
             && !grouped.ends_with('-')
         {
             grouped.push('\u{202f}');
         }
         grouped.push(digit);
     }
-    rest.map_or(grouped.clone(), |rest| format!("{grouped}.{rest}"))
+    grouped
 }
 
 /// A ratio to two digits after the point, or three where it is close to 1; a dash where there is none.
@@ -183,6 +193,22 @@ fn direction(ratio: f64) -> &'static str {
     if ratio < 1.0 { "lower" } else { "higher" }
 }
 
+/// How a run's ratio differs from an earlier run's, in a few words.
+pub fn change(now: &Ratio, then: Option<&Ratio>) -> String {
+    let Some((change, found)) = then.and_then(|then| now.change_from(then)) else {
+        return "can’t be told".into();
+    };
+    if !found.excludes_one() {
+        return if is_noise(&found) {
+            "too noisy to say".into()
+        } else {
+            format!("no difference seen (±{})", percent(found.half_width()))
+        };
+    }
+    let direction = if change < 1.0 { "lower" } else { "higher" };
+    format!("{} {direction} ({} times)", percent((change - 1.0).abs()), ends(&found))
+}
+
 /// An interval so wide that naming what would have shown would be a joke.
 fn is_noise(interval: &Interval) -> bool {
     interval.half_width() > 0.5
@@ -229,6 +255,26 @@ pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
     }
 }
 
+/// A sentence for each bound that `which` picks, with its scenario. A control that isn't valid controls nothing, so its
+/// bounds count as the scenario's do.
+pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
+    let of = |place: String, validity: &[Bound]| -> Vec<String> {
+        let sentence =
+            |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
+        validity.iter().filter(|bound| which(bound)).map(sentence).collect()
+    };
+    let mut all = Vec::new();
+    for scenario in scenarios {
+        let name = &scenario.scenario.name;
+        all.extend(of(name.clone(), &scenario.validity));
+        for control in &scenario.controls {
+            let place = format!("{name}, {} against itself", control.label);
+            all.extend(of(place, &control.report.validity));
+        }
+    }
+    all
+}
+
 /// The contenders' names for sentences.
 pub fn labels(report: &Report) -> Vec<String> {
     report.contenders.iter().map(|contender| contender.label.clone()).collect()
@@ -251,6 +297,8 @@ mod tests {
             },
             less_is_better,
             offered: None,
+            n: [100, 100],
+            n_of: "replies".into(),
         }
     }
 
@@ -268,6 +316,7 @@ mod tests {
         for (value, wanted) in cases {
             assert_eq!(number(value), wanted);
         }
+        assert_eq!([0, 24, 1234567].map(whole), ["0", "24", "1\u{202f}234\u{202f}567"]);
     }
 
     #[test]

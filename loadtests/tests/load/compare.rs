@@ -1,17 +1,18 @@
 //! A whole comparison of two servers of known manners: from the trace to the report.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use loadtests::compare::{Contender, Event, Order, Plan, Playback, Played, SupportCores, judge, play};
 use loadtests::engine::Addresses;
+use loadtests::report::wording::reasons;
 use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::{Kinds, Trace};
-use loadtests::validity::{Invariant, name};
+use loadtests::validity::{BY_NAME, Bound, Invariant, OF_THE_MACHINE, name};
 use loadtests::workload::{PlayerTarget, Workload};
 use loadtests::{environment, histogram};
 
@@ -95,6 +96,12 @@ fn played(
     (thread.join().expect("the thread"), before)
 }
 
+/// One that has intervals, for every test that only reads it.
+pub fn whole() -> &'static Report {
+    static WHOLE: OnceLock<Report> = OnceLock::new();
+    WHOLE.get_or_init(|| report(PAIRS_MIN))
+}
+
 /// The report of a comparison of a server that takes 20 ms with one that takes 60: far more than a busy machine adds to either.
 pub fn report(pairs: usize) -> Report {
     let toy = scenario(r#"["make", "use"]"#, 100.0, 32, 256);
@@ -117,10 +124,12 @@ pub fn report(pairs: usize) -> Report {
         builds: vec![],
         support_cores: SUPPORT_CORES,
         resamples: 200,
-        allowed: vec![],
+        // Other tests use the machine meanwhile.
+        allowed: [OF_THE_MACHINE.as_slice(), &BY_NAME].concat().into_iter().map(String::from).collect(),
         trial: false,
         inapplicable: vec![],
     };
+    let scenarios = vec![judge(&played).expect("judged")];
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
         label: label.into(),
@@ -136,14 +145,14 @@ pub fn report(pairs: usize) -> Report {
         started_at: "2026-01-01T00:00:00Z".into(),
         seconds: 3.0,
         command: vec!["test </script>".into()],
-        void: vec![],
-        allowed: vec![],
+        void: reasons(&scenarios, Bound::voids),
+        allowed: reasons(&scenarios, |bound| bound.allowed),
         environment: Environment {
             machine: environment::machine().expect("a machine"),
             ..Environment::default()
         },
         contenders: LABELS.map(contender).into(),
-        scenarios: vec![judge(&played).expect("judged")],
+        scenarios,
         asserts: vec![],
         limits: None,
         solo: None,
@@ -152,7 +161,7 @@ pub fn report(pairs: usize) -> Report {
 
 #[test]
 fn a_slower_server_is_found_slower_and_everything_is_counted() {
-    let report = report(PAIRS_MIN);
+    let report = whole();
     let scenario = &report.scenarios[0];
     let p50 = scenario.metrics.iter().find(|metric| metric.name == "p50").expect("a median");
     assert!(p50.ratio.differs() && p50.ratio.estimate < Some(0.8), "{p50:?}");
@@ -163,7 +172,7 @@ fn a_slower_server_is_found_slower_and_everything_is_counted() {
         let wanted = sum(|slice| slice.idle_cpu_ns) / sum(|slice| slice.length_ns) * 1e3;
         assert!((value / wanted - 1.0).abs() < 1e-6, "{idle:?}, wanted {wanted}");
     }
-    assert!(table(&report).contains("CPU while idle is what"));
+    assert!(table(report).contains("CPU while idle is what"));
     for bound in &scenario.validity {
         // Whether the machine is quiet is not this test's business; whether everything came and went is.
         let about_replies =

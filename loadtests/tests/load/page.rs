@@ -1,20 +1,46 @@
 //! The page in a real browser.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tokio::process::Command;
 
-use loadtests::report::page;
+use loadtests::report::{Report, page};
 
-use crate::compare::report;
+use crate::compare::{report, whole};
 
 /// A browser that takes so long hangs; two seconds are usual.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Put at the page's end: tells, in an attribute, what only a browser knows.
+const PROBE: &str = r#"<script>
+(async () => {
+  const look = async () => ({
+    drawn: await null, // charts are drawn in a microtask
+    paper: getComputedStyle(document.body).backgroundColor,
+    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    widest: Math.max(...[...document.querySelectorAll(".plot canvas")].map((canvas) => canvas.getBoundingClientRect().right)),
+    canvases: [...document.querySelectorAll(".plot canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const colours = new Set();
+      for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) colours.add(data.slice(i, i + 3).join());
+      return colours.size;
+    }),
+  });
+  const seen = [await look()];
+  for (let i = 0; i < 2; i++) { document.getElementById("theme").click(); seen.push(await look()); }
+  dispatchEvent(new Event("beforeprint"));
+  seen.push({ ...await look(), folded: document.querySelectorAll("details:not([open])").length });
+  dispatchEvent(new Event("afterprint"));
+  seen.push({ ...await look(), folded: document.querySelectorAll("details:not([open])").length });
+  document.body.dataset.seen = JSON.stringify(seen);
+})();
+</script>"#;
 
 #[test]
 fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
@@ -29,18 +55,111 @@ fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
 }
 
 #[test]
-fn the_page_draws_its_curves_in_a_browser() {
-    let browser =
-        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| runs(name)).expect(
-            "no browser: the page is tested in chromium or google-chrome (Debian: apt-get install chromium)",
-        );
+fn the_charts_are_drawn_in_both_themes_and_on_paper() {
+    for (preferred, paper) in [("1", ["light", "dark"]), ("0", ["dark", "light"])] {
+        let shown = shown(whole(), &[&format!("--blink-settings=preferredColorScheme={preferred}")]);
+        assert_eq!(shown.console, Vec::<String>::new());
+        let light = "rgb(252, 252, 250)";
+        let theme = |look: &Value| if look["paper"] == light { "light" } else { "dark" };
+        let themes: Vec<_> = shown.seen.iter().map(theme).collect();
+        // As preferred, after one click, after another; for the printer, and after it.
+        assert_eq!(themes, [paper[0], paper[1], paper[0], "light", paper[0]], "{:?}", shown.seen);
+        for look in &shown.seen {
+            let colours: Vec<_> = look["canvases"].as_array().expect("canvases").iter().collect();
+            assert_eq!(colours.len(), 5, "one by percentile and four by slice: {look}");
+            // Axes, grid and two lines.
+            assert!(colours.iter().all(|count| count.as_u64() >= Some(4)), "a chart is empty: {look}");
+            assert_eq!(look["overflow"], 0, "the page is wider than its window: {look}");
+        }
+        assert_eq!([&shown.seen[3]["folded"], &shown.seen[4]["folded"]], [0, 5]);
+    }
+}
+
+#[test]
+fn the_page_fits_a_phone() {
     let folder = tempfile::tempdir().expect("a folder");
-    report(4).write(folder.path()).expect("written");
-    let dom = dom(browser, folder.path());
-    // The script sets this when it has drawn: one percentile plot and three by slice.
-    assert!(dom.contains("data-drawn=\"4\""), "the script didn't draw:\n{}", &dom[..dom.len().min(600)]);
-    assert_eq!(dom.matches("<canvas").count(), 4);
-    assert!(dom.contains("p50 latency"));
+    let page = std::fs::read_to_string(write(whole(), folder.path())).expect("written");
+    // A window can't be as narrow as a phone; a frame in it can.
+    let framed = format!(
+        r#"<iframe id="phone" width="390" height="800" srcdoc="{}"></iframe><script>
+        onload = () => document.body.dataset.seen = document.getElementById("phone").contentDocument.body.dataset.seen;
+        </script>"#,
+        page.replace('&', "&amp;").replace('"', "&quot;")
+    );
+    let path = folder.path().join("phone.html");
+    std::fs::write(&path, framed).expect("written");
+    let (dom, said) = browse(&path, &["--dump-dom"]);
+    for look in seen(&dom, &said) {
+        assert_eq!(look["overflow"], 0, "the page is wider than a phone: {look}");
+        assert!(look["widest"].as_u64() <= Some(390), "a chart is wider than a phone: {look}");
+    }
+}
+
+#[test]
+fn the_figures_on_the_page_are_those_of_report_json() {
+    let report = whole();
+    let shown = shown(report, &[]);
+    let scenario = serde_json::to_value(&report.scenarios[0]).expect("JSON");
+    let list = |key: &str| scenario[key].as_array().expect("a list").clone();
+    let ends = |ratio: &Value| [&ratio["interval"]["low"], &ratio["interval"]["high"]].map(number);
+    for (row, metric) in rows(&shown.dom, "metrics").iter().zip(list("metrics")) {
+        assert_eq!(Value::from(row[0].clone()), metric["label"]);
+        near(&row[1], &[number(&metric["values"][0])]);
+        near(&row[2], &[number(&metric["values"][1])]);
+        assert!(row[1].ends_with(metric["unit"].as_str().expect("a unit")), "{row:?}");
+        let n: Vec<_> = figures(&row[3]).iter().map(|(n, _)| *n).collect();
+        let wanted = [&metric["n"][0], &metric["n"][1]].map(number);
+        assert!([n[0], *n.last().expect("n")] == wanted, "{row:?}, wanted {wanted:?}");
+        near(&row[4], &[number(&metric["ratio"]["estimate"])]);
+        near(&row[5], &ends(&metric["ratio"]));
+    }
+    for (row, operation) in rows(&shown.dom, "operations").iter().zip(list("operations")) {
+        assert_eq!(Value::from(row[0].clone()), operation["operation"]);
+        near(&row[2], &[number(&operation["p50_us"][0]) / 1e3]);
+        near(&row[3], &[number(&operation["p50_us"][1]) / 1e3]);
+        near(&row[4], &[number(&operation["ratio"]["estimate"])]);
+        near(&row[5], &ends(&operation["ratio"]));
+    }
+    let curves = rows(&shown.dom, "curves");
+    for (index, row) in curves.iter().enumerate() {
+        let point = |contender: usize| &scenario["curves"][contender][index];
+        near(&row[0][1..], &[number(&point(0)["percentile"])]);
+        near(&row[1], &[number(&point(0)["latency_us"]) / 1e3]);
+        near(&row[2], &[number(&point(1)["latency_us"]) / 1e3]);
+        near(&row[3], &[number(&scenario["curve_ratios"][index]["estimate"])]);
+        near(&row[5], &[number(&point(0)["service_us"]) / 1e3]);
+        near(&row[6], &[number(&point(1)["service_us"]) / 1e3]);
+    }
+    let slices = rows(&shown.dom, "slices");
+    for (index, row) in slices.iter().enumerate() {
+        for contender in 0..2 {
+            let slice = &scenario["slices"][contender][index];
+            near(&row[2 + contender], &[number(&slice["replies"])]);
+            near(&row[4 + contender], &[number(&slice["replies"]) * 1e9 / number(&slice["length_ns"])]);
+            near(&row[10 + contender], &[number(&slice["cpu_ns"]) / 1e3 / number(&slice["replies"])]);
+            near(&row[12 + contender], &[number(&slice["rss_bytes"]) / 1_048_576.0]);
+        }
+    }
+    let lengths = ["metrics", "operations", "curve_ratios"].map(|key| list(key).len());
+    let seen = ["metrics", "operations", "curves"].map(|class| rows(&shown.dom, class).len());
+    assert_eq!(seen, lengths);
+    assert_eq!(slices.len(), report.scenarios[0].slices[0].len());
+    for bound in &report.scenarios[0].validity {
+        assert!(shown.text.contains(&format!("{}: {}", bound.name, bound.measured)), "{bound:?}");
+    }
+    let sha = &report.scenarios[0].trace_sha256;
+    assert!(shown.text.contains(sha) && shown.text.contains("95 % interval"));
+}
+
+#[test]
+fn the_distribution_counts_every_reply_once() {
+    let shown = shown(whole(), &[]);
+    for (contender, column) in [(0, 1), (1, 3)] {
+        let counted: f64 =
+            rows(&shown.dom, "distribution").iter().map(|row| figures(&row[column])[0].0).sum();
+        let replies: u64 = whole().scenarios[0].slices[contender].iter().map(|slice| slice.replies).sum();
+        assert_eq!(counted, replies as f64);
+    }
 }
 
 #[test]
@@ -57,12 +176,117 @@ fn a_browser_that_hangs_is_ended_and_named() {
     assert_eq!(left, "");
 }
 
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// The numbers of a text, each with half of a unit of its last digit.
+fn figures(text: &str) -> Vec<(f64, f64)> {
+    let joined = text.replace('\u{202f}', "").replace(';', " ");
+    let digits = |part: &&str| part.starts_with(|first: char| first.is_ascii_digit());
+    let of = |part: &str| {
+        let decimals = part.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        (
+            part.parse().unwrap_or_else(|_| panic!("{part:?} in {text:?}")),
+            0.5 * 10_f64.powi(-(decimals as i32)),
+        )
+    };
+    joined.split_whitespace().filter(digits).map(of).collect()
+}
+
+/// Whether the text says these numbers, as exactly as it writes them.
+fn near(text: &str, wanted: &[f64]) {
+    let found = figures(text);
+    assert_eq!(found.len(), wanted.len(), "{text:?}, wanted {wanted:?}");
+    for ((found, half), wanted) in found.iter().zip(wanted) {
+        assert!((found - wanted).abs() <= half * 1.000_001, "{text:?}, wanted {wanted}");
+    }
+}
+
+/// Cells of the body of the table of this class, as text.
+fn rows(dom: &str, class: &str) -> Vec<Vec<String>> {
+    let table = dom.split_once(&format!("<table class=\"{class}\">")).expect(class).1;
+    let table = table.split_once("</table>").expect("its end").0;
+    let body = table.split_once("<tbody>").expect("a body").1;
+    let cells = |row: &str| {
+        let cells = row.split("<t").filter(|cell| cell.starts_with("d") || cell.starts_with("h "));
+        cells.map(|cell| text(&format!("<t{cell}"))).collect()
+    };
+    body.split("<tr").skip(1).map(cells).collect()
+}
+
+/// Without the tags.
+fn text(html: &str) -> String {
+    let parts = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+    parts.collect::<String>().trim().replace("&nbsp;", " ").replace("&lt;", "<").replace("&amp;", "&")
+}
+
+/// What a browser made of a report's page.
+struct Shown {
+    dom: String,
+    text: String,
+    console: Vec<String>,
+    seen: Vec<Value>,
+}
+
+fn shown(report: &Report, options: &[&str]) -> Shown {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = write(report, folder.path());
+    let (dom, said) = browse(&page, &[options, &["--dump-dom"]].concat());
+    let console = said.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
+    let body = dom.split_once("<main>").and_then(|(_, rest)| rest.split_once("</main>")).expect("a body").0;
+    let text = text(body);
+    Shown { text, console, seen: seen(&dom, &said), dom }
+}
+
+/// What the probe saw, a look each.
+fn seen(dom: &str, said: &str) -> Vec<Value> {
+    // Of the frame's text, an attribute too, only the quotes are escaped.
+    let told = dom.rsplit_once("data-seen=\"").and_then(|(_, rest)| rest.split_once('"'));
+    let told = told.unwrap_or_else(|| panic!("the probe didn't run: {said}")).0.replace("&quot;", "\"");
+    serde_json::from_str(&told).expect("JSON")
+}
+
+/// The page with the probe.
+fn write(report: &Report, folder: &Path) -> PathBuf {
+    let path = folder.join("report.html");
+    let page = page(report).expect("a page").replace("</body>", &format!("{PROBE}</body>"));
+    std::fs::write(&path, page).expect("written");
+    path
+}
+
+/// What a browser prints, and what it says beside: the console of the page among it.
+fn browse(page: &Path, options: &[&str]) -> (String, String) {
+    let browser =
+        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| runs(name)).expect(
+            "no browser: the page is tested in chromium or google-chrome (Debian: apt-get install chromium)",
+        );
+    let profile = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            "--window-size=1280,1000",
+        ])
+        .args(options)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()));
+    output(&mut command, LIMIT).unwrap_or_else(|error| panic!("the browser doesn't show the page: {error}"))
+}
+
 fn runs(name: &str) -> bool {
     output(Command::new(name).arg("--version"), LIMIT).is_ok()
 }
 
 /// What a program says; past the limit it is ended, with the processes that it started.
-fn output(command: &mut Command, limit: Duration) -> Result<String, String> {
+fn output(command: &mut Command, limit: Duration) -> Result<(String, String), String> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -79,24 +303,6 @@ fn output(command: &mut Command, limit: Duration) -> Result<String, String> {
         if !output.status.success() {
             return Err(format!("`{name}`: {}: {}", output.status, text(&output.stderr)));
         }
-        Ok(text(&output.stdout))
+        Ok((text(&output.stdout), text(&output.stderr)))
     })
-}
-
-fn dom(browser: &str, folder: &Path) -> String {
-    let mut command = Command::new(browser);
-    command
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--no-first-run",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
-        .arg(format!("file://{}", folder.join("report.html").display()));
-    output(&mut command, LIMIT).unwrap_or_else(|error| panic!("the browser doesn't show the page: {error}"))
 }

@@ -1,0 +1,82 @@
+//! `loadtest verify`: holds a report against its own raw data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::workload;
+use crate::report::{Report, page, summary, verify};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+/// Compute every figure of a report again from its raw histograms and counts
+///
+/// Reads report.json alone and starts nothing. Computed again and held against what is printed: each metric with its
+/// ratio and interval, the latencies of each operation, the percentile curves, how the generator did, every bound of the
+/// run's validity, and the reasons on top of the report for its being void. The bootstrap draws its resamples from the
+/// scenario's seed, so that its intervals come out the same to the last digit.
+///
+/// The raw data are held against themselves too: the replies of each slice by histogram, by status and by kind, who had
+/// each slice first (drawn from the order's seed), and the trace, drawn again from the scenario: its SHA-256 and the
+/// number of requests due in each slice.
+///
+/// Given a folder, its summary.md and report.html are made again from report.json and compared line by line. They differ
+/// too where another build of loadtest wrote them.
+///
+/// Exit codes: 0 all is as printed; 1 something differs, a line each on standard output: which figure, what the report
+/// says, what the raw data say; 2 the report can't be read.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A report.json, or the folder that it is in
+    #[arg(value_name = "REPORT.json|DIR")]
+    report: PathBuf,
+}
+
+impl VerifyArgs {
+    /// Does it.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = self.report.is_dir().then_some(self.report.as_path());
+        let path = folder.map_or_else(|| self.report.clone(), |folder| folder.join("report.json"));
+        let report = Report::read(&path)?;
+        let mut verified = verify(&report, &redraw).with_context(|| path.display().to_string())?;
+        let renderings = folder.map_or(Ok(vec![]), |folder| renderings(folder, &report))?;
+        verified.differences.extend(renderings);
+        verified.differences.iter().for_each(|line| println!("{line}"));
+        let (path, figures) = (path.display(), verified.figures);
+        if !verified.differences.is_empty() {
+            println!("{path}: {} of {figures} figures and counts differ", verified.differences.len());
+            return Ok(ExitCode::FAILURE);
+        }
+        let traces = match (verified.traces, report.scenarios.len()) {
+            (drawn, all) if drawn == all => "every trace was drawn again the same".to_owned(),
+            (drawn, all) => format!("{drawn} of {all} traces could be drawn again, and came out the same"),
+        };
+        println!("{path}: all {figures} figures and counts are what the raw data say; {traces}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
+    let workload = workload(scenario)?;
+    Some(Trace::draw(&scenario.name, scenario, &*workload).map_err(anyhow::Error::from))
+}
+
+/// The first line of each file that isn't what the report makes it.
+fn renderings(folder: &Path, report: &Report) -> anyhow::Result<Vec<String>> {
+    let mut differences = Vec::new();
+    for (name, wanted) in [("summary.md", summary(report)), ("report.html", page(report)?)] {
+        let path = folder.join(name);
+        let written = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        if written != wanted {
+            let same = written.lines().zip(wanted.lines()).take_while(|(written, wanted)| written == wanted);
+            differences.push(format!(
+                "{name}: line {} isn't what this build of loadtest makes of report.json",
+                same.count() + 1
+            ));
+        }
+    }
+    Ok(differences)
+}

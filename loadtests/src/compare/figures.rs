@@ -1,0 +1,290 @@
+//! Every figure of a scenario's report from its raw part: slices, counts, settings. The same when it is judged and when
+//! it is verified, so that nothing is printed that report.json doesn't hold the grounds of.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+
+use crate::histogram::{Sparse, decode};
+use crate::report::{CurvePoint, Metric, OperationRow, RawSlice, ScenarioReport};
+use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
+use crate::validity::{self, Counts, Evidence};
+
+/// Percentiles of the curves.
+const CURVE: [f64; 18] = [
+    1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.75, 99.9,
+    99.99,
+];
+
+/// The report with its figures computed from the rest of it, whatever they were. Fails where a histogram can't be read
+/// or there aren't two contenders.
+pub fn computed(report: &ScenarioReport) -> anyhow::Result<ScenarioReport> {
+    let grounds = Grounds::of(report)?;
+    let mut computed = report.clone();
+    let bootstrap = grounds.bootstrap(Heard::all);
+    computed.metrics = metrics(&bootstrap, grounds.offered_rate(0));
+    let row = |name: &String| operation_row(name, &grounds.bootstrap(|heard| heard.of(name)));
+    computed.operations = report.basis.operations.iter().filter_map(row).collect();
+    computed.curves = (0..2).map(|contender| grounds.curve(contender)).collect();
+    let points = computed.curves[0].iter().zip(&computed.curves[1]).map(|(point, _)| point.percentile);
+    computed.curve_ratios = bootstrap.percentiles(&points.collect::<Vec<_>>());
+    computed.validity = validity::judge(&grounds.evidence(), &report.basis.allowed);
+    computed.generator.lag_us = grounds.four(|heard| &heard.lag);
+    computed.generator.wake_lag_us = grounds.four(|heard| &heard.wake_lag);
+    computed.generator.generator.cpu_us_a_request = grounds.generator_cpu_us();
+    Ok(computed)
+}
+
+/// A slice's histograms.
+struct Heard {
+    latency: BTreeMap<String, Sparse>,
+    service: Sparse,
+    lag: Sparse,
+    wake_lag: Sparse,
+}
+
+impl Heard {
+    fn of_slice(slice: &RawSlice) -> anyhow::Result<Self> {
+        let sparse = |what: &str, text: &str| {
+            decode(text).map(|histogram| Sparse::of(&histogram)).with_context(|| what.to_owned())
+        };
+        let latency = slice.latency.iter().map(|(name, text)| Ok((name.clone(), sparse(name, text)?)));
+        Ok(Self {
+            latency: latency.collect::<anyhow::Result<_>>()?,
+            service: sparse("service", &slice.service)?,
+            lag: sparse("lag", &slice.lag)?,
+            wake_lag: sparse("wake_lag", &slice.wake_lag)?,
+        })
+    }
+
+    fn all(&self) -> Sparse {
+        Sparse::merge(self.latency.values())
+    }
+
+    fn of(&self, operation: &str) -> Sparse {
+        self.latency.get(operation).cloned().unwrap_or_default()
+    }
+}
+
+/// The raw part, read.
+struct Grounds<'a> {
+    report: &'a ScenarioReport,
+    /// One list a contender, as `report.slices`.
+    heard: [Vec<Heard>; 2],
+}
+
+impl<'a> Grounds<'a> {
+    fn of(report: &'a ScenarioReport) -> anyhow::Result<Self> {
+        let labels = &report.basis.labels;
+        let counts = [labels.len(), report.slices.len(), report.basis.contenders.len()];
+        if counts != [2; 3] {
+            bail!("a comparison is of two: labels, slices and counts are of {counts:?}");
+        }
+        let one = |contender: usize| {
+            let slices = report.slices[contender].iter().enumerate();
+            let heard = slices.map(|(index, slice)| {
+                let which = || format!("slice {index} of {}", labels[contender]);
+                Heard::of_slice(slice).with_context(which)
+            });
+            heard.collect::<anyhow::Result<Vec<_>>>()
+        };
+        Ok(Self { report, heard: [one(0)?, one(1)?] })
+    }
+
+    fn slices(&self, contender: usize) -> &[RawSlice] {
+        &self.report.slices[contender]
+    }
+
+    fn both(&self) -> impl Iterator<Item = &RawSlice> {
+        self.report.slices.iter().flatten()
+    }
+
+    fn sum(&self, contender: usize, of: fn(&RawSlice) -> u64) -> u64 {
+        self.slices(contender).iter().map(of).sum()
+    }
+
+    fn bootstrap(&self, latency: impl Fn(&Heard) -> Sparse) -> Bootstrap {
+        let pairs = self.slices(0).len().min(self.slices(1).len());
+        let sample = |pair: usize, contender: usize| {
+            // While the other's slice plays, this one has nothing to do.
+            let (slice, others) = (&self.slices(contender)[pair], &self.slices(1 - contender)[pair]);
+            Sample {
+                latency: latency(&self.heard[contender][pair]),
+                replies: slice.replies,
+                cpu_ns: slice.cpu_ns,
+                length_ns: slice.length_ns,
+                idle_cpu_ns: others.idle_cpu_ns,
+                idle_ns: others.length_ns,
+                rss_bytes: slice.rss_bytes,
+            }
+        };
+        let pairs: Vec<Pair> = (0..pairs).map(|pair| [sample(pair, 0), sample(pair, 1)]).collect();
+        Bootstrap::new(pairs, self.report.basis.resamples, self.report.scenario.seed)
+    }
+
+    /// Requests a second that came due on one contender; the other had the same.
+    fn offered_rate(&self, contender: usize) -> f64 {
+        let asked_ms = self.slices(contender).len() as u64 * self.report.scenario.slice_ms;
+        self.sum(contender, |slice| slice.offered) as f64 * 1e3 / asked_ms.max(1) as f64
+    }
+
+    fn curve(&self, contender: usize) -> Vec<CurvePoint> {
+        let merged = |of: fn(&Heard) -> Sparse| {
+            Sparse::merge(&self.heard[contender].iter().map(of).collect::<Vec<_>>())
+        };
+        let (latency, service) = (merged(Heard::all), merged(|heard| heard.service.clone()));
+        let told = |percentile: &&f64| {
+            latency.count() as f64 * (100.0 - **percentile) / 100.0 >= SAMPLES_BEYOND as f64
+        };
+        let point = |percentile: &f64| {
+            Some(CurvePoint {
+                percentile: *percentile,
+                latency_us: latency.percentile(*percentile)?,
+                service_us: service.percentile(*percentile)?,
+            })
+        };
+        CURVE.iter().filter(told).filter_map(point).collect()
+    }
+
+    /// p50, p99, p99.9 and the most of each contender's slices.
+    fn four(&self, of: fn(&Heard) -> &Sparse) -> [[u64; 4]; 2] {
+        self.heard.each_ref().map(|slices| {
+            let merged = Sparse::merge(slices.iter().map(of));
+            [50.0, 99.0, 99.9, 100.0].map(|percentile| merged.percentile(percentile).unwrap_or(0))
+        })
+    }
+
+    fn generator_cpu_us(&self) -> f64 {
+        let sent: u64 = self.both().map(|slice| slice.sent).sum();
+        let cpu_ns: u64 = self.both().map(|slice| slice.generator_cpu_ns).sum();
+        rounded(cpu_ns as f64 / 1e3 / sent.max(1) as f64)
+    }
+
+    fn evidence(&self) -> Evidence {
+        let (basis, usage) = (&self.report.basis, &self.report.generator.usage);
+        let busy: u64 = self.both().map(|slice| slice.generator_cpu_ns).sum();
+        let time: u64 = self.both().map(|slice| slice.generator_ns).sum();
+        let wall = usage.wall_ns.max(1) as f64;
+        Evidence {
+            contenders: (0..2).map(|contender| self.counts(contender)).collect(),
+            generator_share: busy as f64 / time.max(1) as f64,
+            support_share: usage.support_share(basis.support_cores),
+            others_cores: usage.others_ns() as f64 / wall,
+            stolen_cores: usage.stolen_ns as f64 / wall,
+            builds: basis.builds.clone(),
+            generator_profile: basis.generator_profile.clone(),
+            slices: (self.report.scenario.pairs * 2, basis.slices_played),
+            trial: basis.trial,
+            inapplicable: basis.inapplicable.clone(),
+        }
+    }
+
+    fn counts(&self, contender: usize) -> Counts {
+        let aside = &self.report.basis.contenders[contender];
+        let slices = self.slices(contender);
+        let sum = |of: fn(&RawSlice) -> u64| self.sum(contender, of);
+        let seconds = |ns: u64| (ns as f64 / 1e9).max(f64::MIN_POSITIVE);
+        let mut unexpected = aside.unexpected.clone();
+        for (kind, count) in slices.iter().flat_map(|slice| &slice.unexpected) {
+            *unexpected.entry(kind.clone()).or_default() += count;
+        }
+        let answered = |name: &String| {
+            let count = slices.iter().filter_map(|slice| slice.expected.get(name)).sum();
+            (name.clone(), count)
+        };
+        let lag = Sparse::merge(self.heard[contender].iter().map(|heard| &heard.lag));
+        Counts {
+            name: self.report.basis.labels[contender].clone(),
+            offered: sum(|slice| slice.offered),
+            offered_rate: self.offered_rate(contender),
+            achieved_rate: sum(|slice| slice.replies) as f64 / seconds(sum(|slice| slice.length_ns)),
+            sent: sum(|slice| slice.sent) + aside.sent,
+            replies: sum(|slice| slice.replies) + aside.replies,
+            skipped: sum(|slice| slice.skipped),
+            shed: sum(|slice| slice.shed),
+            dropped: sum(|slice| slice.dropped) + aside.dropped,
+            answered: self.report.basis.asked.iter().map(answered).collect(),
+            unexpected: unexpected.into_iter().collect(),
+            invariants: aside.invariants.clone(),
+            lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
+            reopened: sum(|slice| slice.reopened) + aside.reopened,
+            effects: aside.effects.clone(),
+        }
+    }
+}
+
+/// A line of the table, before it is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct MetricLine {
+    quantity: Quantity,
+    /// In report.json and in asserts.
+    pub name: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    /// Of the quantity's unit in the shown one.
+    scale: f64,
+    less_is_better: Option<bool>,
+}
+
+/// What is compared, in the table's order.
+pub const METRICS: [MetricLine; 8] = [
+    latency(50.0, "p50", "p50 latency"),
+    latency(90.0, "p90", "p90 latency"),
+    latency(99.0, "p99", "p99 latency"),
+    latency(99.9, "p99.9", "p99.9 latency"),
+    line(Quantity::Rate, "rate", "Rate", ("replies/s", 1.0), None),
+    line(Quantity::CpuPerReply, "cpu", "CPU a request", ("µs", 1.0), Some(true)),
+    line(Quantity::IdleCpu, "idle_cpu", "CPU while idle", ("ms a second", 1e6), Some(true)),
+    line(Quantity::Rss, "rss", "Memory (RSS)", ("MiB", 1_048_576.0), Some(true)),
+];
+
+const fn latency(percentile: f64, name: &'static str, label: &'static str) -> MetricLine {
+    line(Quantity::Percentile(percentile), name, label, ("ms", 1e3), Some(true))
+}
+
+const fn line(
+    quantity: Quantity,
+    name: &'static str,
+    label: &'static str,
+    (unit, scale): (&'static str, f64),
+    less_is_better: Option<bool>,
+) -> MetricLine {
+    MetricLine { quantity, name, label, unit, scale, less_is_better }
+}
+
+/// The table's lines; a line that can't be said is left out.
+fn metrics(bootstrap: &Bootstrap, offered_rate: f64) -> Vec<Metric> {
+    let metric = |line: &MetricLine| {
+        let found = bootstrap.compare(line.quantity)?;
+        let (n, n_of) = match line.quantity {
+            Quantity::Percentile(_) | Quantity::Mean => (bootstrap.counts(), "replies"),
+            Quantity::Rate | Quantity::CpuPerReply => (bootstrap.replies(), "replies"),
+            Quantity::IdleCpu | Quantity::Rss => ([bootstrap.pairs() as u64; 2], "slices"),
+        };
+        Some(Metric {
+            name: line.name.into(),
+            label: line.label.into(),
+            unit: line.unit.into(),
+            values: found.values.map(|value| rounded(value / line.scale)),
+            ratio: found.ratio,
+            less_is_better: line.less_is_better,
+            offered: (line.quantity == Quantity::Rate).then(|| rounded(offered_rate)),
+            n,
+            n_of: n_of.into(),
+        })
+    };
+    METRICS.iter().filter_map(metric).collect()
+}
+
+fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow> {
+    let median = bootstrap.compare(Quantity::Percentile(50.0))?;
+    let replies = bootstrap.counts();
+    let p99 = bootstrap.compare(Quantity::Percentile(99.0));
+    Some(OperationRow {
+        operation: operation.into(),
+        replies,
+        p50_us: median.values,
+        p99_us: p99.map(|p99| p99.values),
+        ratio: median.ratio,
+    })
+}

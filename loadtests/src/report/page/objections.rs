@@ -1,0 +1,127 @@
+//! What a sceptic asks, and the answer that this run gives, with the place on the page where it is told in full.
+
+use serde::Serialize;
+
+use crate::report::wording::{labels, number};
+use crate::report::{Metric, Report, ScenarioReport};
+use crate::validity::name;
+
+/// A question and its answer.
+#[derive(Serialize)]
+pub(super) struct Objection {
+    asked: &'static str,
+    answer: String,
+}
+
+type Answer = (&'static str, fn(&Report) -> String);
+
+/// All of them.
+pub(super) fn objections(report: &Report) -> Vec<Objection> {
+    let answers: [Answer; 9] = [
+        ("Did both do the same work?", same_work),
+        ("Were they warm?", warm),
+        ("Does a stall hide the requests that it held up (coordinated omission)?", omission),
+        ("Is a difference more than noise?", noise),
+        ("Who had which core?", cores),
+        ("Does it matter who goes first?", order),
+        ("Does the idle one disturb the other?", idle),
+        ("Was the generator, or the database, the limit?", limits),
+        ("Why believe the figures?", checked),
+    ];
+    answers.into_iter().map(|(asked, answer)| Objection { asked, answer: answer(report) }).collect()
+}
+
+/// A text for each scenario, with its name where there are several.
+fn each(report: &Report, of: impl Fn(&ScenarioReport) -> String) -> String {
+    let named = |scenario: &ScenarioReport| match report.scenarios.len() {
+        1 => of(scenario),
+        _ => format!("{}: {}", scenario.scenario.name, of(scenario)),
+    };
+    report.scenarios.iter().map(named).collect::<Vec<_>>().join("; ")
+}
+
+fn bound(scenario: &ScenarioReport, name: &str) -> String {
+    let found = scenario.validity.iter().find(|bound| bound.name == name);
+    found.map_or("not measured".into(), |bound| bound.measured.clone())
+}
+
+fn same_work(report: &Report) -> String {
+    format!(
+        "Both got the same bytes of one request trace: the same order, due times and parameters. The status of each reply is checked, and the body of a part of them. Counted: {}. Unexpected replies: {}. Built from: {}.",
+        each(report, |scenario| bound(scenario, name::COUNTS)),
+        each(report, |scenario| bound(scenario, name::UNEXPECTED)),
+        report.scenarios.first().map_or(String::new(), |scenario| bound(scenario, name::BUILD)),
+    )
+}
+
+fn warm(report: &Report) -> String {
+    let seconds = each(report, |scenario| format!("{} s", scenario.scenario.warm_up.seconds));
+    format!(
+        "Each had the scenario’s own load for {seconds} before the first slice, not measured. Whether there is still a trend is seen slice by slice."
+    )
+}
+
+fn omission(report: &Report) -> String {
+    let lag = each(report, |scenario| bound(scenario, name::LAG));
+    format!(
+        "No: requests go out when they are due, whatever the replies do, and latency counts from the due time. Beside it stands the latency from the actual send (dashed), which hides such waits. 99 of 100 requests left at most so long after they were due: {lag}."
+    )
+}
+
+fn noise(report: &Report) -> String {
+    let pairs = each(report, |scenario| scenario.slices.iter().map(Vec::len).min().unwrap_or(0).to_string());
+    let resamples = report.scenarios.first().map_or(0, |scenario| scenario.basis.resamples);
+    format!(
+        "Each ratio has the 95 % interval of a bootstrap ({resamples} resamples) over whole pairs of slices ({pairs}), since requests within a slice aren’t independent. A difference is named only where the interval excludes 1; otherwise the smallest that would have been seen is."
+    )
+}
+
+fn cores(report: &Report) -> String {
+    let line = |(who, cores): &(String, String)| format!("{who}: {cores}. ");
+    let layout: String = report.environment.layout.iter().map(line).collect();
+    let others = each(report, |scenario| bound(scenario, name::OTHERS));
+    let stolen = each(report, |scenario| bound(scenario, name::STOLEN));
+    format!("{layout}Other processes used {others} of a core, and the host took {stolen}.")
+}
+
+fn order(report: &Report) -> String {
+    let labels = labels(report);
+    let firsts = each(report, |scenario| {
+        let first =
+            |slices: &Vec<_>| slices.iter().filter(|slice: &&crate::report::RawSlice| slice.first).count();
+        let counts: Vec<_> = scenario.slices.iter().map(first).map(|count| count.to_string()).collect();
+        counts.join(" and ")
+    });
+    format!(
+        "It would: whoever is first meets what the other left in the caches. So the order within each pair is drawn at random, half each: {} were first in {firsts} pairs.",
+        labels.join(" and ")
+    )
+}
+
+fn idle(report: &Report) -> String {
+    let labels = labels(report);
+    let used = each(report, |scenario| {
+        let metric = scenario.metrics.iter().find(|metric| metric.name == "idle_cpu");
+        let of = |metric: &Metric| {
+            let each = metric.values.iter().zip(&labels);
+            let each = each.map(|(value, label)| format!("{label} {} {}", number(*value), metric.unit));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        metric.map_or("not measured".into(), of)
+    });
+    format!(
+        "By the CPU that it uses in the other’s slices: {used}. That is what timers and garbage collection took."
+    )
+}
+
+fn limits(report: &Report) -> String {
+    format!(
+        "The generator used {} of a core, the database and what else stands around {} of theirs. Beyond the bounds of these a run is void.",
+        each(report, |scenario| bound(scenario, name::GENERATOR)),
+        each(report, |scenario| bound(scenario, name::SUPPORT)),
+    )
+}
+
+fn checked(_: &Report) -> String {
+    "Every slice’s raw histograms and counts are in report.json. `loadtest verify` computes each figure again from them and draws the trace again; a run that misses a bound of its validity says so on top and isn’t a result.".into()
+}

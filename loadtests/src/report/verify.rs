@@ -1,0 +1,183 @@
+//! Whether a report says what its raw part says: every figure is computed again and held against the printed one, and
+//! the raw part against itself, against the order that was drawn and against the trace.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::model::{RawSlice, Report, ScenarioReport};
+use super::wording::reasons;
+use crate::compare::{Plan, computed};
+use crate::histogram::decode;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::validity::Bound;
+
+/// Draws the trace of a scenario again; nothing where its workload isn't known here.
+pub type Redraw<'a> = &'a dyn Fn(&Scenario) -> Option<anyhow::Result<Trace>>;
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Figures and counts that were looked at.
+    pub figures: usize,
+    /// Traces that were drawn again.
+    pub traces: usize,
+    /// What isn't as it should be, a line each: which figure, what the report says, what it should be.
+    pub differences: Vec<String>,
+}
+
+/// Verifies a report, its controls too; fails where its raw part can't be read.
+pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
+    let mut verified = Verified::default();
+    for scenario in &report.scenarios {
+        let name = &scenario.scenario.name;
+        let trace = redraw(&scenario.scenario).transpose()?;
+        verified.scenario(name, scenario, trace.as_ref())?;
+        verified.traces += usize::from(trace.is_some());
+        for control in &scenario.controls {
+            let name = format!("{name}, {} against itself", control.label);
+            // A control plays the first pairs of the same trace.
+            verified.scenario(&name, &control.report, trace.as_ref())?;
+        }
+    }
+    verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
+    verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
+    Ok(verified)
+}
+
+impl Verified {
+    fn equal<T: PartialEq + std::fmt::Display>(&mut self, what: String, printed: T, found: T) {
+        self.figures += 1;
+        if printed != found {
+            self.differences.push(format!("{what}: the report says {printed}, the raw data say {found}"));
+        }
+    }
+
+    fn scenario(
+        &mut self,
+        name: &str,
+        scenario: &ScenarioReport,
+        trace: Option<&Trace>,
+    ) -> anyhow::Result<()> {
+        let mut of_scenario = OfScenario { name, labels: &scenario.basis.labels, verified: self };
+        of_scenario.figures(scenario, &computed(scenario)?)?;
+        of_scenario.slices(scenario)?;
+        if let Some(trace) = trace {
+            of_scenario.trace(scenario, trace);
+        }
+        Ok(())
+    }
+
+    /// Each missed bound has to stand on top of the report.
+    fn reasons(&mut self, list: &str, printed: &[String], wanted: &[String]) {
+        self.figures += wanted.len();
+        let missing = wanted.iter().filter(|reason| !printed.contains(reason));
+        self.differences.extend(missing.map(|reason| format!("{list}: the report leaves out: {reason}")));
+    }
+}
+
+struct OfScenario<'a> {
+    name: &'a str,
+    labels: &'a [String],
+    verified: &'a mut Verified,
+}
+
+impl OfScenario<'_> {
+    fn figures(&mut self, printed: &ScenarioReport, again: &ScenarioReport) -> serde_json::Result<()> {
+        fn pair<T: Serialize>(what: &str, both: [&T; 2]) -> serde_json::Result<(String, [Value; 2])> {
+            Ok((what.to_owned(), [serde_json::to_value(both[0])?, serde_json::to_value(both[1])?]))
+        }
+        let parts = [
+            pair("metrics", [&printed.metrics, &again.metrics])?,
+            pair("operations", [&printed.operations, &again.operations])?,
+            pair("curves", [&printed.curves, &again.curves])?,
+            pair("curve_ratios", [&printed.curve_ratios, &again.curve_ratios])?,
+            pair("validity", [&printed.validity, &again.validity])?,
+            pair("generator", [&printed.generator, &again.generator])?,
+        ];
+        for (what, [printed, again]) in &parts {
+            self.walk(&format!("{}: {what}", self.name), printed, again);
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, at: &str, printed: &Value, again: &Value) {
+        match (printed, again) {
+            (Value::Object(printed), Value::Object(again)) => {
+                for (key, again) in again {
+                    self.walk(&format!("{at}.{key}"), printed.get(key).unwrap_or(&Value::Null), again);
+                }
+            }
+            (Value::Array(printed), Value::Array(again)) => {
+                for index in 0..printed.len().max(again.len()) {
+                    let (printed, again) = (printed.get(index), again.get(index));
+                    let named = self.place(index, printed.or(again).unwrap_or(&Value::Null));
+                    let (printed, again) = (printed.unwrap_or(&Value::Null), again.unwrap_or(&Value::Null));
+                    self.walk(&format!("{at}.{named}"), printed, again);
+                }
+            }
+            (printed, again) => self.verified.equal(at.to_owned(), printed, again),
+        }
+    }
+
+    /// An element by its name; one of two without a name is a contender's.
+    fn place(&self, index: usize, element: &Value) -> String {
+        let named = ["name", "operation", "percentile"].iter().find_map(|key| element.get(key));
+        match named {
+            Some(Value::String(name)) => name.clone(),
+            Some(number) => format!("p{number}"),
+            None => self.labels.get(index).cloned().unwrap_or_else(|| index.to_string()),
+        }
+    }
+
+    /// What a slice counts has to fit together, and who had it first was drawn.
+    fn slices(&mut self, scenario: &ScenarioReport) -> anyhow::Result<()> {
+        let name = self.name.to_owned();
+        let [first, second] = [scenario.slices[0].len(), scenario.slices[1].len()];
+        self.verified.equal(format!("{name}: slices of {}", self.labels[1]), second, first);
+        let plan = Plan::of(&scenario.scenario, scenario.order_seed);
+        for (contender, slices) in scenario.slices.iter().enumerate() {
+            for (index, slice) in slices.iter().enumerate() {
+                let at = format!("{name}: slices.{}.{index}", self.labels[contender]);
+                self.slice(&at, slice)?;
+                let drawn = plan.pairs.get(index).is_some_and(|(_, first)| *first == contender);
+                self.verified.equal(format!("{at}.first"), slice.first, drawn);
+            }
+        }
+        Ok(())
+    }
+
+    fn slice(&mut self, at: &str, slice: &RawSlice) -> anyhow::Result<()> {
+        let count = |text: &str| anyhow::Ok(decode(text)?.len());
+        let timed = slice.latency.values().map(|text| count(text)).sum::<anyhow::Result<u64>>()?;
+        let of_kinds = slice.expected.values().chain(slice.unexpected.values()).sum::<u64>() + slice.shed;
+        let mut equal =
+            |what: &str, says: u64, found: u64| self.verified.equal(format!("{at}.{what}"), says, found);
+        equal("replies (timed by due time, and shed)", slice.replies, timed + slice.shed);
+        equal("replies (timed by send, and shed)", slice.replies, count(&slice.service)? + slice.shed);
+        equal("replies (by status)", slice.replies, slice.statuses.values().sum());
+        equal("replies and failures (by kind)", slice.replies + slice.failed, of_kinds);
+        Ok(())
+    }
+
+    fn trace(&mut self, scenario: &ScenarioReport, trace: &Trace) {
+        let name = self.name.to_owned();
+        let mut equal = |what: &str, says: &str, drawn: &str| {
+            self.verified.equal(format!("{name}: {what}"), says.to_owned(), drawn.to_owned());
+        };
+        equal("trace_sha256", &scenario.trace_sha256, &trace.sha256);
+        equal(
+            "requests",
+            &scenario.requests.to_string(),
+            &trace.window(0, scenario.scenario.total_us()).len().to_string(),
+        );
+        let plan = Plan::of(&scenario.scenario, scenario.order_seed);
+        for (contender, slices) in scenario.slices.iter().enumerate() {
+            for (index, (slice, (window, _))) in slices.iter().zip(&plan.pairs).enumerate() {
+                let due = trace.window(window.from_us, window.from_us + window.length_us).len();
+                let what = format!("{name}: slices.{}.{index}.offered", self.labels[contender]);
+                self.verified.equal(what, slice.offered, due as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A report against its own raw data: a true one verifies, and each kind of wrong figure is named.
+
+use std::path::Path;
+use std::process::Command;
+
+use loadtests::report::{Report, Verified, verify};
+use loadtests::scenario::Scenario;
+use loadtests::trace::Trace;
+use serde_json::{Value, json};
+
+use crate::compare::whole;
+use crate::support::Toy;
+
+/// Traces of the toy workload can be drawn again here.
+fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
+    Some(Ok(Trace::draw("toy.toml", scenario, &Toy).expect("a trace")))
+}
+
+fn verified(report: &Report) -> Verified {
+    verify(report, &redraw).expect("readable")
+}
+
+/// The report with one place of its JSON changed.
+fn tampered(pointer: &str, change: impl Fn(&mut Value)) -> Report {
+    let mut json = serde_json::to_value(whole()).expect("JSON");
+    change(json.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")));
+    serde_json::from_value(json).expect("still a report")
+}
+
+/// What is done to one value.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
+fn grow(value: &mut Value) {
+    *value = match &*value {
+        Value::Number(number) if number.is_u64() => json!(number.as_u64().expect("u64") + 1),
+        Value::Number(number) => json!(number.as_f64().expect("f64") + 0.001),
+        Value::String(text) => json!(format!("{text}!")),
+        Value::Bool(held) => json!(!held),
+        Value::Null => json!(1.0),
+        Value::Array(_) | Value::Object(_) => panic!("{value} is no leaf"),
+    };
+}
+
+#[test]
+fn a_true_report_verifies() {
+    let Verified { figures, traces, differences } = verified(whole());
+    assert_eq!(differences, Vec::<String>::new());
+    assert!(figures > 250 && traces == 1, "{figures} figures, {traces} traces");
+}
+
+#[test]
+fn each_kind_of_wrong_figure_is_named() {
+    let cases = [
+        ("/metrics/0/values/0", "toy: metrics.p50.values.Quick: the report says "),
+        ("/metrics/0/values/1", "toy: metrics.p50.values.Slow: "),
+        ("/metrics/0/ratio/estimate", "toy: metrics.p50.ratio.estimate: "),
+        ("/metrics/0/ratio/interval/low", "toy: metrics.p50.ratio.interval.low: "),
+        ("/metrics/0/ratio/interval/high", "toy: metrics.p50.ratio.interval.high: "),
+        ("/metrics/0/unit", "toy: metrics.p50.unit: "),
+        ("/metrics/0/less_is_better", "toy: metrics.p50.less_is_better: "),
+        ("/metrics/2/offered", "toy: metrics.rate.offered: "),
+        ("/operations/1/p50_us/0", "toy: operations.use.p50_us.Quick: "),
+        ("/operations/1/ratio/interval/low", "toy: operations.use.ratio.interval.low: "),
+        ("/operations/0/replies/1", "toy: operations.make.replies.Slow: "),
+        ("/curves/1/3/latency_us", "toy: curves.Slow.p20.0.latency_us: "),
+        ("/curves/0/0/service_us", "toy: curves.Quick.p1.0.service_us: "),
+        ("/generator/lag_us/0/1", "toy: generator.lag_us.Quick."),
+        ("/generator/wake_lag_us/1/0", "toy: generator.wake_lag_us.Slow."),
+        ("/generator/generator/cpu_us_a_request", "toy: generator.generator.cpu_us_a_request: "),
+        ("/validity/0/measured", "toy: validity.rate.measured: "),
+        ("/validity/6/measured", "toy: validity.counts.measured: "),
+        ("/validity/0/asks", "toy: validity.rate.asks: "),
+        ("/validity/6/held", "toy: validity.counts.held: "),
+        // Wrong raw data show in the figures, or contradict each other.
+        ("/slices/0/4/cpu_ns", "toy: metrics.cpu.values.Quick: "),
+        ("/slices/0/4/replies", "toy: slices.Quick.4.replies (by status): "),
+        ("/slices/0/4/shed", "toy: slices.Quick.4.replies (timed by send, and shed): "),
+        ("/slices/0/4/failed", "toy: slices.Quick.4.replies and failures (by kind): "),
+        ("/slices/0/4/sent", "toy: validity.counts.measured: "),
+        ("/slices/0/4/offered", "toy: slices.Quick.4.offered: "),
+        ("/slices/1/4/first", "toy: slices.Slow.4.first: "),
+        ("/basis/contenders/0/effects/0/2", "toy: validity.counts.measured: "),
+        ("/basis/contenders/1/invariants/0/violations", "toy: validity.invariants.held: "),
+        ("/basis/contenders/1/reopened", "toy: validity.connections.measured: "),
+        ("/basis/slices_played", "toy: validity.complete.held: "),
+        ("/scenario/seed", "toy: trace_sha256: "),
+        ("/trace_sha256", "toy: trace_sha256: "),
+        ("/requests", "toy: requests: "),
+    ];
+    for (place, wanted) in cases {
+        let differences = verified(&tampered(&format!("/scenarios/0{place}"), grow)).differences;
+        let named = differences.iter().any(|line| line.starts_with(wanted));
+        assert!(named, "{place}: wanted {wanted:?}, got {differences:#?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_or_exchanged_is_named() {
+    let shorten = |value: &mut Value| drop(value.as_array_mut().expect("a list").pop());
+    let exchange = |value: &mut Value| value.as_array_mut().expect("a list").swap(2, 3);
+    let cases: [(&str, Change<'_>, &str); 8] = [
+        ("/scenarios/0/slices/1/4/rss_bytes", &|value| *value = json!(1), "toy: metrics.rss.values.Slow: "),
+        ("/scenarios/0/basis/resamples", &|value| *value = json!(20), "toy: metrics.p50.ratio.interval."),
+        ("/scenarios/0/metrics", &shorten, "toy: metrics.rss: the report says null"),
+        ("/scenarios/0/curves/0", &shorten, "toy: curves.Quick.p9"),
+        ("/scenarios/0/validity", &shorten, "toy: validity.complete: the report says null"),
+        ("/scenarios/0/slices/1", &shorten, "toy: slices of Slow: the report says 9, "),
+        ("/scenarios/0/slices/0", &exchange, "toy: "),
+        ("/allowed", &|value| *value = json!([]), "allowed: the report leaves out: toy, "),
+    ];
+    for (place, change, wanted) in cases {
+        let differences = verified(&tampered(place, change)).differences;
+        let named = differences.iter().any(|line| line.starts_with(wanted));
+        assert!(named, "{place}: wanted {wanted:?}, got {differences:#?}");
+    }
+    // A bound that voids has to be said on top.
+    let mut hidden = tampered("/scenarios/0/basis/contenders/0/effects/0/2", grow);
+    let again = loadtests::compare::computed(&hidden.scenarios[0]);
+    hidden.scenarios[0] = again.expect("computed");
+    let differences = verified(&hidden).differences;
+    assert!(differences[0].starts_with("void: the report leaves out: toy, counts: "), "{differences:#?}");
+}
+
+fn loadtest(path: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let output = command.arg("verify").arg(path).output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).expect("text"))
+}
+
+#[test]
+fn the_command_ends_in_0_1_or_2_and_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json");
+    whole().write(folder.path()).expect("written");
+    let (code, said) = loadtest(folder.path());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("are what the raw data say; 0 of 1 traces could be drawn again"), "{said}");
+
+    let summary = std::fs::read_to_string(folder.path().join("summary.md")).expect("a summary");
+    std::fs::write(folder.path().join("summary.md"), summary.replace("| Rate ", "| Speed "))
+        .expect("written");
+    let (code, said) = loadtest(folder.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("summary.md: line "), "{said}");
+
+    let wrong = tampered("/scenarios/0/metrics/0/values/0", grow);
+    wrong.write(folder.path()).expect("written");
+    let (code, said) = loadtest(&path);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("toy: metrics.p50.values.Quick: the report says "), "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.contains(": 1 of ")), "{said}");
+
+    let broken = tampered("/scenarios/0/slices/0/3/lag", |value| *value = json!("AAAA"));
+    std::fs::write(&path, serde_json::to_string(&broken).expect("JSON")).expect("written");
+    let (code, said) = loadtest(&path);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("slice 3 of Quick: lag: "), "{said}");
+    for (text, wanted) in [("{", "EOF"), (r#"{"format": 1}"#, "this is a report of format 1")] {
+        std::fs::write(&path, text).expect("written");
+        let (code, said) = loadtest(&path);
+        assert!(code == Some(2) && said.contains(wanted) && said.contains("report.json"), "{said}");
+    }
+    let (code, said) = loadtest(&folder.path().join("no.json"));
+    assert!(code == Some(2) && said.contains("no.json"), "{said}");
+}
