@@ -28,6 +28,7 @@ pub mod scenario;
 pub mod solo;
 pub mod spread;
 pub mod stats;
+pub mod toml_lines;
 pub mod trace;
 pub mod validity;
 pub mod workload;

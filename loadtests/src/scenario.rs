@@ -351,7 +351,7 @@ fn within<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T) -> Re
 }
 
 /// A name without a slash or an ending is looked up in the scenarios' folder, from here or from the crate's place.
-fn locate(name: &str) -> PathBuf {
+pub fn locate(name: &str) -> PathBuf {
     if name.contains('/') || name.contains('.') {
         return PathBuf::from(name);
     }

@@ -21,7 +21,8 @@ use clap::{Args, ValueEnum};
 
 use crate::payments::Payments;
 use crate::plain::{self, Plain};
-use crate::scenario::{Doors, Overrides, Scenario, ScenarioError};
+use crate::scenario::{Doors, Overrides, Scenario, ScenarioError, locate};
+use crate::toml_lines::line_of;
 use crate::trace::{Door, Trace};
 use crate::workload::Workload;
 
@@ -95,12 +96,15 @@ pub struct Drawn {
 
 /// Reads a scenario and draws its trace.
 pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
-    let scenario = Scenario::load(name, overrides)?;
+    let file = locate(name).display().to_string();
+    let scenario = Scenario::load(name, overrides).map_err(placed)?;
     let Some(workload) = workload(&scenario) else {
         let (unknown, payments) = (&scenario.workload, Payments.name());
-        bail!("{name}: workload: unknown workload `{unknown}`, expected {payments} or {}", plain::NAME)
+        let problem = format!("unknown workload `{unknown}`, expected {payments} or {}", plain::NAME);
+        bail!(placed(ScenarioError::File { file, field: "workload".into(), problem }))
     };
-    let trace = Trace::draw(name, &scenario, &*workload).map_err(|error| blame(error, overrides))?;
+    let trace = Trace::draw(&file, &scenario, &*workload);
+    let trace = trace.map_err(|error| placed(blame(error, overrides)))?;
     Ok(Drawn { scenario, trace, workload })
 }
 
@@ -131,6 +135,15 @@ pub fn interleavable(scenario: &Scenario) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// With the line of the field that is wrong.
+fn placed(error: ScenarioError) -> ScenarioError {
+    let ScenarioError::File { file, field, problem } = error else { return error };
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let line = line_of(&text, &field);
+    let field = line.map_or(field.clone(), |line| format!("line {line}: {field}"));
+    ScenarioError::File { file, field, problem }
 }
 
 /// A trace that is too long by what the options ask for is theirs, not the file's.

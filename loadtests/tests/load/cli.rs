@@ -20,20 +20,41 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
     let good = include_str!("../../scenarios/checkout.toml");
     let path = file.path().to_str().expect("a path");
     let cases = [
-        (good.replace("drain_ms", "drian_ms"), "unknown field `drian_ms`"),
+        (good.replace("drain_ms", "drian_ms"), "drian_ms: unknown field `drian_ms`"),
         (good.replace("rate = 50.0", "rate = 0.0"), "warm_up.rate: must be over 0 and at most 100000, is 0"),
+        (
+            good.replace("rate = 50.0", "rate = 1e9"),
+            "warm_up.rate: must be over 0 and at most 100000, is 1000000000",
+        ),
+        (
+            good.replace("rate = 50.0", "rate = -1.0"),
+            "warm_up.rate: must be over 0 and at most 100000, is -1",
+        ),
+        (
+            good.replace("seconds = 36.0", "seconds = 0.0"),
+            "stages[0].seconds: must be over 0 and at most 86400, is 0",
+        ),
+        (good.replace("share = 55", "share = 0"), "flows[0].share: must be 1 to 1000000, is 0"),
+        (good.replace("[\"tokenize\", \"sale\", \"get\"]", "[]"), "flows[0].steps: must be 1 to 32, is 0"),
+        (
+            good.replace("\"capture\"", "\"chargeback\""),
+            "flows[1].steps[2]: unknown operation `chargeback`, expected one of tokenize",
+        ),
         (
             good.replace("workload = \"payments\"", "workload = \"parcels\""),
             "unknown workload `parcels`, expected payments or plain",
         ),
     ];
     for (text, wanted) in cases {
-        std::fs::write(file.path(), text).expect("written");
+        std::fs::write(file.path(), &text).expect("written");
         for command in ["trace", "compare"] {
             let said = refusal(&[command, "--scenario", path]);
+            // The first line that isn't the good one's is the wrong one.
+            let same = text.lines().zip(good.lines()).take_while(|(wrong, good)| wrong == good).count();
+            let begin = format!("loadtest: {path}: line {}: ", same + 1);
             assert!(
-                said.starts_with(&format!("loadtest: {path}: ")) && said.contains(wanted),
-                "wanted {wanted:?}, got {said:?}"
+                said.starts_with(&begin) && said.contains(wanted),
+                "wanted {begin:?} and {wanted:?}, got {said:?}"
             );
         }
     }

@@ -178,6 +178,40 @@ fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
 }
 
 #[test]
+fn a_full_disk_leaves_the_old_report_as_it_was() {
+    let (one, other) = (Service::start(0), Service::start(0));
+    let out = tempfile::tempdir().expect("a folder");
+    let run = |limit_kib: u64| {
+        // The signal ignored, a file that grows beyond the limit can't be written to, as on a full disk.
+        let mut limited = Command::new("bash");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""]).arg(limit_kib.to_string());
+        let mut command = compare([&one, &other], &["--pairs", "2"]);
+        command.arg("--out").arg(out.path());
+        limited.arg(command.get_program()).args(command.get_args()).output().expect("it runs")
+    };
+    let files = || -> Vec<(String, Vec<u8>)> {
+        let entries =
+            fs::read_dir(out.path()).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let file = |path: std::path::PathBuf| (path.display().to_string(), fs::read(&path).expect("a file"));
+        let mut files: Vec<_> = entries.map(file).collect();
+        files.sort();
+        files
+    };
+    let first = run(100_000);
+    assert_eq!(first.status.code(), Some(0), "{}", String::from_utf8_lossy(&first.stderr));
+    let (old, page) = (files(), out.path().join("report.html"));
+    let names: Vec<_> = old.iter().map(|(name, _)| name.rsplit('/').next().expect("a name")).collect();
+    assert_eq!(names, ["report.html", "report.json", "summary.md"]);
+    // The page is the longest, and written last.
+    let second = run(fs::metadata(&page).expect("a page").len() / 1024 - 1);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    let wanted = format!("loadtest: {} can't be written: File too large", page.display());
+    assert!(said.lines().last().expect("a line").starts_with(&wanted), "{said}");
+    assert!(files() == old, "the old report isn't what it was");
+}
+
+#[test]
 fn services_and_scenario_have_to_fit() {
     let (one, other) = (Service::start(0), Service::start(0));
     let refusal = |command: &mut Command| {
