@@ -23,8 +23,8 @@ use loadtests::conformance::{
 /// Each command starts what it needs and stops it again, so that nothing has to run before: only the programs have to be
 /// built (`make build`, or `make build-debug` for debug builds). `loadtest <COMMAND> --help` says what each does.
 ///
-/// Exit codes of all: 0 all is well; 1 the services don't keep the contract, or a report isn't what its raw data say; 2
-/// could not run (one line says why); 3 the measurement is void.
+/// Exit codes of all: 0 all is well; 1 the services don't keep the contract, a figure isn't as asserted, or a report isn't
+/// what its raw data say; 2 could not run (one line says why); 3 the measurement is void.
 #[derive(Parser)]
 #[command(name = "loadtest", version, about, max_term_width = 100)]
 struct Cli {

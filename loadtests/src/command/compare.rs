@@ -57,7 +57,7 @@ const SMOKE_RESAMPLES: usize = 200;
 /// into slices; each slice is played on one service, drained, then played on the other, in an order drawn at random.
 /// Needs the built programs (`make build`), nothing else. `loadtest compare --smoke` shows within seconds that it works.
 ///
-/// With --a and --b it compares any two services that speak HTTP/1.1 and run already, by requests that the scenario
+/// With --a and --b it compares any two services that speak HTTP and run already, by requests that the scenario
 /// writes down: loadtests/scenarios/plain-example.toml shows how.
 ///
 /// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md. A run that is void or
@@ -103,7 +103,7 @@ pub struct CompareArgs {
     /// shed: requests in the measured slices, of both, or of one as before. Then < <= == >= or >, and a number. Of a
     /// ratio the estimate is compared, and its interval is shown beside it; a figure that the run can't tell isn't held.
     /// With a scenario's name and a colon before it: in that scenario; else in each
-    #[arg(long = "assert", value_name = "FIGURE<NUMBER")]
+    #[arg(long = "assert", value_name = "EXPRESSION")]
     asserts: Vec<String>,
     /// Also write JUnit XML: a test case for each bound of the run's validity and for each --assert
     #[arg(long, value_name = "FILE")]
