@@ -15,7 +15,7 @@ use crate::trace::Trace;
 /// Compute every figure of a report again from its raw histograms and counts
 ///
 /// Reads report.json alone and starts nothing. Computed again and held against what is printed: each metric with its
-/// ratio and interval, the latencies of each operation, the percentile curves, how the generator did, every bound of the
+/// ratio and interval, each assert, the latencies of each operation, the percentile curves, how the generator did, every bound of the
 /// run's validity, and the reasons on top of the report for its being void. The bootstrap draws its resamples from the
 /// scenario's seed, so that its intervals come out the same to the last digit.
 ///

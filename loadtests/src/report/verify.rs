@@ -1,11 +1,13 @@
 //! Whether a report says what its raw part says: every figure is computed again and held against the printed one, and
 //! the raw part against itself, against the order that was drawn and against the trace.
 
+use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::wording::reasons;
+use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
 use crate::scenario::Scenario;
@@ -40,6 +42,7 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
             verified.scenario(&name, &control.report, trace.as_ref())?;
         }
     }
+    verified.asserts(report)?;
     verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
     verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
     Ok(verified)
@@ -64,6 +67,24 @@ impl Verified {
         of_scenario.slices(scenario)?;
         if let Some(trace) = trace {
             of_scenario.trace(scenario, trace);
+        }
+        Ok(())
+    }
+
+    /// The thresholds are held against the figures again, in the order in which they were asked.
+    fn asserts(&mut self, report: &Report) -> anyhow::Result<()> {
+        let scenarios: Vec<_> = report.scenarios.iter().map(|one| one.scenario.name.clone()).collect();
+        let names: Vec<_> = report.contenders.iter().map(|one| one.name.clone()).collect();
+        let names: [String; 2] = names.try_into().map_err(|_| anyhow!("a comparison is of two"))?;
+        for printed in &report.asserts {
+            let assert = Assert::parse(&printed.assert, &names, &scenarios)?;
+            let found =
+                assert.judge(&report.scenarios).into_iter().find(|one| one.scenario == printed.scenario);
+            let found = found.with_context(|| format!("{}: no scenario of it", printed.assert))?;
+            let what = format!("asserts.{}.{}", printed.scenario, printed.assert);
+            let told =
+                |one: &Asserted| format!("{}, {}", one.measured, if one.held { "held" } else { "not held" });
+            self.equal(what, told(printed), told(&found));
         }
         Ok(())
     }

@@ -15,6 +15,10 @@ fn compared(code: i32, arguments: &[&str]) -> (Report, tempfile::TempDir) {
     let output = command.args(run).args(arguments).arg("--out").arg(out.path()).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{}{said}", String::from_utf8_lossy(&output.stdout));
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(out.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&verify.stdout);
+    assert_eq!(verify.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&verify.stderr));
     (Report::read(&out.path().join("report.json")).expect("a report"), out)
 }
 

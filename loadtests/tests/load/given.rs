@@ -121,6 +121,9 @@ fn of_two_services_that_run_the_one_that_spends_less_is_found_to() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{}{said}", String::from_utf8_lossy(&output.stdout));
     assert!(quick.runs() && slow.runs(), "they aren't loadtest's to stop");
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(out.path()).output().expect("it runs");
+    assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
     let report = Report::read(&out.path().join("report.json")).expect("a report");
     let scenario = &report.scenarios[0];
     let metric = |name: &str| -> &Metric {

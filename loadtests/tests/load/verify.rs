@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use loadtests::assert::{Assert, Asserted};
 use loadtests::report::{Report, Verified, verify};
 use loadtests::scenario::Scenario;
 use loadtests::trace::Trace;
@@ -163,4 +164,23 @@ fn the_command_ends_in_0_1_or_2_and_says_why() {
     }
     let (code, said) = loadtest(&folder.path().join("no.json"));
     assert!(code == Some(2) && said.contains("no.json"), "{said}");
+}
+
+#[test]
+fn an_assert_that_says_otherwise_is_named() {
+    let names = whole().contenders.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+    let names: [String; 2] = names.try_into().expect("two");
+    let assert = Assert::parse("p50_ratio<1", &names, &["toy".into()]).expect("an assert");
+    let asserts = assert.judge(&whole().scenarios);
+    assert!(asserts.len() == 1 && asserts[0].held, "{asserts:?}");
+    let of = |asserts: Vec<Asserted>| verified(&Report { asserts, ..whole().clone() }).differences;
+    assert_eq!(of(asserts.clone()), Vec::<String>::new());
+    let figure = &asserts[0].measured;
+    let not_held = Asserted { held: false, ..asserts[0].clone() };
+    let wanted = format!(
+        "asserts.toy.p50_ratio<1: the report says {figure}, not held, the raw data say {figure}, held"
+    );
+    assert_eq!(of(vec![not_held]), [wanted]);
+    let other = Asserted { measured: "0.10".into(), ..asserts[0].clone() };
+    assert!(of(vec![other])[0].starts_with("asserts.toy.p50_ratio<1: the report says 0.10, held"));
 }

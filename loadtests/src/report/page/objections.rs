@@ -42,7 +42,9 @@ fn each(report: &Report, of: impl Fn(&ScenarioReport) -> String) -> String {
 
 fn bound(scenario: &ScenarioReport, name: &str) -> String {
     let found = scenario.validity.iter().find(|bound| bound.name == name);
-    found.map_or("not measured".into(), |bound| bound.measured.clone())
+    found.map_or("not measured".into(), |bound| {
+        if bound.applies { bound.measured.clone() } else { format!("({})", bound.measured) }
+    })
 }
 
 fn same_work(report: &Report) -> String {
@@ -71,8 +73,13 @@ fn omission(report: &Report) -> String {
 fn noise(report: &Report) -> String {
     let pairs = each(report, |scenario| scenario.slices.iter().map(Vec::len).min().unwrap_or(0).to_string());
     let resamples = report.scenarios.first().map_or(0, |scenario| scenario.basis.resamples);
+    let controlled = if report.scenarios.iter().any(|scenario| !scenario.controls.is_empty()) {
+        " Each service was also compared with a second instance of itself; where that shows a difference too, none is named."
+    } else {
+        ""
+    };
     format!(
-        "Each ratio has the 95 % interval of a bootstrap ({resamples} resamples) over whole pairs of slices ({pairs}), since requests within a slice aren’t independent. A difference is named only where the interval excludes 1; otherwise the smallest that would have been seen is."
+        "Each ratio has the 95 % interval of a bootstrap ({resamples} resamples) over whole pairs of slices ({pairs}), since requests within a slice aren’t independent. A difference is named only where the interval excludes 1; otherwise the smallest that would have been seen is.{controlled}"
     )
 }
 
@@ -81,7 +88,7 @@ fn cores(report: &Report) -> String {
     let layout: String = report.environment.layout.iter().map(line).collect();
     let others = each(report, |scenario| bound(scenario, name::OTHERS));
     let stolen = each(report, |scenario| bound(scenario, name::STOLEN));
-    format!("{layout}Other processes used {others} of a core, and the host took {stolen}.")
+    format!("{layout}CPU used by other processes: {others} of a core; taken by the host: {stolen}.")
 }
 
 fn order(report: &Report) -> String {
@@ -116,7 +123,7 @@ fn idle(report: &Report) -> String {
 
 fn limits(report: &Report) -> String {
     format!(
-        "The generator used {} of a core, the database and what else stands around {} of theirs. Beyond the bounds of these a run is void.",
+        "CPU of the generator: {} of a core; of the database and what else stands around: {} of theirs. Beyond the bounds of these a run is void.",
         each(report, |scenario| bound(scenario, name::GENERATOR)),
         each(report, |scenario| bound(scenario, name::SUPPORT)),
     )
