@@ -17,6 +17,9 @@ use crate::trace::Door;
 /// Named values that a flow hands to its workload, such as the outcome that it is meant to have.
 pub type Parameters = serde_json::Map<String, serde_json::Value>;
 
+/// What the surroundings of a scenario are to be, by names that its workload knows.
+pub type Settings = BTreeMap<String, String>;
+
 /// Flows a second beyond which one machine's generator is not the right tool.
 const MAX_RATE: f64 = 100_000.0;
 /// Length of a stage: a day.
@@ -146,6 +149,9 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// Between two steps of a flow.
     pub think_time_ms: u64,
+    /// Other than usual for this scenario.
+    #[serde(default)]
+    pub settings: Settings,
     /// Which doors the flows take; left out: HTTP/1.1 alone.
     #[serde(default)]
     pub doors: Doors,
@@ -379,7 +385,17 @@ mod tests {
 
     #[test]
     fn the_shipped_scenarios_are_good() {
-        for name in ["checkout", "tokenize", "read", "overload", "spike", "soak", "plain-example"] {
+        for name in [
+            "checkout",
+            "tokenize",
+            "read",
+            "waiting",
+            "connections",
+            "overload",
+            "spike",
+            "soak",
+            "plain-example",
+        ] {
             Scenario::load(name, &Overrides::default()).unwrap();
         }
     }

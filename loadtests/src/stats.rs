@@ -30,8 +30,8 @@ pub struct Sample {
     pub replies: u64,
     /// CPU of the contender's process while the slice played.
     pub cpu_ns: u64,
-    /// Length of the slice until its last reply.
-    pub length_ns: u64,
+    /// From the first to the last reply, or the slice's own length where that is longer.
+    pub answering_ns: u64,
     /// CPU of the contender's process while the other's slice of the pair played.
     pub idle_cpu_ns: u64,
     /// Length of that slice.
@@ -236,7 +236,7 @@ impl Bootstrap {
         let value = match quantity {
             Quantity::Percentile(percentile) => self.percentile(percentile, weights, contender)? as f64,
             Quantity::Mean => self.mean(weights, contender),
-            Quantity::Rate => sum(|sample| sample.replies) / (sum(|sample| sample.length_ns) / 1e9),
+            Quantity::Rate => sum(|sample| sample.replies) / (sum(|sample| sample.answering_ns) / 1e9),
             Quantity::CpuPerReply => sum(|sample| sample.cpu_ns) / 1e3 / sum(|sample| sample.replies),
             // A process that used nothing in its own slices either wasn't looked at.
             Quantity::IdleCpu if sum(|sample| sample.cpu_ns) == 0.0 => return None,
@@ -316,7 +316,7 @@ mod tests {
                     latency: Sparse::of(&histogram),
                     replies: requests,
                     cpu_ns,
-                    length_ns: 1_000_000_000,
+                    answering_ns: 1_000_000_000,
                     idle_cpu_ns: 4_000,
                     idle_ns: 2_000_000_000,
                     rss_bytes: mean as u64,

@@ -7,8 +7,8 @@ use http_body_util::Full;
 
 use crate::draw::Draw;
 use crate::engine::Addresses;
-use crate::scenario::{Flow, Parameters};
-use crate::trace::{Line, Trace};
+use crate::scenario::{Flow, Parameters, Settings};
+use crate::trace::{Door, Line, Trace};
 
 /// A kind of request that a workload knows.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,11 @@ pub trait Workload {
 
     /// Refuses parameters of a flow that this workload doesn't know, saying which and why.
     fn check_flow(&self, flow: &Flow) -> Result<(), String>;
+
+    /// Refuses a setting of a scenario that this workload doesn't know, or its value.
+    fn check_settings(&self, settings: &Settings) -> Result<(), String> {
+        settings.keys().next().map_or(Ok(()), |name| Err(format!("unknown setting `{name}`")))
+    }
 
     /// Draws the parameters of each step of one flow. Everything that varies between requests is drawn here, so that
     /// it stands in the trace. `about`: the parameters of the earlier request whose object the flow is about.
@@ -94,6 +99,12 @@ pub enum Checked {
 
 /// One target's side of a trace being played: holds the results that later requests need.
 pub trait Player {
+    /// What each connection sends when it has opened: something that costs next to nothing, so that a service which
+    /// closes silent connections lets those live that wait for their turn.
+    fn greeting(&self, _door: Door) -> Option<Prepared> {
+        None
+    }
+
     /// The request of `line`, or nothing where the result that it needs isn't there.
     fn prepare(&mut self, line: &Line) -> Option<Prepared>;
 

@@ -88,7 +88,7 @@ mod tests {
                     latency,
                     replies: 30,
                     cpu_ns,
-                    length_ns: 1,
+                    answering_ns: 1,
                     idle_cpu_ns: 1,
                     idle_ns: 1,
                     rss_bytes: 1,

@@ -201,6 +201,7 @@ impl RunArgs {
             return Err(Interrupted.into());
         }
         let twin = Twin::from(self.service);
+        bench.prepare(&scenario).await?;
         let service = bench.service(&bench.home(twin, &scenario.name).await?, &Special::default()).await?;
         let trace = Arc::new(trace);
         let order = service.order(bench, &scenario, &trace);

@@ -17,9 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::lane::{Job, Lane};
-use super::{REOPEN_PAUSE, Shared, connect};
+use super::{REOPEN_PAUSE, Shared};
 use crate::clock::now_ns;
-use crate::workload::Reply;
+use crate::trace::Door;
+use crate::workload::{Prepared, Reply};
 
 type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
@@ -31,7 +32,7 @@ struct Connection {
 
 /// Runs until it is aborted.
 pub(super) async fn serve(shared: Rc<Shared>, lane: Rc<Lane>, number: usize, address: SocketAddr) {
-    let mut connection = open(address).await;
+    let mut connection = open(&shared, address).await;
     lane.opened(number);
     shared.settled.notify_one();
     loop {
@@ -47,7 +48,7 @@ pub(super) async fn serve(shared: Rc<Shared>, lane: Rc<Lane>, number: usize, add
         };
         if !usable {
             shared.record.borrow_mut().reopened += 1;
-            connection = open(address).await;
+            connection = open(&shared, address).await;
         }
     }
 }
@@ -127,6 +128,13 @@ impl Connection {
         Ok(whole.freeze())
     }
 
+    /// Whether the greeting, where there is one, was answered.
+    async fn greet(&mut self, greeting: Option<Prepared>) -> bool {
+        let Some(greeting) = greeting else { return true };
+        let Ok(response) = self.send(greeting).await else { return false };
+        self.read(response.into_body()).await.is_ok() && self.ready().await
+    }
+
     async fn ready(&mut self) -> bool {
         poll_fn(|context| {
             self.drive(context);
@@ -137,12 +145,15 @@ impl Connection {
     }
 }
 
-async fn open(address: SocketAddr) -> Connection {
+async fn open(shared: &Shared, address: SocketAddr) -> Connection {
     loop {
-        if let Some(stream) = connect(address).await
+        if let Some((stream, _permit)) = shared.connect(address).await
             && let Ok((sender, driver)) = http1::handshake(TokioIo::new(stream)).await
         {
-            return Connection { sender, driver, ended: false };
+            let mut connection = Connection { sender, driver, ended: false };
+            if connection.greet(shared.greeting(Door::Http)).await {
+                return connection;
+            }
         }
         tokio::time::sleep(REOPEN_PAUSE).await;
     }

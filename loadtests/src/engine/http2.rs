@@ -15,9 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
 use super::lane::{Job, Lane};
-use super::{REOPEN_PAUSE, Shared, connect};
+use super::{REOPEN_PAUSE, Shared};
 use crate::clock::now_ns;
-use crate::workload::Reply;
+use crate::trace::Door;
+use crate::workload::{Prepared, Reply};
 
 /// Requests at once on one connection: what both services allow.
 pub(super) const STREAMS: usize = 100;
@@ -45,9 +46,14 @@ impl Drop for Connection {
 }
 
 /// Runs until it is aborted, and with it what is under way.
-pub(super) async fn serve(shared: Rc<Shared>, lane: Rc<Lane>, number: usize, address: SocketAddr) {
+pub(super) async fn serve(
+    shared: Rc<Shared>,
+    lane: Rc<Lane>,
+    number: usize,
+    (door, address): (Door, SocketAddr),
+) {
     loop {
-        let connection = open(address).await;
+        let connection = open(&shared, door, address).await;
         lane.opened(number);
         shared.settled.notify_one();
         let mut under_way = FuturesUnordered::new();
@@ -98,15 +104,27 @@ async fn read(mut body: Incoming) -> hyper::Result<(Bytes, Option<http::HeaderMa
     Ok((whole.freeze(), trailers))
 }
 
-async fn open(address: SocketAddr) -> Connection {
+async fn open(shared: &Shared, door: Door, address: SocketAddr) -> Connection {
     loop {
-        if let Some(stream) = connect(address).await
+        if let Some((stream, _permit)) = shared.connect(address).await
             && let Ok((sender, driver)) = http2::handshake(Here, TokioIo::new(stream)).await
         {
             // Its end shows in the sender's next use.
             let driver = tokio::task::spawn_local(async move { drop(driver.await) });
-            return Connection { sender, driver };
+            let connection = Connection { sender, driver };
+            if greet(connection.sender.clone(), shared.greeting(door)).await {
+                return connection;
+            }
         }
         tokio::time::sleep(REOPEN_PAUSE).await;
+    }
+}
+
+/// Whether the greeting, where there is one, was answered.
+async fn greet(mut sender: SendRequest<Full<Bytes>>, greeting: Option<Prepared>) -> bool {
+    let Some(greeting) = greeting else { return true };
+    match sender.send_request(greeting).await {
+        Ok(response) => read(response.into_body()).await.is_ok(),
+        Err(_) => false,
     }
 }

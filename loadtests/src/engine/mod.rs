@@ -22,14 +22,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::net::TcpStream;
 use tokio::runtime::{self, LocalOptions, LocalRuntime};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 pub use record::Record;
 
 use crate::clock::now_ns;
 use crate::trace::{Door, Kinds, Trace};
-use crate::workload::{Checked, Effect, Player, Reply};
+use crate::workload::{Checked, Effect, Player, Prepared, Reply};
 use lane::{Job, Lane};
 use timer::Timer;
 
@@ -38,9 +38,11 @@ const LEAD_NS: u64 = 2_000_000;
 /// Longest sleep at a stretch, so that a stop is seen soon.
 const NAP_NS: u64 = 50_000_000;
 /// Opening all connections to a target that runs takes no longer.
-const OPEN_LIMIT: Duration = Duration::from_secs(10);
+const OPEN_LIMIT: Duration = Duration::from_secs(30);
 /// Before opening a refused connection again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+/// Connections being opened at once.
+const OPENING: usize = 64;
 /// One reply in so many has its whole body looked at.
 const SAMPLE: u64 = 16;
 /// Connections that are served between two looks at the clock: each takes some 20 µs.
@@ -99,12 +101,25 @@ struct Shared {
     kinds: Kinds,
     player: RefCell<Box<dyn Player>>,
     in_flight: Cell<usize>,
+    opening: Semaphore,
     /// A connection has opened, or nothing is in flight any more.
     settled: Notify,
     record: RefCell<Record>,
 }
 
 impl Shared {
+    /// A new connection, and the permission to open it, to be kept until it is of use: a listener has a bounded queue.
+    async fn connect(&self, address: SocketAddr) -> Option<(TcpStream, SemaphorePermit<'_>)> {
+        let permit = self.opening.acquire().await.ok()?;
+        let stream = TcpStream::connect(address).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some((stream, permit))
+    }
+
+    fn greeting(&self, door: Door) -> Option<Prepared> {
+        self.player.borrow().greeting(door)
+    }
+
     /// When a request goes out; counts it.
     fn sent(&self, due_ns: u64, at_once: bool) -> u64 {
         let sent_ns = now_ns();
@@ -165,6 +180,7 @@ impl Target {
             kinds,
             player: RefCell::new(player),
             in_flight: Cell::new(0),
+            opening: Semaphore::new(OPENING),
             settled: Notify::new(),
             record,
         });
@@ -180,7 +196,7 @@ impl Target {
                 self.tasks.push(match door {
                     Door::Http => tokio::task::spawn_local(http1::serve(shared, lane, number, *address)),
                     Door::Http2 | Door::Grpc => {
-                        tokio::task::spawn_local(http2::serve(shared, lane, number, *address))
+                        tokio::task::spawn_local(http2::serve(shared, lane, number, (*door, *address)))
                     }
                 });
             }
@@ -296,6 +312,8 @@ impl Engine {
         let mut record = target.shared.record.replace(Record::new(kinds));
         record.begin_ns = begin;
         record.length_ns = (length_us * 1000).max(record.last_reply_ns.saturating_sub(begin));
+        // All replies may be late by the same: they come as fast as requests did.
+        record.answering_ns = (length_us * 1000).max(record.last_reply_ns - record.first_reply_ns);
         Ok(record)
     }
 
@@ -310,10 +328,4 @@ impl Engine {
         }
         Ok(false)
     }
-}
-
-async fn connect(address: SocketAddr) -> Option<TcpStream> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    stream.set_nodelay(true).ok()?;
-    Some(stream)
 }

@@ -47,7 +47,11 @@ pub struct Record {
     pub begin_ns: u64,
     /// Its length, or until the last reply if that came later.
     pub length_ns: u64,
-    /// When the last reply was read.
+    /// From the first to the last reply, or the stretch's own length where that is longer.
+    pub answering_ns: u64,
+    /// When the first reply was read.
+    pub first_reply_ns: u64,
+    /// When the last one was.
     pub last_reply_ns: u64,
 }
 
@@ -73,6 +77,8 @@ impl Record {
             wake_lag: recorder(),
             begin_ns: 0,
             length_ns: 0,
+            answering_ns: 0,
+            first_reply_ns: 0,
             last_reply_ns: 0,
         }
     }
@@ -93,6 +99,9 @@ impl Record {
     pub(super) fn reply(&mut self, kind: usize, status: u16, done_ns: u64) {
         self.replies += 1;
         *self.statuses.entry((kind, status)).or_default() += 1;
+        if self.replies == 1 {
+            self.first_reply_ns = done_ns;
+        }
         self.last_reply_ns = done_ns;
     }
 

@@ -2,6 +2,7 @@
 //! each scenario fresh databases and fresh services, each pinned from its first instruction.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use futures::FutureExt;
@@ -12,11 +13,13 @@ use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::pair::Pair;
+use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES};
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
 use crate::engine::Addresses;
 use crate::report::Version;
+use crate::scenario::Scenario;
 use crate::validity::{Build, Invariant};
 use crate::workload::PlayerTarget;
 
@@ -97,13 +100,35 @@ impl Layout {
 /// What a whole run shares.
 pub struct Bench {
     postgres: Postgres,
-    pub(super) acquirer: Instance,
+    card_network: Mutex<CardNetwork>,
+    /// Variables of both services in the scenario that is prepared.
+    scenario_env: Mutex<Vec<(String, String)>>,
     layout: Layout,
     /// Variables of both services, in place of their defaults.
-    pub(super) env: Vec<(String, String)>,
+    env: Vec<(String, String)>,
     /// The role of all services is the server's, so all of its databases have one.
     service_password: String,
     logs: PathBuf,
+}
+
+/// A panic elsewhere leaves both as they were.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The one that runs.
+struct CardNetwork {
+    instance: Instance,
+    latency: String,
+}
+
+impl CardNetwork {
+    async fn start(layout: &Layout, logs: &Path, latency: &str) -> anyhow::Result<Self> {
+        let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
+        options.cpus = layout.support.clone();
+        options.env = vec![("ACQUIRER_LATENCY".into(), latency.into())];
+        Ok(Self { instance: Instance::acquirer(options).await?, latency: latency.into() })
+    }
 }
 
 /// Both services on fresh databases, ready and with merchants.
@@ -138,17 +163,22 @@ impl Bench {
         options.cpus = layout.support.clone();
         let postgres = Postgres::start_saying(options, say).await?;
         upkeep::no_autovacuum(&postgres.url("postgres")).await?;
-        let mut options = AcquirerOptions::new(&logs.join("acquirer.log"));
-        options.cpus = layout.support.clone();
-        options.env = vec![("ACQUIRER_LATENCY".into(), ACQUIRER_LATENCY.into())];
-        let acquirer = Instance::acquirer(options).await?;
+        let card_network = Mutex::new(CardNetwork::start(&layout, logs, ACQUIRER_LATENCY).await?);
         // A few merchants send all of the load.
         let mut env = vec![("TWINPAY_RATE_LIMIT".to_owned(), "0".to_owned())];
         if light {
             env.extend(LIGHT.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
         let service_password = Credentials::random().admin_token;
-        Ok(Self { postgres, acquirer, layout, env, service_password, logs: logs.into() })
+        Ok(Self {
+            postgres,
+            card_network,
+            scenario_env: Mutex::default(),
+            layout,
+            env,
+            service_password,
+            logs: logs.into(),
+        })
     }
 
     /// Starts both services for `scenario`, each on a database of its own.
@@ -161,9 +191,9 @@ impl Bench {
             let database = self.database(&name).await?;
             let log = self.log(&name);
             let mut options =
-                TwinOptions::new(side.twin, &database.service_url, &self.acquirer.grpc(), &credentials, &log);
+                TwinOptions::new(side.twin, &database.service_url, &self.card_network(), &credentials, &log);
             options.cpus = self.layout.service.clone();
-            options.env = self.env.clone();
+            options.env = self.service_env();
             let instance = Instance::twin(options).await?;
             let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
             let addresses = Addresses {
@@ -192,6 +222,35 @@ impl Bench {
         })
     }
 
+    /// Has the card network be as the scenario's settings ask, for the services that are started from then on.
+    pub async fn prepare(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        let of_services = scenario.settings.iter().filter(|(name, _)| name.starts_with(OF_SERVICES));
+        *locked(&self.scenario_env) =
+            of_services.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let wanted = scenario.settings.get(CARD_NETWORK_LATENCY).map_or(ACQUIRER_LATENCY, String::as_str);
+        if self.network().latency == wanted {
+            return Ok(());
+        }
+        let other = CardNetwork::start(&self.layout, &self.logs, wanted).await?;
+        let before = std::mem::replace(&mut *self.network(), other);
+        before.instance.stop().await;
+        Ok(())
+    }
+
+    /// `host:port` of the card network.
+    pub(super) fn card_network(&self) -> String {
+        self.network().instance.grpc()
+    }
+
+    fn network(&self) -> MutexGuard<'_, CardNetwork> {
+        locked(&self.card_network)
+    }
+
+    /// Variables of both services, in place of their defaults.
+    pub(super) fn service_env(&self) -> Vec<(String, String)> {
+        [self.env.as_slice(), &locked(&self.scenario_env)].concat()
+    }
+
     /// Where what is started logs.
     pub(super) fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
@@ -215,7 +274,7 @@ impl Bench {
     /// Those whose CPU is expected beside the contenders'.
     pub fn support(&self) -> Vec<Support> {
         let support = |name: &str, pid| Support { name: name.into(), pid };
-        vec![support("Postgres", self.postgres.pid()), support("Card network", self.acquirer.pid())]
+        vec![support("Postgres", self.postgres.pid()), support("Card network", self.network().instance.pid())]
     }
 
     /// The database server's version.
@@ -240,7 +299,10 @@ impl Bench {
                 "Vacuum and analyze",
                 "once on both databases, by their owner, after the warm-up and before the first slice",
             ),
-            line("Card network latency", ACQUIRER_LATENCY),
+            line(
+                "Card network latency",
+                &format!("{ACQUIRER_LATENCY}, where a scenario has no setting of its own"),
+            ),
             line("Velocity limit", "off"),
             line("Merchants", &super::MERCHANTS.to_string()),
         ];
@@ -250,7 +312,8 @@ impl Bench {
 
     /// Stops what it started.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.acquirer.stop().await;
+        let network = self.card_network.into_inner().unwrap_or_else(PoisonError::into_inner);
+        network.instance.stop().await;
         self.postgres.stop().await?;
         Ok(())
     }

@@ -25,6 +25,7 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// Of a frame: not compressed, and the length.
 const PREFIX: usize = 5;
 
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const TOKENIZE: &str = "/payments.v1.VaultService/CreatePaymentToken";
 const PAY: &str = "/payments.v1.PaymentService/CreatePayment";
 const CAPTURE: &str = "/payments.v1.PaymentService/CapturePayment";
@@ -49,9 +50,25 @@ impl OverGrpc {
         Ok(Self { authority: Authority::try_from(address.to_string())? })
     }
 
+    /// What costs next to nothing: the health of the whole.
+    pub fn greeting(&self) -> Option<Prepared> {
+        self.calling(HEALTH, Bytes::from_static(&[0; PREFIX]))
+    }
+
     /// The call of a step.
     pub fn request(&self, ask: Ask<'_>) -> Option<Prepared> {
         let (path, message) = call(&ask);
+        let mut request = self.calling(path, message)?;
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, ask.credential.clone());
+        headers.insert(TRACEPARENT, HeaderValue::try_from(ask.traceparent).ok()?);
+        if let Some(key) = ask.key {
+            headers.insert(IDEMPOTENCY_KEY, HeaderValue::try_from(key).ok()?);
+        }
+        Some(request)
+    }
+
+    fn calling(&self, path: &'static str, message: Bytes) -> Option<Prepared> {
         let mut request = Request::new(Full::new(message));
         *request.method_mut() = Method::POST;
         let uri = Uri::builder()
@@ -62,11 +79,6 @@ impl OverGrpc {
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, GRPC);
         headers.insert(TE, TRAILERS);
-        headers.insert(AUTHORIZATION, ask.credential.clone());
-        headers.insert(TRACEPARENT, HeaderValue::try_from(ask.traceparent).ok()?);
-        if let Some(key) = ask.key {
-            headers.insert(IDEMPOTENCY_KEY, HeaderValue::try_from(key).ok()?);
-        }
         Some(request)
     }
 

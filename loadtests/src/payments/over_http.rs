@@ -29,16 +29,34 @@ impl OverHttp {
         Ok(Self { host: HeaderValue::try_from(authority.as_str())?, authority })
     }
 
-    /// HTTP/1.1: the authority is the header `Host`.
+    /// What costs next to nothing, over HTTP/1.1.
+    pub fn greeting(&self) -> Option<Prepared> {
+        Some(self.to_host(Request::get("/livez").body(Full::default()).ok()?))
+    }
+
+    /// And over HTTP/2.
+    pub fn greeting2(&self) -> Option<Prepared> {
+        self.to_authority(Request::get("/livez").body(Full::default()).ok()?)
+    }
+
+    /// A step's request over HTTP/1.1.
     pub fn request(&self, ask: Ask<'_>) -> Option<Prepared> {
-        let mut request = build(ask)?;
+        Some(self.to_host(build(ask)?))
+    }
+
+    /// And over HTTP/2.
+    pub fn request2(&self, ask: Ask<'_>) -> Option<Prepared> {
+        self.to_authority(build(ask)?)
+    }
+
+    /// HTTP/1.1: the authority is the header `Host`.
+    fn to_host(&self, mut request: Prepared) -> Prepared {
         request.headers_mut().insert(HOST, self.host.clone());
-        Some(request)
+        request
     }
 
     /// HTTP/2: the authority is a part of the URI.
-    pub fn request2(&self, ask: Ask<'_>) -> Option<Prepared> {
-        let mut request = build(ask)?;
+    fn to_authority(&self, mut request: Prepared) -> Option<Prepared> {
         let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.scheme = Some(Scheme::HTTP);
         parts.authority = Some(self.authority.clone());

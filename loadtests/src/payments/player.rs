@@ -125,6 +125,14 @@ impl PaymentPlayer {
 }
 
 impl Player for PaymentPlayer {
+    fn greeting(&self, door: Door) -> Option<Prepared> {
+        match door {
+            Door::Http => self.http.greeting(),
+            Door::Http2 => self.http.greeting2(),
+            Door::Grpc => self.grpc.as_ref()?.greeting(),
+        }
+    }
+
     fn prepare(&mut self, line: &Line) -> Option<Prepared> {
         let step = &self.steps[line.id as usize];
         let object = if line.needs.is_some() { self.earlier(line)? } else { "" };

@@ -83,11 +83,11 @@ impl Bench {
 
     /// Starts it and nothing else.
     pub async fn instance(&self, home: &Home, special: &Special) -> anyhow::Result<Instance> {
-        let acquirer = special.acquirer.clone().unwrap_or_else(|| self.acquirer.grpc());
+        let acquirer = special.acquirer.clone().unwrap_or_else(|| self.card_network());
         let (url, log) = (&home.database.service_url, self.log(&home.name));
         let mut options = TwinOptions::new(home.twin, url, &acquirer, &home.credentials, &log);
         options.cpus = self.layout().service.clone();
-        options.env = [self.env.as_slice(), &special.env].concat();
+        options.env = [self.service_env(), special.env.clone()].concat();
         Ok(Instance::twin(options).await?)
     }
 }

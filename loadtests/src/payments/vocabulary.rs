@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::card;
 use super::player::PaymentPlayer;
 use crate::draw::Draw;
-use crate::scenario::{Flow, Parameters};
+use crate::scenario::{Flow, Parameters, Settings};
 use crate::trace::Trace;
 use crate::workload::{Operation, Player, PlayerTarget, Workload};
 
@@ -22,6 +22,11 @@ const OPERATIONS: [Operation; 6] = [
     Operation { name: "get", needs: &["sale", "authorize"] },
 ];
 const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
+
+/// The setting of a scenario that says how long the card network takes for an answer.
+pub(super) const CARD_NETWORK_LATENCY: &str = "card_network_latency";
+/// Settings that begin so are variables of both services.
+pub(super) const OF_SERVICES: &str = "TWINPAY_";
 
 /// The workload `payments`.
 pub struct Payments;
@@ -49,6 +54,25 @@ impl Workload for Payments {
                 "`card = \"declined\"` goes with sale only: there would be nothing to capture or refund"
                     .into(),
             );
+        }
+        Ok(())
+    }
+
+    fn check_settings(&self, settings: &Settings) -> Result<(), String> {
+        for (name, value) in settings {
+            if name.starts_with(OF_SERVICES) {
+                continue;
+            }
+            if name != CARD_NETWORK_LATENCY {
+                return Err(format!(
+                    "unknown setting `{name}`, expected {CARD_NETWORK_LATENCY} or {OF_SERVICES}…"
+                ));
+            }
+            if !["fixed:", "lognormal:"].iter().any(|kind| value.starts_with(kind)) {
+                return Err(format!(
+                    "`{name}` must be like fixed:2ms or lognormal:p50=20ms,p99=200ms, is {value}"
+                ));
+            }
         }
         Ok(())
     }

@@ -208,6 +208,8 @@ pub struct RawSlice {
     pub unexpected: BTreeMap<String, u64>,
     /// Until the last reply, in ns.
     pub length_ns: u64,
+    /// From the first to the last reply, or the slice's own length where that is longer, in ns: what a rate is over.
+    pub answering_ns: u64,
     /// CPU of the contender's process, in ns; this, the next and memory are 0 where the processes aren't known.
     pub cpu_ns: u64,
     /// CPU of the other's, which had nothing to do, in ns.

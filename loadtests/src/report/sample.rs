@@ -81,6 +81,7 @@ pub fn slice() -> RawSlice {
         statuses: Default::default(),
         unexpected: Default::default(),
         length_ns: 0,
+        answering_ns: 0,
         cpu_ns: 0,
         idle_cpu_ns: 0,
         rss_bytes: 0,

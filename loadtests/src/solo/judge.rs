@@ -163,7 +163,7 @@ fn counts(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Counts {
         name: judged.label.clone(),
         offered: record.offered,
         offered_rate: whole.offered_rate(),
-        achieved_rate: record.replies as f64 * 1e9 / record.length_ns.max(1) as f64,
+        achieved_rate: record.replies as f64 * 1e9 / record.answering_ns.max(1) as f64,
         sent: warm_up.sent + record.sent,
         replies: warm_up.replies + record.replies,
         skipped: record.skipped,

@@ -55,6 +55,7 @@ pub(super) fn lines(
     check("warm_up_flows", &scenario.warm_up_flows, &[], workload)
         .and_then(|()| check("flows", &scenario.flows, &scenario.warm_up_flows, workload))
         .map_err(|(field, problem)| fail(field, problem))?;
+    workload.check_settings(&scenario.settings).map_err(|problem| fail("settings".into(), problem))?;
     let too_many = || fail("stages".into(), format!("make more than {MAX_LINES} requests"));
     // Each flow has a first step: said before millions of them are drawn.
     if flows_expected(scenario) > MAX_LINES as f64 {

@@ -117,3 +117,12 @@ fn what_is_out_when_draining_ends_is_unanswered_over_http2_too() {
     let record = play(&scenario, |id| if id < 5 { Manner::Never } else { Manner::Reply });
     assert_eq!((record.sent, record.replies, record.unanswered, record.failed), (98, 93, 5, 0));
 }
+
+#[test]
+fn replies_that_are_all_late_by_the_same_come_at_the_rate_of_the_requests() {
+    let record = play(&scenario(r#"["make"]"#, 200.0, 98, 256), |_| Manner::Late(Duration::from_millis(250)));
+    assert_eq!(record.replies, 98);
+    assert!(record.length_ns > 700_000_000, "{}", record.length_ns);
+    // The slice's own 500 ms, unless the machine stalls.
+    assert!(record.answering_ns < record.length_ns - 200_000_000, "{}", record.answering_ns);
+}

@@ -135,7 +135,7 @@ fn the_figures_on_the_page_are_those_of_report_json() {
         for contender in 0..2 {
             let slice = &scenario["slices"][contender][index];
             near(&row[2 + contender], &[number(&slice["replies"])]);
-            near(&row[4 + contender], &[number(&slice["replies"]) * 1e9 / number(&slice["length_ns"])]);
+            near(&row[4 + contender], &[number(&slice["replies"]) * 1e9 / number(&slice["answering_ns"])]);
             near(&row[10 + contender], &[number(&slice["cpu_ns"]) / 1e3 / number(&slice["replies"])]);
             near(&row[12 + contender], &[number(&slice["rss_bytes"]) / 1_048_576.0]);
         }

@@ -8,6 +8,7 @@ use crate::compare::{Contender, Support};
 use crate::payments::{Bench, Layout, Pair, Pairing};
 use crate::plain::Given;
 use crate::report::Version;
+use crate::scenario::Scenario;
 use crate::validity::{Build, Invariant};
 
 /// What is done between warm-up and slices.
@@ -42,6 +43,14 @@ impl Ground {
         match self {
             Self::Twins { bench, pair, .. } => Ok(Sides::Twins(Box::new(bench.pairing(name, pair).await?))),
             Self::Given(given) => Ok(Sides::Given(given)),
+        }
+    }
+
+    /// Has what the judge started be as the scenario's settings ask.
+    pub async fn prepare(&self, scenario: &Scenario) -> anyhow::Result<()> {
+        match self {
+            Self::Twins { bench, .. } => bench.prepare(scenario).await,
+            Self::Given(_) => Ok(()),
         }
     }
 

@@ -57,6 +57,7 @@ impl Run {
         if !ground.twins().is_empty() {
             self.progress.doing(&format!("{}: starting both services", scenario.name));
         }
+        self.unless_stopped(ground.prepare(&scenario)).await?;
         let sides = self.unless_stopped(ground.sides(&scenario.name)).await?;
         self.introduce(&sides);
         let act = Act { name: scenario.name.clone(), scenario, trace: Arc::new(trace), workload };

@@ -56,7 +56,7 @@ pub(super) fn plots(scenario: &ScenarioReport) -> Plots {
 }
 
 fn rate(slice: &RawSlice) -> f64 {
-    slice.replies as f64 * 1e9 / slice.length_ns.max(1) as f64
+    slice.replies as f64 * 1e9 / slice.answering_ns.max(1) as f64
 }
 
 fn cpu_us(slice: &RawSlice) -> f64 {
