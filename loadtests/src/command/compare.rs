@@ -37,6 +37,8 @@ const RESAMPLES: usize = 2000;
 pub(super) const VOID: u8 = 3;
 /// Where reports go by default.
 pub(super) const OUT: &str = "loadtests/out";
+/// Between two steps in a trial, so that on a busy machine too a result is there when it is needed.
+pub(super) const TRIAL_THINK_MS: u64 = 1000;
 /// What `--smoke` asks for, unless an option says otherwise.
 const SMOKE: Overrides = Overrides {
     rate: Some(15.0),
@@ -46,7 +48,7 @@ const SMOKE: Overrides = Overrides {
     warm_up_seconds: Some(1.0),
     doors: None,
     // As long as the warm-up: what a step needs was asked for before the last drain, so it is there however slow the machine is.
-    think_time_ms: Some(1000),
+    think_time_ms: Some(TRIAL_THINK_MS),
 };
 const SMOKE_RESAMPLES: usize = 200;
 

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
-use super::compare::{OUT, VOID};
+use super::compare::{OUT, TRIAL_THINK_MS, VOID};
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
 use super::{OverrideArgs, draw_payments};
@@ -90,7 +90,8 @@ impl RunArgs {
         {
             bail!("--capacity: must be over 0 and at most 100000, is {capacity}");
         }
-        let overrides = self.overrides.overrides();
+        let mut overrides = self.overrides.overrides();
+        overrides.think_time_ms = self.smoke.then_some(TRIAL_THINK_MS);
         let scenario = Scenario::load(&self.scenario, &overrides)?;
         // A wrong scenario is said before anything is started; its rates may still be multiples.
         let drawn = draw_payments(&self.scenario, &overrides)?;
