@@ -131,7 +131,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
     let (labels, controls) = (labels(report), &scenario.controls);
     let of_control = |metric: &super::Metric| {
         let found = control::cells(controls, |control| control.metric(&metric.name));
-        (!controls.is_empty()).then(|| found.join("; "))
+        (!controls.is_empty()).then(|| found.join("\n"))
     };
     let metric = |metric: &super::Metric| Row {
         class: class(is_difference(metric, controls), &metric.ratio, metric.less_is_better),
