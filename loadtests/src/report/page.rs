@@ -10,7 +10,7 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use objections::objections as doubts;
-use plots::{Class, distribution, plots, slices};
+use plots::{Class, distribution, plots, processes_known, slices};
 
 use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
@@ -103,6 +103,8 @@ struct View {
     forest: Vec<Bar>,
     /// What each control was; none: there were none.
     controls: Vec<String>,
+    /// Their CPU and memory were looked at.
+    processes_known: bool,
     played: String,
     timed: String,
     distribution: Vec<Class>,
@@ -182,6 +184,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         generator: generator(report, scenario),
         settings: settings(scenario),
         forest: forest(scenario),
+        processes_known: processes_known(scenario),
         controls: controls.iter().map(|one| control::note(scenario, one)).collect(),
         played: played(scenario),
         timed: timed(scenario, &labels),

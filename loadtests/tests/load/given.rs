@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
@@ -18,6 +19,8 @@ use loadtests::report::{Metric, Report};
 
 /// CPU that a service spends on each request, in µs.
 const SPIN: &str = "LOADTEST_TEST_SPIN_US";
+/// Set where a second process has a service's socket open, too.
+const SHARED: &str = "LOADTEST_TEST_SHARED";
 
 /// A service in a process of its own, which ends with this value.
 struct Service {
@@ -27,8 +30,13 @@ struct Service {
 
 impl Service {
     fn start(spin_us: u64) -> Self {
+        Self::start_with(spin_us, None)
+    }
+
+    fn start_with(spin_us: u64, variable: Option<&str>) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--ignored", "--exact", "given::serves_orders", "--nocapture"]);
+        command.envs(variable.map(|name| (name, "1")));
         command.env(SPIN, spin_us.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
@@ -60,6 +68,7 @@ fn serves_orders() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let heir = std::env::var_os(SHARED).map(|_| heir(&listener));
         let mut out = std::io::stdout();
         writeln!(out, "listening: http://{}", listener.local_addr().expect("bound")).expect("said");
         let orders: Rc<RefCell<HashMap<String, u64>>> = Rc::default();
@@ -69,7 +78,16 @@ fn serves_orders() {
             let connection = hyper::server::conn::http1::Builder::new();
             tokio::task::spawn_local(connection.serve_connection(TokioIo::new(stream), service));
         }
+        drop(heir);
     });
+}
+
+/// A process that has the socket as its standard input, and ends with this one.
+fn heir(listener: &tokio::net::TcpListener) -> Child {
+    let socket = listener.as_fd().try_clone_to_owned().expect("doubled");
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "sleep", "600"]).stdin(Stdio::from(socket)).stdout(Stdio::null());
+    command.spawn().expect("it starts")
 }
 
 async fn answer(
@@ -178,6 +196,34 @@ fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
     assert_eq!(run.wait().expect("it ends").code(), Some(2), "{said}");
     let wanted = format!("loadtest: B ({}) takes no connection any more: Connection refused", slow.url);
     assert!(said.lines().last().expect("a line").starts_with(&wanted), "{said}");
+}
+
+#[test]
+fn where_a_process_is_not_known_cpu_and_memory_are_left_out_and_that_is_said() {
+    let (shared, other) = (Service::start_with(0, Some(SHARED)), Service::start(0));
+    let run = |more: &[&str]| {
+        let out = tempfile::tempdir().expect("a folder");
+        let mut command = compare([&shared, &other], &["--pairs", "2"]);
+        let output = command.args(more).arg("--out").arg(out.path()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let report = Report::read(&out.path().join("report.json")).expect("a report");
+        let page = fs::read_to_string(out.path().join("report.html")).expect("a page");
+        let names: Vec<_> = report.scenarios[0].metrics.iter().map(|metric| metric.name.clone()).collect();
+        let of_processes: Vec<_> = ["cpu", "idle_cpu", "rss"]
+            .into_iter()
+            .filter(|name| names.iter().any(|known| known == name))
+            .collect();
+        let others =
+            report.scenarios[0].validity.iter().find(|bound| bound.name == "others").expect("a bound");
+        (of_processes.len(), page.contains("data-plot=\"cpu\""), others.applies, report)
+    };
+    let (metrics, drawn, others, report) = run(&[]);
+    assert_eq!((metrics, drawn, others), (0, false, false));
+    let told = &report.environment.layout[0].1;
+    assert!(told.contains("its process isn’t known: 2 processes listen on port"), "{told}");
+    let pid = shared.process.id().to_string();
+    let (metrics, drawn, others, _) = run(&["--pid-a", &pid]);
+    assert_eq!((metrics, drawn, others), (3, true, true));
 }
 
 #[test]

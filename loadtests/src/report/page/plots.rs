@@ -78,13 +78,18 @@ fn ms_of(slice: &RawSlice, percentile: f64) -> Option<f64> {
     told.then(|| latency.percentile(percentile)).flatten().map(|us| us as f64 / 1e3)
 }
 
+/// Whether the contenders' CPU and memory were looked at: nobody answers a slice without any.
+pub(super) fn processes_known(scenario: &ScenarioReport) -> bool {
+    scenario.slices.iter().flatten().any(|slice| slice.cpu_ns > 0)
+}
+
 /// What a column is called, and its cell of a slice.
 type Column = (&'static str, fn(&RawSlice) -> String);
 
 /// The slices as a table: its head, and a row a pair.
 pub(super) fn slices(report: &Report, scenario: &ScenarioReport) -> (Vec<String>, Vec<Row>) {
     let labels = labels(report);
-    let columns: [Column; 6] = [
+    let all: [Column; 6] = [
         ("replies", |slice| whole(slice.replies)),
         ("replies/s", |slice| number(rate(slice))),
         ("p50, ms", |slice| ms_of(slice, 50.0).map_or("–".into(), number)),
@@ -92,6 +97,8 @@ pub(super) fn slices(report: &Report, scenario: &ScenarioReport) -> (Vec<String>
         ("CPU a request, µs", |slice| number(cpu_us(slice))),
         ("memory, MiB", |slice| number(rss_mib(slice))),
     ];
+    // The last two are of processes.
+    let columns = if processes_known(scenario) { &all[..] } else { &all[..4] };
     let mut head = vec!["pair".to_owned(), "first".to_owned()];
     let both =
         |(what, _): &(&str, _)| labels.iter().map(move |label| format!("{label} {what}")).collect::<Vec<_>>();
