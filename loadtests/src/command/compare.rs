@@ -65,6 +65,7 @@ const SMOKE_RESAMPLES: usize = 200;
 /// The report is report.html (open it), report.json (all numbers, raw histograms) and summary.md. A run that is void or
 /// failed leaves the logs of what it started beside them, and says where.
 ///
+/// On a terminal a view shows how far it is, both so far, and the bounds that can already be looked at; elsewhere lines do.
 /// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once.
 ///
 /// Exit codes: 0 done, and every --assert held; 1 one didn't; 2 could not run, or was interrupted before anything was

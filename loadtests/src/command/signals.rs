@@ -1,9 +1,9 @@
 //! The signals that end a run early.
 
-use std::io::Write;
-
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+use crate::progress;
 
 /// Becomes true on SIGINT, SIGTERM or SIGHUP; a second one ends this process with `exit_code`, and what it started ends
 /// with it. Signals have a thread of their own: they are heard while the main one computes.
@@ -21,14 +21,13 @@ pub fn stop_on_signal(exit_code: u8) -> anyhow::Result<watch::Receiver<bool>> {
     let listen = move || {
         runtime.block_on(async {
             next().await;
-            // The terminal may be gone; then nobody is told.
-            let _ = writeln!(
-                std::io::stderr(),
-                "\ninterrupted: ending the slice, stopping everything, reporting what there is; again to end at once"
+            progress::interrupted(
+                "interrupted: ending the slice, stopping everything, reporting what there is; again to end at once",
             );
             stop.send_replace(true);
             next().await;
         });
+        progress::restore();
         std::process::exit(exit_code.into())
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen)?;

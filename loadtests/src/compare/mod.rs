@@ -12,4 +12,6 @@ mod play;
 pub use figures::{METRICS, MetricLine, computed};
 pub use judge::{Played, judge, sample};
 pub use plan::{Plan, Window};
-pub use play::{Contender, Event, Generator, Order, Playback, Slice, Support, SupportCores, Usage, play};
+pub use play::{
+    Contender, Event, Generator, Order, Playback, Seen, Slice, Support, SupportCores, Usage, play,
+};

@@ -51,16 +51,62 @@ pub enum Event {
     /// A contender's warm-up has ended.
     Warm(String),
     /// A slice has ended.
-    Slice {
-        /// On whom.
-        contender: usize,
-        /// Its pair, from 0.
-        pair: usize,
-        /// Latencies from the due time.
-        latency: Sparse,
-        /// Unexpected replies in it.
-        unexpected: u64,
-    },
+    Slice(Box<Seen>),
+}
+
+/// What a slice gave, for those who watch.
+#[derive(Debug)]
+pub struct Seen {
+    /// On whom.
+    pub contender: usize,
+    /// Its pair, from 0.
+    pub pair: usize,
+    /// From the due time.
+    pub latency: Sparse,
+    /// Due to sent.
+    pub lag: Sparse,
+    /// Requests that came due.
+    pub offered: u64,
+    /// Replies read.
+    pub replies: u64,
+    /// Lacked the result that they need.
+    pub skipped: u64,
+    /// No room.
+    pub dropped: u64,
+    /// Refused for want of capacity.
+    pub shed: u64,
+    /// Unexpected replies and failures.
+    pub unexpected: u64,
+    /// Until the last reply, in ns.
+    pub length_ns: u64,
+    /// CPU of the contender, in ns; nothing where its process isn't looked at.
+    pub cpu_ns: u64,
+    /// Its memory at the end, in bytes; the same.
+    pub rss_bytes: u64,
+    /// CPU of this process meanwhile, and the time it took in all, in ns.
+    pub generator: (u64, u64),
+}
+
+impl Seen {
+    fn of(contender: usize, pair: usize, slice: &Slice) -> Self {
+        let record = &slice.record;
+        Self {
+            contender,
+            pair,
+            latency: record.all_latency(),
+            lag: Sparse::of(&record.lag),
+            offered: record.offered,
+            replies: record.replies,
+            skipped: record.skipped,
+            dropped: record.dropped,
+            shed: record.shed,
+            unexpected: record.kinds.values().sum(),
+            length_ns: record.length_ns,
+            cpu_ns: slice.cpu_ns,
+            rss_bytes: slice.rss_bytes,
+            generator: slice.generator,
+        }
+    }
 }
 
 /// One slice on one contender.
@@ -282,20 +328,16 @@ impl Player<'_> {
         if !self.stop.load(Ordering::Relaxed) {
             self.slices_played += 1;
         }
-        self.say(Event::Slice {
-            contender,
-            pair,
-            latency: record.all_latency(),
-            unexpected: record.kinds.values().sum(),
-        });
-        Ok(Slice {
+        let slice = Slice {
             first,
             record,
             cpu_ns: after.0 - before.0,
             idle_cpu_ns: after.1 - before.1,
             rss_bytes: processes.map_or(Ok(0), |processes| processes[contender].rss_bytes())?,
             generator: (after.2 - before.2, after.3 - before.3),
-        })
+        };
+        self.say(Event::Slice(Box::new(Seen::of(contender, pair, &slice))));
+        Ok(slice)
     }
 
     async fn stretch(&mut self, contender: usize, window: Window) -> anyhow::Result<Record> {

@@ -14,3 +14,4 @@ mod solo;
 mod support;
 mod trace;
 mod verify;
+mod view;

@@ -163,7 +163,7 @@ impl Run {
             let _ = done.send(play(&order, &stop_play, &events));
         })?;
         let mut stopped = self.stopped.clone();
-        let mut follow = self.progress.scenario(&act.name, act.scenario.pairs, sides.labels());
+        let mut follow = self.progress.scenario(&act.name, &act.scenario, sides.labels());
         let playback = loop {
             tokio::select! {
                 Some(event) = happened.recv() => follow.event(event),

@@ -1,0 +1,184 @@
+//! What is known of a run while it lasts.
+
+use std::time::{Duration, Instant};
+
+use crate::compare::{Event, Seen};
+use crate::histogram::Sparse;
+use crate::scenario::Scenario;
+use crate::validity::{Bound, Counts, Evidence, judge, name};
+
+/// Bounds that can be looked at before the end.
+const SO_FAR: [&str; 7] =
+    [name::UNEXPECTED, name::LAG, name::RATE, name::SKIPPED, name::SHED, name::DROPPED, name::GENERATOR];
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// When it began.
+    pub begun: Instant,
+    /// What is being done.
+    pub doing: String,
+    /// What was said and stays.
+    pub lines: Vec<String>,
+    /// The scenario that is played.
+    pub act: Option<Act>,
+    /// A signal came: it is being ended.
+    pub interrupted: bool,
+}
+
+impl State {
+    /// Nothing yet.
+    pub fn new(begun: Instant) -> Self {
+        Self { begun, doing: String::new(), lines: Vec::new(), act: None, interrupted: false }
+    }
+}
+
+/// A scenario being played.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// For a person.
+    pub name: String,
+    /// Of the two.
+    pub labels: [String; 2],
+    /// Played, and of how many, of both together.
+    pub slices: (usize, usize),
+    /// When it began.
+    pub begun: Instant,
+    /// The two.
+    pub sides: [Side; 2],
+    /// Of both warm-ups and all slices, as the scenario says.
+    planned: Duration,
+    slice_ms: u64,
+    /// When the slices began, and the last ended.
+    played: Option<(Instant, Instant)>,
+    /// CPU of the generator, and the time that this is of, in ns.
+    generator: (u64, u64),
+}
+
+/// One of the two so far.
+#[derive(Debug, Clone, Default)]
+pub struct Side {
+    /// Slices played.
+    pub slices: u64,
+    /// From the due time.
+    pub latency: Sparse,
+    /// Due to sent.
+    pub lag: Sparse,
+    /// Requests that came due.
+    pub offered: u64,
+    /// Replies read.
+    pub replies: u64,
+    /// Lacked a result.
+    pub skipped: u64,
+    /// No room.
+    pub dropped: u64,
+    /// Refused.
+    pub shed: u64,
+    /// Unexpected replies and failures.
+    pub unexpected: u64,
+    /// Length of its slices in ns.
+    pub length_ns: u64,
+    /// CPU of its process in ns.
+    pub cpu_ns: u64,
+    /// Memory at the last slice's end, in bytes.
+    pub rss_bytes: u64,
+    /// Pair and median in ms, a point a slice.
+    pub medians: Vec<(f64, f64)>,
+}
+
+impl Act {
+    /// Before anything is played.
+    pub fn new(name: &str, scenario: &Scenario, labels: [String; 2]) -> Self {
+        Self {
+            name: name.to_owned(),
+            labels,
+            slices: (0, scenario.pairs * 2),
+            begun: Instant::now(),
+            sides: Default::default(),
+            planned: Duration::from_micros(scenario.total_us()) * 2,
+            slice_ms: scenario.slice_ms,
+            played: None,
+            generator: (0, 0),
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn event(&mut self, event: Event) {
+        match event {
+            // The slices begin when both are warm.
+            Event::Warm(_) => self.played = Some((Instant::now(), Instant::now())),
+            Event::Slice(seen) => {
+                self.slices.0 += 1;
+                self.played = self.played.map(|(begun, _)| (begun, Instant::now()));
+                self.generator.0 += seen.generator.0;
+                self.generator.1 += seen.generator.1;
+                self.sides[seen.contender].take(&seen);
+            }
+        }
+    }
+
+    /// Until the last slice: by how long those took that were played, or by the plan.
+    pub fn left(&self, now: Instant) -> Duration {
+        let (done, all) = self.slices;
+        match self.played {
+            Some((begun, last)) if done > 0 => {
+                let rest = last.duration_since(begun).mul_f64((all - done.min(all)) as f64 / done as f64);
+                rest.saturating_sub(now.saturating_duration_since(last))
+            }
+            _ => self.planned.saturating_sub(now.saturating_duration_since(self.begun)),
+        }
+    }
+
+    /// The bounds that can be looked at so far.
+    pub fn validity(&self) -> Vec<Bound> {
+        let counts = |(side, label): (&Side, &String)| side.counts(label, self.slice_ms);
+        let evidence = Evidence {
+            contenders: self.sides.iter().zip(&self.labels).map(counts).collect(),
+            generator_share: self.generator.0 as f64 / self.generator.1.max(1) as f64,
+            ..Evidence::default()
+        };
+        let all = judge(&evidence, &[]);
+        let of = |name: &&str| all.iter().find(|bound| bound.name == **name).cloned();
+        SO_FAR.iter().filter_map(of).collect()
+    }
+}
+
+impl Side {
+    fn take(&mut self, seen: &Seen) {
+        self.slices += 1;
+        self.latency = Sparse::merge([&self.latency, &seen.latency]);
+        self.lag = Sparse::merge([&self.lag, &seen.lag]);
+        self.offered += seen.offered;
+        self.replies += seen.replies;
+        self.skipped += seen.skipped;
+        self.dropped += seen.dropped;
+        self.shed += seen.shed;
+        self.unexpected += seen.unexpected;
+        self.length_ns += seen.length_ns;
+        self.cpu_ns += seen.cpu_ns;
+        self.rss_bytes = seen.rss_bytes;
+        let median = seen.latency.percentile(50.0).map(|us| (seen.pair as f64 + 1.0, us as f64 / 1e3));
+        self.medians.extend(median);
+    }
+
+    /// Replies a second.
+    pub fn rate(&self) -> f64 {
+        self.replies as f64 * 1e9 / self.length_ns.max(1) as f64
+    }
+
+    fn counts(&self, label: &str, slice_ms: u64) -> Counts {
+        let unexpected = (self.unexpected > 0).then(|| ("unexpected".to_owned(), self.unexpected));
+        Counts {
+            name: label.to_owned(),
+            offered: self.offered,
+            offered_rate: self.offered as f64 * 1e3 / (self.slices * slice_ms).max(1) as f64,
+            achieved_rate: self.rate(),
+            skipped: self.skipped,
+            shed: self.shed,
+            dropped: self.dropped,
+            unexpected: unexpected.into_iter().collect(),
+            lag_p99_us: self.lag.percentile(99.0).unwrap_or(0) as f64,
+            ..Counts::default()
+        }
+    }
+}
