@@ -28,6 +28,7 @@ struct Shape {
     escape: Escape,
     expect: Vec<StatusCode>,
     shed: Vec<StatusCode>,
+    check: Vec<(String, Template)>,
     save: Vec<(String, String)>,
     /// It has a `Host` of its own.
     hosted: bool,
@@ -116,7 +117,7 @@ impl Player for PlainPlayer {
         request.body(Full::new(body.into())).ok()
     }
 
-    fn check(&mut self, line: &Line, reply: &Reply, _sampled: bool) -> Checked {
+    fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked {
         let (status, body) = (reply.status, &reply.body);
         let shape = &self.shapes[self.steps[line.id as usize].shape];
         let unexpected =
@@ -124,12 +125,21 @@ impl Player for PlainPlayer {
         if !shape.expect.contains(&status) {
             return if shape.shed.contains(&status) { Checked::Shed } else { unexpected("") };
         }
-        if shape.save.is_empty() {
+        let looked_at: &[_] = if sampled { &shape.check } else { &[] };
+        if shape.save.is_empty() && looked_at.is_empty() {
             return Checked::Expected;
         }
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return unexpected(": the body isn’t JSON");
         };
+        for (pointer, wanted) in looked_at {
+            // Its values were there for the request.
+            let wanted = wanted.fill(|name| self.value(line, name), Escape::None);
+            let got = body.pointer(pointer).and_then(text);
+            if got.as_deref() != wanted.as_deref() {
+                return unexpected(&format!(": {pointer} isn’t what was wanted"));
+            }
+        }
         let mut saved = Vec::new();
         for (_, pointer) in &shape.save {
             let Some(value) = body.pointer(pointer).and_then(text) else {
@@ -160,6 +170,7 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
 fn shape(request: &RequestSpec) -> anyhow::Result<Shape> {
     let parse = |text: &str| Template::parse(text).map_err(|problem| anyhow!("{}: {problem}", request.name));
     let header = |(name, value): (&String, &String)| Ok((HeaderName::try_from(name)?, parse(value)?));
+    let checked = |(pointer, value): (&String, &String)| anyhow::Ok((pointer.clone(), parse(value)?));
     let statuses =
         |all: &[u16]| all.iter().map(|status| StatusCode::from_u16(*status)).collect::<Result<_, _>>();
     let json = |(name, value): (&String, &String)| {
@@ -175,6 +186,7 @@ fn shape(request: &RequestSpec) -> anyhow::Result<Shape> {
         escape: if request.headers.iter().any(json) { Escape::Json } else { Escape::None },
         expect: statuses(&request.expect)?,
         shed: statuses(&request.shed)?,
+        check: request.check.iter().map(checked).collect::<anyhow::Result<_>>()?,
         save: request.save.iter().map(|(name, pointer)| (name.clone(), pointer.clone())).collect(),
     })
 }
@@ -253,15 +265,27 @@ mod tests {
     fn replies_are_told_apart_by_status_and_by_what_they_lack() {
         let (trace, mut player) = playing();
         let (create, read) = two(&trace);
-        let mut check = |line: &Line, status: u16, body: &'static str| {
-            player.check(line, &reply(StatusCode::from_u16(status).unwrap(), body), true)
+        let mut check = |line: &Line, status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            player.check(line, &reply(status, Bytes::copy_from_slice(body.as_bytes())), true)
         };
         let unexpected = |what: &str| Checked::Unexpected(what.into());
         assert_eq!(check(create, 503, "busy"), Checked::Shed);
         assert_eq!(check(create, 200, "{}"), unexpected("create 200"));
         assert_eq!(check(create, 201, "oops"), unexpected("create 201: the body isn’t JSON"));
-        assert_eq!(check(create, 201, r#"{"id": null}"#), unexpected("create 201: no /id in the body"));
-        assert_eq!(check(create, 201, r#"{"id": 7}"#), Checked::Expected);
+        let amount = create.parameters["amount"].clone();
+        let nameless = format!(r#"{{"id": null, "amount": {amount}}}"#);
+        assert_eq!(check(create, 201, &nameless), unexpected("create 201: no /id in the body"));
+        assert_eq!(
+            check(create, 201, r#"{"id": 7, "amount": 1}"#),
+            unexpected("create 201: /amount isn’t what was wanted")
+        );
+        assert_eq!(
+            check(create, 201, r#"{"id": 7}"#),
+            unexpected("create 201: /amount isn’t what was wanted")
+        );
+        let right = format!(r#"{{"id": 7, "amount": {}}}"#, create.parameters["amount"]);
+        assert_eq!(check(create, 201, &right), Checked::Expected);
         assert_eq!(check(read, 503, ""), unexpected("read 503"));
         assert_eq!(check(read, 200, "not looked at"), Checked::Expected);
     }

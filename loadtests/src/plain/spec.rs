@@ -72,6 +72,9 @@ pub struct RequestSpec {
     /// Statuses that refuse for want of capacity: counted, not timed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shed: Vec<u16>,
+    /// What parts of the reply have to be, by JSON pointer; looked at in a sample of the replies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub check: BTreeMap<String, String>,
     /// Names for what later requests need from the reply, by JSON pointer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub save: BTreeMap<String, String>,
@@ -125,6 +128,9 @@ impl RequestSpec {
         if let Some(body) = &self.body {
             all.push(parse("body".into(), body)?);
         }
+        for (pointer, value) in &self.check {
+            all.push(parse(format!("check.{pointer}"), value)?);
+        }
         Ok(all)
     }
 
@@ -165,6 +171,9 @@ impl RequestSpec {
             if !pointer.starts_with('/') {
                 return fail(&format!("save.{name}"), format!("`{pointer}` is no JSON pointer, such as /id"));
             }
+        }
+        if let Some(pointer) = self.check.keys().find(|pointer| !pointer.starts_with('/')) {
+            return fail("check", format!("`{pointer}` is no JSON pointer, such as /id"));
         }
         self.templates().map(drop)
     }
@@ -275,6 +284,7 @@ mod tests {
             ("expect = [201]", "expect = []", "requests[0].expect: must name at least one status"),
             ("expect = [201]", "expects = [201]", "requests[0].expects: unknown field `expects`"),
             ("order = \"/id\"", "order = \"id\"", "requests[0].save.order: `id` is no JSON pointer"),
+            ("\"/amount\" =", "\"amount\" =", "requests[0].check: `amount` is no JSON pointer"),
             ("order = \"/id\"", "amount = \"/id\"", "requests[0].save.amount: is drawn already"),
             ("${amount}", "${amonut}", "requests[0]: `${amonut}` is neither drawn nor saved"),
             (

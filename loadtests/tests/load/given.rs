@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
 use loadtests::procstat::Process;
 use loadtests::report::{Metric, Report};
 
@@ -75,11 +76,23 @@ fn serves_orders() {
         while let Ok((stream, _)) = listener.accept().await {
             let orders = Rc::clone(&orders);
             let service = service_fn(move |request| answer(request, Rc::clone(&orders), spin_us));
-            let connection = hyper::server::conn::http1::Builder::new();
-            tokio::task::spawn_local(connection.serve_connection(TokioIo::new(stream), service));
+            tokio::task::spawn_local(async move {
+                // HTTP/1.1 or HTTP/2, by the first bytes.
+                auto::Builder::new(Local).serve_connection(TokioIo::new(stream), service).await.ok();
+            });
         }
         drop(heir);
     });
+}
+
+/// Runs what a connection has to do on the same thread.
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, work: F) {
+        tokio::task::spawn_local(work);
+    }
 }
 
 /// A process that has the socket as its standard input, and ends with this one.
@@ -105,7 +118,8 @@ async fn answer(
         let order: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         let id = format!("order {}", orders.borrow().len());
         orders.borrow_mut().insert(id.clone(), order["amount"].as_u64().expect("an amount"));
-        return reply(StatusCode::CREATED, serde_json::json!({ "id": id }).to_string());
+        let made = serde_json::json!({ "id": id, "amount": order["amount"] });
+        return reply(StatusCode::CREATED, made.to_string());
     }
     let id = path.strip_prefix("/orders/").unwrap_or_default().replace("%20", " ");
     match orders.borrow().get(&id) {
@@ -175,6 +189,18 @@ fn of_two_services_that_run_the_one_that_spends_less_is_found_to() {
     }
     let page = fs::read_to_string(out.path().join("report.html")).expect("a page");
     assert!(page.contains("Quick against Slow") && page.contains("not applicable: loadtest doesn’t know"));
+}
+
+#[test]
+fn http_2_is_spoken_where_the_scenario_says_so() {
+    let (one, other) = (Service::start(0), Service::start(0));
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = compare([&one, &other], &["--pairs", "2", "--door", "http2"]);
+    let output = command.arg("--out").arg(out.path()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    let replies: u64 = report.scenarios[0].slices.iter().flatten().map(|slice| slice.replies).sum();
+    assert!(replies > 50, "{replies} replies");
 }
 
 #[test]
