@@ -2,6 +2,7 @@
 //!
 //! Tables and sentences are made here, so they are there without a script; the script only draws the charts.
 
+mod beside;
 mod objections;
 mod plots;
 
@@ -9,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
+use beside::beside;
 use objections::objections as doubts;
 use plots::{Class, distribution, plots, processes_known, slices};
 
@@ -47,6 +49,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),
         doubts => Value::from(Serde(doubts(report))),
+        beside => Value::from(Serde(beside(report))),
         again => again(report),
         style => STYLE,
         script => SCRIPT,

@@ -11,6 +11,8 @@ use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
 use crate::scenario::Scenario;
+use crate::solo::percentiles;
+use crate::spread::Spread;
 use crate::trace::Trace;
 use crate::validity::Bound;
 
@@ -42,6 +44,8 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
             verified.scenario(&name, &control.report, trace.as_ref())?;
         }
     }
+    verified.repeated("limits", &serde_json::to_value(&report.limits)?)?;
+    verified.repeated("solo", &serde_json::to_value(&report.solo)?)?;
     verified.asserts(report)?;
     verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
     verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
@@ -69,6 +73,31 @@ impl Verified {
             of_scenario.trace(scenario, trace);
         }
         Ok(())
+    }
+
+    /// Figures that were measured some times over, from their values; percentiles of a stage, from its histogram.
+    fn repeated(&mut self, at: &str, part: &Value) -> anyhow::Result<()> {
+        match part {
+            Value::Object(fields) => {
+                if let Ok(spread) = serde_json::from_value::<Spread>(part.clone()) {
+                    let again = serde_json::to_value(Spread::of(&spread.values))?;
+                    self.equal(at.to_owned(), part, &again);
+                }
+                if let (Some(printed), Some(Value::String(raw))) =
+                    (fields.get("latency_ms"), fields.get("latency"))
+                {
+                    let again = serde_json::to_value(percentiles(&decode(raw).context(at.to_owned())?))?;
+                    self.equal(format!("{at}.latency_ms"), printed, &again);
+                }
+                fields.iter().try_for_each(|(key, part)| self.repeated(&format!("{at}.{key}"), part))
+            }
+            Value::Array(parts) => parts.iter().enumerate().try_for_each(|(index, part)| {
+                let named = ["name", "scenario", "label"].iter().find_map(|key| part.get(key)?.as_str());
+                let named = named.map_or_else(|| index.to_string(), str::to_owned);
+                self.repeated(&format!("{at}.{named}"), part)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        }
     }
 
     /// The thresholds are held against the figures again, in the order in which they were asked.

@@ -102,7 +102,7 @@ fn stage_report(stage: &Stage, tally: &Tally, load_from_us: u64) -> anyhow::Resu
 }
 
 /// p50 and so on in ms; one with too few beyond is no figure.
-fn percentiles(latency: &Recorder) -> [Option<f64>; 4] {
+pub fn percentiles(latency: &Recorder) -> [Option<f64>; 4] {
     let sparse = Sparse::of(latency);
     PERCENTILES.map(|percentile| {
         let beyond = sparse.count() as f64 * (100.0 - percentile) / 100.0;

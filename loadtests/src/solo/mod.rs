@@ -13,7 +13,7 @@ mod settings;
 mod text;
 mod watch;
 
-pub use judge::{Judged, judge};
+pub use judge::{Judged, judge, percentiles};
 pub use model::{
     Block, Capacity, Footprint, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
     StageReport, Used,
@@ -21,5 +21,5 @@ pub use model::{
 pub use play::{Order, Played, Sample, Settle, aside, play};
 pub use search::{Bracket, Reach, Search};
 pub use settings::Settings;
-pub use text::{run_table, solo_table};
+pub use text::{brackets, run_table, solo_table};
 pub use watch::{Kind, Seen, Stage, Tally, stages, tally};

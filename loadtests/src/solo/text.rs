@@ -103,7 +103,7 @@ fn capacity(capacity: &Capacity) -> String {
 }
 
 /// `310 to 325` a block: kept, and missed.
-fn brackets(service: &ServiceCapacity) -> String {
+pub fn brackets(service: &ServiceCapacity) -> String {
     let end = |end: Option<f64>, none: &str| end.map_or(none.to_owned(), number);
     let lines = service.blocks.iter().map(|block| {
         let unsure = if block.bracket.confirmed { "" } else { " (not confirmed)" };

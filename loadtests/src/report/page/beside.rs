@@ -1,0 +1,182 @@
+//! What was measured beside the comparison, as tables: the machine's own limits, and each service by itself.
+
+use serde::Serialize;
+
+use super::Row;
+use crate::limits::Limits;
+use crate::report::Report;
+use crate::report::wording::number;
+use crate::solo::{Capacity, Footprint, brackets};
+use crate::spread::Spread;
+
+/// One table, with what it says.
+#[derive(Serialize)]
+pub(super) struct Beside {
+    title: String,
+    note: String,
+    class: &'static str,
+    head: Vec<String>,
+    rows: Vec<Row>,
+    /// What has no figure, and why.
+    missing: Vec<String>,
+}
+
+/// All that this run has.
+pub(super) fn beside(report: &Report) -> Vec<Beside> {
+    let solo = report.solo.as_ref();
+    let limits_of_machine = report.limits.iter().map(limits);
+    let capacities = solo.into_iter().flat_map(|solo| &solo.capacities).map(capacity);
+    let footprints = solo.into_iter().filter_map(|solo| footprints(&solo.footprints));
+    limits_of_machine.chain(capacities).chain(footprints).collect()
+}
+
+fn row(cells: Vec<String>) -> Row {
+    Row { class: "", cells }
+}
+
+fn head(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+/// `321 (310 to 330)`; a dash where there is none.
+fn spread(spread: Option<&Spread>) -> String {
+    spread.map_or("–".into(), |Spread { values, median, low, high }| match values.len() {
+        1 => number(*median),
+        _ => format!("{} ({} to {})", number(*median), number(*low), number(*high)),
+    })
+}
+
+fn limits(limits: &Limits) -> Beside {
+    let dash = || "–".to_owned();
+    let line = |limit: &crate::limits::Limit| {
+        let n = limit.figure.as_ref().map_or_else(dash, |figure| figure.values.len().to_string());
+        let figure = format!("{} {}", spread(limit.figure.as_ref()), limit.unit);
+        row(vec![limit.label.clone(), figure, n, limit.full.clone().unwrap_or_else(dash)])
+    };
+    let missing =
+        limits.rows.iter().filter_map(|limit| Some(format!("{}: {}", limit.label, limit.missing.as_ref()?)));
+    Beside {
+        title: "What the machine could do at most".into(),
+        note: format!(
+            "In the same run, on the same cores, {} s each: median (least to most). A service’s figure is a share of its limit.",
+            number(limits.seconds)
+        ),
+        class: "limits",
+        head: head(&["limit", "figure", "n", "what was full"]),
+        rows: limits.rows.iter().map(line).collect(),
+        missing: missing.collect(),
+    }
+}
+
+fn capacity(capacity: &Capacity) -> Beside {
+    let line = |service: &crate::solo::ServiceCapacity| {
+        let full: Vec<_> = service.blocks.iter().map(|block| block.full.as_str()).collect();
+        row(vec![
+            service.label.clone(),
+            spread(service.kept.as_ref()),
+            brackets(service).replace('\n', "; "),
+            spread(service.most_goodput.as_ref()),
+            service.blocks.len().to_string(),
+            full.join("; "),
+        ])
+    };
+    Beside {
+        title: format!("{}: how much each takes alone", capacity.scenario),
+        note: format!(
+            "The highest rate with a p99 below {} ms in trials of {} s, as a bracket of the last rate kept and the first missed; median (least to most) over searches on fresh services. Where the database is what was full, it says nothing about the services.",
+            number(capacity.p99_ms),
+            number(capacity.trial_seconds)
+        ),
+        class: "capacity",
+        head: head(&["", "kept, requests/s", "brackets, flows/s", "most good/s", "n", "what was full"]),
+        rows: capacity.services.iter().map(line).collect(),
+        missing: Vec::new(),
+    }
+}
+
+fn footprints(footprints: &[Footprint]) -> Option<Beside> {
+    let first = footprints.first()?;
+    let mut columns = head(&[""]);
+    columns.extend(footprints.iter().map(|footprint| footprint.label.clone()));
+    columns.push("n".into());
+    let line = |known: &crate::solo::Row| {
+        let of = |footprint: &Footprint| {
+            let found = footprint.rows.iter().find(|other| other.name == known.name);
+            format!("{} {}", spread(found.map(|found| &found.figure)), known.unit)
+        };
+        let mut cells = vec![known.label.clone()];
+        cells.extend(footprints.iter().map(of));
+        cells.push(known.figure.values.len().to_string());
+        row(cells)
+    };
+    let left_out = |footprint: &Footprint| {
+        let label = footprint.label.clone();
+        footprint.left_out.iter().map(move |why| format!("{label}: {why}")).collect::<Vec<_>>()
+    };
+    Some(Beside {
+        title: "What each takes beside the work".into(),
+        note: "Start-up, memory, size: median (least to most).".into(),
+        class: "footprints",
+        head: columns,
+        rows: first.rows.iter().map(line).collect(),
+        missing: footprints.iter().flat_map(left_out).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+    use crate::report::{ContenderReport, Version, page, sample};
+    use crate::solo::SoloReport;
+
+    fn of(values: &[f64]) -> Spread {
+        Spread::of(values).unwrap()
+    }
+
+    #[test]
+    fn limits_and_footprints_stand_on_the_page_with_unit_and_n_and_nothing_where_there_are_none() {
+        let mut report = sample::report();
+        let contender = |label: &str| ContenderReport {
+            name: label.to_lowercase(),
+            label: label.into(),
+            version: Version::default(),
+            ready_ms: vec![],
+        };
+        report.contenders = ["Rust", "Go"].map(contender).into();
+        let heading = "What each takes beside the work";
+        assert!(!page(&report).unwrap().contains(heading));
+        let limit = |label: &str, values: Option<&[f64]>| Limit {
+            name: label.into(),
+            label: label.into(),
+            unit: "hashes".into(),
+            figure: values.map(of),
+            full: None,
+            missing: values.is_none().then(|| "pgbench is missing: get it".into()),
+        };
+        let rows = vec![limit("Hash", Some(&[300.0, 310.0, 290.0])), limit("Sale", None)];
+        report.limits = Some(Limits { seconds: 1.0, rows });
+        let footprint = |label: &str, mib: f64| Footprint {
+            label: label.into(),
+            rows: vec![crate::solo::Row {
+                name: "binary".into(),
+                label: "Binary".into(),
+                unit: "MiB".into(),
+                figure: of(&[mib]),
+            }],
+            left_out: vec!["its heap".into()],
+        };
+        let footprints = vec![footprint("Rust", 12.5), footprint("Go", 31.0)];
+        report.solo = Some(SoloReport { capacities: vec![], footprints });
+        let page = page(&report).unwrap();
+        for wanted in [
+            heading,
+            "<td>300 (290 to 310) hashes</td><td>3</td>",
+            "Sale: pgbench is missing: get it",
+            "<td>12.5 MiB</td><td>31.0 MiB</td><td>1</td>",
+            "Go: its heap",
+        ] {
+            assert!(page.contains(wanted), "no {wanted:?}");
+        }
+    }
+}
