@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -22,6 +22,9 @@ use loadtests::report::{Metric, Report};
 const SPIN: &str = "LOADTEST_TEST_SPIN_US";
 /// Set where a second process has a service's socket open, too.
 const SHARED: &str = "LOADTEST_TEST_SHARED";
+
+/// Set where a service answers nothing but HTTP/2.
+const HTTP2: &str = "LOADTEST_TEST_HTTP2";
 
 /// A service in a process of its own, which ends with this value.
 struct Service {
@@ -112,6 +115,9 @@ async fn answer(
     let reply = |status: StatusCode, body: String| {
         Ok(Response::builder().status(status).body(Full::from(body)).expect("a reply"))
     };
+    if std::env::var_os(HTTP2).is_some() && request.version() != Version::HTTP_2 {
+        return reply(StatusCode::HTTP_VERSION_NOT_SUPPORTED, String::new());
+    }
     let path = request.uri().path().to_owned();
     if request.method() == Method::POST && path == "/orders" {
         let body = request.into_body().collect().await?.to_bytes();
@@ -192,8 +198,8 @@ fn of_two_services_that_run_the_one_that_spends_less_is_found_to() {
 }
 
 #[test]
-fn http_2_is_spoken_where_the_scenario_says_so() {
-    let (one, other) = (Service::start(0), Service::start(0));
+fn http_2_is_spoken_where_it_is_asked_for() {
+    let (one, other) = (Service::start_with(0, Some(HTTP2)), Service::start_with(0, Some(HTTP2)));
     let out = tempfile::tempdir().expect("a folder");
     let mut command = compare([&one, &other], &["--pairs", "2", "--door", "http2"]);
     let output = command.arg("--out").arg(out.path()).output().expect("it runs");
