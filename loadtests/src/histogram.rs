@@ -74,6 +74,16 @@ impl Sparse {
         Self(all)
     }
 
+    /// All of them together, in µs.
+    pub fn sum(&self) -> f64 {
+        self.0.iter().map(|(value, count)| *value as f64 * *count as f64).sum()
+    }
+
+    /// The least one.
+    pub fn least(&self) -> Option<u64> {
+        self.0.first().map(|(value, _)| *value)
+    }
+
     /// How many values.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|(_, count)| count).sum()

@@ -22,7 +22,11 @@ pub mod name {
     pub const COUNTS: &str = "counts";
     /// What must always hold of the rows does.
     pub const INVARIANTS: &str = "invariants";
-    /// Connections stayed open.
+    /// Requests in flight, counted apart, are the rate times the mean latency.
+    pub const LITTLE: &str = "little";
+    /// Nothing was answered faster than its work can be done.
+    pub const FLOOR: &str = "floor";
+    /// Connections were open and stayed open.
     pub const CONNECTIONS: &str = "connections";
     /// The generator had CPU to spare.
     pub const GENERATOR: &str = "generator";
@@ -54,6 +58,8 @@ const SKIPPED_MAX: f64 = 0.001;
 const SHED_MAX: f64 = 0.001;
 /// Requests skipped, shed or dropped in a trial, each: a few for want of speed, but it shows what it is there to show.
 const TRIAL_MAX: f64 = 0.05;
+/// Histograms have steps of 0.1 %, and of 1 µs.
+const LITTLE_MAX: f64 = 0.05;
 const GENERATOR_MAX: f64 = 0.5;
 const SUPPORT_MAX: f64 = 0.9;
 const OTHERS_MAX: f64 = 0.1;
@@ -155,6 +161,16 @@ pub struct Counts {
     pub lag_p99_us: f64,
     /// Connections that had to be opened again.
     pub reopened: u64,
+    /// Connections open at the end of a slice, in the one with the fewest, and how many there are to be.
+    pub open: (u64, u64),
+    /// Length of all slices.
+    pub seconds: f64,
+    /// Requests in flight, summed over time.
+    pub in_flight_seconds: f64,
+    /// All times from due to answered, or to failed.
+    pub latency_seconds: f64,
+    /// Operations with a floor: its name, the floor and the least latency, in µs.
+    pub fastest: Vec<(String, u64, u64)>,
     /// What was counted from replies, and the same as found on the other side: name, replies, rows.
     pub effects: Vec<(String, u64, u64)>,
 }
@@ -183,6 +199,7 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         applies: true,
     };
     let mut bounds = of_contenders(evidence, &bound);
+    bounds.extend(of_times(&evidence.contenders, &bound));
     let cores = |share: f64| format!("{:.1} %", share * 100.0);
     bounds.push(bound(
         name::GENERATOR,
@@ -233,10 +250,7 @@ fn build_asks(evidence: &Evidence) -> &'static str {
 
 fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool) -> Bound) -> Vec<Bound> {
     let all = &evidence.contenders;
-    let say = |text: &dyn Fn(&Counts) -> String| {
-        all.iter().map(|counts| format!("{} {}", counts.name, text(counts))).collect::<Vec<_>>().join("; ")
-    };
-    let every = |holds: &dyn Fn(&Counts) -> bool| all.iter().all(holds);
+    let (say, every) = (|text: Text<'_>| say(all, text), |holds: Rule<'_>| all.iter().all(holds));
     let achieved = |counts: &Counts| counts.achieved_rate / counts.offered_rate.max(f64::MIN_POSITIVE);
     let of_offered = |counts: &Counts, count: u64| count as f64 / counts.offered.max(1) as f64;
     let unserved = |name: &str, what: &str, most: f64, count: fn(&Counts) -> u64| {
@@ -287,11 +301,38 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             say(&|counts| broken(&counts.invariants)),
             every(&|counts| whole(&counts.invariants)),
         ),
+    ]
+}
+
+/// Bounds of connections and times.
+fn of_times(all: &[Counts], bound: &dyn Fn(&str, String, String, bool) -> Bound) -> Vec<Bound> {
+    let (say, every) = (|text: Text<'_>| say(all, text), |holds: Rule<'_>| all.iter().all(holds));
+    vec![
         bound(
             name::CONNECTIONS,
-            "no connection has to be opened again".into(),
-            say(&|counts| counts.reopened.to_string()),
-            every(&|counts| counts.reopened == 0),
+            "all connections are open at the end of each slice, and none has to be opened again".into(),
+            say(&|counts| {
+                format!("{} of {}, {} opened again", counts.open.0, counts.open.1, counts.reopened)
+            }),
+            every(&|counts| counts.reopened == 0 && counts.open.0 >= counts.open.1),
+        ),
+        bound(
+            name::LITTLE,
+            format!(
+                "requests in flight are the rate times the mean latency (Little’s law), to within {:.0} %",
+                LITTLE_MAX * 100.0
+            ),
+            say(&little),
+            every(&|counts| {
+                (counts.latency_seconds - counts.in_flight_seconds).abs()
+                    <= LITTLE_MAX * counts.in_flight_seconds
+            }),
+        ),
+        bound(
+            name::FLOOR,
+            "nothing is answered faster than its work can be done".into(),
+            say(&fastest),
+            every(&|counts| counts.fastest.iter().all(|(_, floor, least)| least >= floor)),
         ),
         bound(
             name::LAG,
@@ -300,6 +341,15 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             every(&|counts| counts.lag_p99_us <= LAG_P99_MAX_US),
         ),
     ]
+}
+
+/// What is said of one contender.
+type Text<'a> = &'a dyn Fn(&Counts) -> String;
+/// What has to hold of each.
+type Rule<'a> = &'a dyn Fn(&Counts) -> bool;
+
+fn say(all: &[Counts], text: Text<'_>) -> String {
+    all.iter().map(|counts| format!("{} {}", counts.name, text(counts))).collect::<Vec<_>>().join("; ")
 }
 
 fn counts_ask(all: &[Counts]) -> &'static str {
@@ -338,6 +388,23 @@ fn answered(counts: &Counts) -> String {
 fn unexpected(counts: &Counts) -> String {
     let kinds: Vec<_> = counts.unexpected.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
     if kinds.is_empty() { "none".into() } else { kinds.join(", ") }
+}
+
+fn little(counts: &Counts) -> String {
+    let over = counts.seconds.max(f64::MIN_POSITIVE);
+    format!(
+        "{:.3} in flight, {:.3} by rate and latency",
+        counts.in_flight_seconds / over,
+        counts.latency_seconds / over
+    )
+}
+
+fn fastest(counts: &Counts) -> String {
+    let one = |(name, floor, least): &(String, u64, u64)| {
+        format!("{name} {:.2} ms (floor {:.2})", *least as f64 / 1e3, *floor as f64 / 1e3)
+    };
+    let all: Vec<_> = counts.fastest.iter().map(one).collect();
+    if all.is_empty() { "no operation has a known floor".into() } else { all.join(", ") }
 }
 
 fn whole(invariants: &[Invariant]) -> bool {

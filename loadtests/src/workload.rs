@@ -35,6 +35,11 @@ pub trait Workload {
         settings.keys().next().map_or(Ok(()), |name| Err(format!("unknown setting `{name}`")))
     }
 
+    /// The least that the work of an operation takes, in µs; unset where that isn't known.
+    fn floor_us(&self, _operation: &str, _settings: &Settings) -> Option<u64> {
+        None
+    }
+
     /// Draws the parameters of each step of one flow. Everything that varies between requests is drawn here, so that
     /// it stands in the trace. `about`: the parameters of the earlier request whose object the flow is about.
     fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters>;

@@ -217,11 +217,13 @@ impl RunArgs {
         let (rows, invariants) = (service.rows().await?, service.invariants().await?);
         let version = service.version.clone();
         let allowed = if self.smoke { OF_THE_MACHINE.map(String::from).to_vec() } else { Vec::new() };
+        let kinds = Kinds::of(&trace, Payments.operations());
         let judged = Judged {
             scenario: &scenario,
             trace: &trace,
             label: label(twin).into(),
-            kinds: Kinds::of(&trace, Payments.operations()),
+            floors: kinds.floors(&Payments, &scenario.settings),
+            kinds,
             rows,
             invariants,
             build: Build {

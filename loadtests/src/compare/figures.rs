@@ -193,6 +193,11 @@ impl<'a> Grounds<'a> {
             (name.clone(), count)
         };
         let lag = Sparse::merge(self.heard[contender].iter().map(|heard| &heard.lag));
+        let timed = |heard: &Heard| heard.all().sum() * 1e3;
+        let floor = |(name, floor_us): &(String, u64)| {
+            let fastest = self.heard[contender].iter().filter_map(|heard| heard.of(name).least()).min()?;
+            Some((name.clone(), *floor_us, fastest))
+        };
         Counts {
             name: self.report.basis.labels[contender].clone(),
             offered: sum(|slice| slice.offered),
@@ -208,6 +213,13 @@ impl<'a> Grounds<'a> {
             invariants: aside.invariants.clone(),
             lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
             reopened: sum(|slice| slice.reopened) + aside.reopened,
+            open: (slices.iter().map(|slice| slice.open).min().unwrap_or(0), self.report.basis.connections),
+            seconds: seconds(sum(|slice| slice.length_ns)),
+            in_flight_seconds: sum(|slice| slice.in_flight_ns) as f64 / 1e9,
+            latency_seconds: (self.heard[contender].iter().map(timed).sum::<f64>()
+                + sum(|slice| slice.untimed_ns) as f64)
+                / 1e9,
+            fastest: self.report.basis.floors.iter().filter_map(floor).collect(),
             effects: aside.effects.clone(),
         }
     }

@@ -38,6 +38,8 @@ pub struct Played<'a> {
     pub support_cores: SupportCores,
     /// Resamples of each bootstrap.
     pub resamples: usize,
+    /// The least that the work of a kind takes, in µs, where that is known.
+    pub floors: Vec<(String, u64)>,
     /// Bounds that don't void.
     pub allowed: Vec<String>,
     /// A short run to see that everything works.
@@ -104,6 +106,8 @@ fn basis(played: &Played<'_>) -> Basis {
         allowed: played.allowed.clone(),
         trial: played.trial,
         inapplicable: played.inapplicable.clone(),
+        floors: played.floors.clone(),
+        connections: played.scenario.connections as u64 * played.trace.doors().len() as u64,
         contenders: (0..2).map(|contender| aside(played, contender)).collect(),
     }
 }
@@ -165,6 +169,9 @@ fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
         unexpected: record.kinds.clone(),
         length_ns: record.length_ns,
         answering_ns: record.answering_ns,
+        in_flight_ns: record.in_flight_ns,
+        untimed_ns: record.untimed_ns,
+        open: record.open,
         cpu_ns: slice.cpu_ns,
         idle_cpu_ns: slice.idle_cpu_ns,
         rss_bytes: slice.rss_bytes,

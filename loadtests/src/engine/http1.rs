@@ -41,14 +41,15 @@ pub(super) async fn serve(shared: Rc<Shared>, lane: Rc<Lane>, number: usize, add
             Some(job) => {
                 let usable = one(&shared, &mut connection, job).await;
                 lane.done(number);
-                shared.finished();
                 usable
             }
             None => false,
         };
         if !usable {
+            lane.closed(number);
             shared.record.borrow_mut().reopened += 1;
             connection = open(&shared, address).await;
+            lane.opened(number);
         }
     }
 }
@@ -66,7 +67,7 @@ async fn one(shared: &Shared, connection: &mut Connection, job: Job) -> bool {
     match exchange.await {
         Ok(reply) => shared.reply(index, due_ns, sent_ns, now_ns(), &reply),
         Err(error) => {
-            shared.record.borrow_mut().failure(&error.to_string());
+            shared.failed(due_ns, &error.to_string());
             return false;
         }
     }

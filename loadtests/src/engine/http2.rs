@@ -64,11 +64,11 @@ pub(super) async fn serve(
             }
             while let Poll::Ready(Some(())) = under_way.poll_next_unpin(context) {
                 lane.done(number);
-                shared.finished();
             }
             if closed && under_way.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+        lane.closed(number);
         shared.record.borrow_mut().reopened += 1;
     }
 }
@@ -83,7 +83,7 @@ async fn one(shared: &Shared, mut sender: SendRequest<Full<Bytes>>, job: Job) {
     };
     match exchange.await {
         Ok(reply) => shared.reply(index, due_ns, sent_ns, now_ns(), &reply),
-        Err(error) => shared.record.borrow_mut().failure(&error.to_string()),
+        Err(error) => shared.failed(due_ns, &error.to_string()),
     }
 }
 

@@ -34,6 +34,8 @@ struct Seat {
     jobs: RefCell<VecDeque<Job>>,
     waker: Cell<Option<Waker>>,
     taken: Cell<usize>,
+    /// It has been open, and gets jobs: while it is being opened again they wait for it.
+    known: Cell<bool>,
     open: Cell<bool>,
 }
 
@@ -81,12 +83,18 @@ impl Lane {
         Poll::Pending
     }
 
-    /// A connection has opened: it has room.
+    /// A connection has opened, or opened again: it has room.
     pub fn opened(&self, number: usize) {
-        if !self.seats[number].open.replace(true) {
+        self.seats[number].open.set(true);
+        if !self.seats[number].known.replace(true) {
             self.free.borrow_mut().push_back(number);
             self.serve_waiting();
         }
+    }
+
+    /// A connection has closed.
+    pub fn closed(&self, number: usize) {
+        self.seats[number].open.set(false);
     }
 
     /// A connection has done a job.

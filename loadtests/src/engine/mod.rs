@@ -101,6 +101,8 @@ struct Shared {
     kinds: Kinds,
     player: RefCell<Box<dyn Player>>,
     in_flight: Cell<usize>,
+    /// When `in_flight` was last counted in the record.
+    counted_ns: Cell<u64>,
     opening: Semaphore,
     /// A connection has opened, or nothing is in flight any more.
     settled: Notify,
@@ -138,23 +140,61 @@ impl Shared {
         let kind = self.kinds.of_line(index);
         let mut record = self.record.borrow_mut();
         record.reply(kind, reply.code(), done_ns);
-        match checked {
+        let timed = match checked {
             Checked::Shed => {
                 record.shed += 1;
-                return;
+                record.untimed_ns += done_ns - due_ns;
+                false
             }
-            Checked::Expected => record.expected[kind] += 1,
-            Checked::Unexpected(what) => record.unexpected(what),
+            Checked::Expected => {
+                record.expected[kind] += 1;
+                true
+            }
+            Checked::Unexpected(what) => {
+                record.unexpected(what);
+                true
+            }
+        };
+        if timed {
+            record.time(kind, done_ns - due_ns, done_ns - sent_ns);
         }
-        record.time(kind, done_ns - due_ns, done_ns - sent_ns);
+        drop(record);
+        self.ended(done_ns);
     }
 
-    /// A request has ended, however.
-    fn finished(&self) {
+    /// What was sent has failed.
+    fn failed(&self, due_ns: u64, what: &str) {
+        let done_ns = now_ns();
+        let mut record = self.record.borrow_mut();
+        record.untimed_ns += done_ns.saturating_sub(due_ns);
+        record.failure(what);
+        drop(record);
+        self.ended(done_ns);
+    }
+
+    /// A request is under way since `due_ns`.
+    fn begun(&self, due_ns: u64) {
+        let now_ns = self.count();
+        self.record.borrow_mut().in_flight_ns += now_ns.saturating_sub(due_ns);
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// A request has ended at `done_ns`, however.
+    fn ended(&self, done_ns: u64) {
+        let now_ns = self.count();
+        self.record.borrow_mut().in_flight_ns -= now_ns - done_ns;
         self.in_flight.set(self.in_flight.get() - 1);
         if self.in_flight.get() == 0 {
             self.settled.notify_one();
         }
+    }
+
+    /// Brings the record's sum of what is in flight up to now.
+    fn count(&self) -> u64 {
+        let now_ns = now_ns();
+        let since_ns = now_ns - self.counted_ns.replace(now_ns);
+        self.record.borrow_mut().in_flight_ns += since_ns * self.in_flight.get() as u64;
+        now_ns
     }
 }
 
@@ -180,6 +220,7 @@ impl Target {
             kinds,
             player: RefCell::new(player),
             in_flight: Cell::new(0),
+            counted_ns: Cell::new(0),
             opening: Semaphore::new(OPENING),
             settled: Notify::new(),
             record,
@@ -245,7 +286,8 @@ impl Target {
             record.lag_ns(now_ns().saturating_sub(due_ns));
             record.queued += 1;
         }
-        shared.in_flight.set(shared.in_flight.get() + 1);
+        drop(record);
+        shared.begun(due_ns);
         lane.give(Job { index, due_ns, request, at_once });
     }
 
@@ -299,6 +341,7 @@ impl Engine {
         let kinds = target.shared.kinds.names().len();
         target.shared.record.replace(Record::new(kinds));
         let begin = now_ns() + LEAD_NS;
+        target.shared.counted_ns.set(begin);
         for index in window {
             let due_ns = begin + (trace.lines[index].due_us - from_us) * 1000;
             if !self.until(due_ns).await? {
@@ -311,6 +354,7 @@ impl Engine {
         target.drain().await?;
         let mut record = target.shared.record.replace(Record::new(kinds));
         record.begin_ns = begin;
+        record.open = target.open_connections() as u64;
         record.length_ns = (length_us * 1000).max(record.last_reply_ns.saturating_sub(begin));
         // All replies may be late by the same: they come as fast as requests did.
         record.answering_ns = (length_us * 1000).max(record.last_reply_ns - record.first_reply_ns);

@@ -49,6 +49,12 @@ pub struct Record {
     pub length_ns: u64,
     /// From the first to the last reply, or the stretch's own length where that is longer.
     pub answering_ns: u64,
+    /// Requests in flight, each from its due time, summed over time in ns: counted apart from the latencies.
+    pub in_flight_ns: u64,
+    /// The part of that which no histogram of latencies holds: of what was shed, or failed.
+    pub untimed_ns: u64,
+    /// Connections open at the end.
+    pub open: u64,
     /// When the first reply was read.
     pub first_reply_ns: u64,
     /// When the last one was.
@@ -78,6 +84,9 @@ impl Record {
             begin_ns: 0,
             length_ns: 0,
             answering_ns: 0,
+            in_flight_ns: 0,
+            untimed_ns: 0,
+            open: 0,
             first_reply_ns: 0,
             last_reply_ns: 0,
         }

@@ -13,7 +13,7 @@ use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::pair::Pair;
-use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES};
+use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, USUAL_LATENCY};
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
@@ -22,10 +22,6 @@ use crate::report::Version;
 use crate::scenario::Scenario;
 use crate::validity::{Build, Invariant};
 use crate::workload::PlayerTarget;
-
-/// What the card network takes for an answer. A real one takes 20 to 200 ms; this is enough to be waited for, and short
-/// enough not to hide the services behind it.
-const ACQUIRER_LATENCY: &str = "fixed:2ms";
 
 /// Of a trial run: an unoptimised build takes 50 ms for the usual 16 384 rounds of a card's hash, and whoever waits on a busy machine has to be
 /// served late, not shed.
@@ -163,7 +159,7 @@ impl Bench {
         options.cpus = layout.support.clone();
         let postgres = Postgres::start_saying(options, say).await?;
         upkeep::no_autovacuum(&postgres.url("postgres")).await?;
-        let card_network = Mutex::new(CardNetwork::start(&layout, logs, ACQUIRER_LATENCY).await?);
+        let card_network = Mutex::new(CardNetwork::start(&layout, logs, USUAL_LATENCY).await?);
         // A few merchants send all of the load.
         let mut env = vec![("TWINPAY_RATE_LIMIT".to_owned(), "0".to_owned())];
         if light {
@@ -227,7 +223,7 @@ impl Bench {
         let of_services = scenario.settings.iter().filter(|(name, _)| name.starts_with(OF_SERVICES));
         *locked(&self.scenario_env) =
             of_services.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let wanted = scenario.settings.get(CARD_NETWORK_LATENCY).map_or(ACQUIRER_LATENCY, String::as_str);
+        let wanted = scenario.settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);
         if self.network().latency == wanted {
             return Ok(());
         }
@@ -301,7 +297,7 @@ impl Bench {
             ),
             line(
                 "Card network latency",
-                &format!("{ACQUIRER_LATENCY}, where a scenario has no setting of its own"),
+                &format!("{USUAL_LATENCY}, where a scenario has no setting of its own"),
             ),
             line("Velocity limit", "off"),
             line("Merchants", &super::MERCHANTS.to_string()),

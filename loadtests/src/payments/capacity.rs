@@ -145,6 +145,7 @@ impl Searching<'_> {
             label: label(twin).into(),
             kinds: Kinds::of(&trace, Payments.operations()),
             // The bounds aren't looked at: a trial is kept or missed by its own rule.
+            floors: Vec::new(),
             rows: Vec::new(),
             invariants: Vec::new(),
             build: Build::default(),

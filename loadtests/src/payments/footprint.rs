@@ -120,7 +120,7 @@ fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Foot
 /// What the card network takes while so many requests are held in flight: all have to be there before the first ends, and
 /// the services give up after 10 s.
 fn hold(count: usize) -> Duration {
-    (Duration::from_secs(1) + Duration::from_millis(5) * count as u32).min(Duration::from_secs(8))
+    (Duration::from_secs(4) + Duration::from_millis(5) * count as u32).min(Duration::from_secs(8))
 }
 
 fn rss(service: &Service) -> anyhow::Result<f64> {

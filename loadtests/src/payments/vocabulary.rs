@@ -25,6 +25,9 @@ const CURRENCIES: [&str; 4] = ["USD", "EUR", "GBP", "JPY"];
 
 /// The setting of a scenario that says how long the card network takes for an answer.
 pub(super) const CARD_NETWORK_LATENCY: &str = "card_network_latency";
+/// What it is where no setting says. A real one takes 20 to 200 ms; this is enough to be waited for, and short enough not to
+/// hide the services behind it.
+pub(super) const USUAL_LATENCY: &str = "fixed:2ms";
 /// Settings that begin so are variables of both services.
 pub(super) const OF_SERVICES: &str = "TWINPAY_";
 
@@ -77,6 +80,13 @@ impl Workload for Payments {
         Ok(())
     }
 
+    /// All but tokens and reads wait for the card network's answer.
+    fn floor_us(&self, operation: &str, settings: &Settings) -> Option<u64> {
+        let asks = matches!(operation, "sale" | "authorize" | "capture" | "refund");
+        let latency = settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);
+        if asks { fixed_us(latency) } else { None }
+    }
+
     fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters> {
         let owner = about.and_then(|parameters| parameters.get("merchant")?.as_u64());
         let merchant = owner.unwrap_or_else(|| draw.below(MERCHANTS as u64));
@@ -108,6 +118,13 @@ impl Workload for Payments {
     fn player(&self, trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Box<dyn Player>> {
         Ok(Box::new(PaymentPlayer::new(trace, target)?))
     }
+}
+
+/// `fixed:2ms` in µs; nothing where the latency varies.
+fn fixed_us(latency: &str) -> Option<u64> {
+    let text = latency.strip_prefix("fixed:")?;
+    let units = [("ms", 1000), ("us", 1), ("s", 1_000_000)];
+    units.iter().find_map(|(unit, us)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()? * us))
 }
 
 fn is_declined(flow: &Flow) -> bool {

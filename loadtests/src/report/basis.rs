@@ -33,6 +33,10 @@ pub struct Basis {
     pub trial: bool,
     /// Bounds that can't be looked at, by name, and why.
     pub inapplicable: Vec<(String, String)>,
+    /// The least that the work of an operation takes, in µs, where that is known.
+    pub floors: Vec<(String, u64)>,
+    /// Connections that are to be open to each contender.
+    pub connections: u64,
     /// One a contender.
     pub contenders: Vec<Aside>,
 }

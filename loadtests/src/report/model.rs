@@ -210,6 +210,12 @@ pub struct RawSlice {
     pub length_ns: u64,
     /// From the first to the last reply, or the slice's own length where that is longer, in ns: what a rate is over.
     pub answering_ns: u64,
+    /// Requests in flight, each from its due time, summed over time in ns.
+    pub in_flight_ns: u64,
+    /// The part of that which the latencies don't hold: of what was shed, or failed.
+    pub untimed_ns: u64,
+    /// Connections open at the end.
+    pub open: u64,
     /// CPU of the contender's process, in ns; this, the next and memory are 0 where the processes aren't known.
     pub cpu_ns: u64,
     /// CPU of the other's, which had nothing to do, in ns.

@@ -35,6 +35,8 @@ pub struct Judged<'a> {
     pub build: Build,
     /// Where what stands around runs.
     pub support_cores: SupportCores,
+    /// The least that the work of a kind takes, in µs, where that is known.
+    pub floors: Vec<(String, u64)>,
     /// Bounds that don't void.
     pub allowed: &'a [String],
     /// Seconds long, to see that everything works.
@@ -159,6 +161,10 @@ fn counts(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Counts {
     let asked = |kind: usize| window.clone().any(|line| judged.kinds.of_line(line) == kind);
     let named = judged.kinds.names().iter().enumerate().filter(|(kind, _)| asked(*kind));
     let effects = played.effects.iter().zip(&judged.rows);
+    let fastest = |(name, floor_us): &(String, u64)| {
+        let kind = judged.kinds.names().iter().position(|kind| kind == name)?;
+        Some((name.clone(), *floor_us, Sparse::of(&record.latency[kind]).least()?))
+    };
     Counts {
         name: judged.label.clone(),
         offered: record.offered,
@@ -174,6 +180,11 @@ fn counts(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Counts {
         invariants: judged.invariants.clone(),
         lag_p99_us: Sparse::of(&record.lag).percentile(99.0).unwrap_or(0) as f64,
         reopened: warm_up.reopened + record.reopened,
+        open: (record.open, judged.scenario.connections as u64 * judged.trace.doors().len() as u64),
+        seconds: record.length_ns as f64 / 1e9,
+        in_flight_seconds: record.in_flight_ns as f64 / 1e9,
+        latency_seconds: (record.all_latency().sum() * 1e3 + record.untimed_ns as f64) / 1e9,
+        fastest: judged.floors.iter().filter_map(fastest).collect(),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::scenario::{Parameters, Scenario, ScenarioError};
+use crate::scenario::{Parameters, Scenario, ScenarioError, Settings};
 use crate::workload::{Operation, Workload};
 
 /// How a request gets in.
@@ -43,6 +43,7 @@ impl Door {
 #[derive(Debug, Clone, Default)]
 pub struct Kinds {
     names: Vec<String>,
+    operations: Vec<String>,
     of_lines: Vec<u16>,
 }
 
@@ -59,9 +60,18 @@ impl Kinds {
         let kind = |line: &Line| all.iter().position(|kind| *kind == (line.operation.as_str(), line.door));
         Self {
             names: all.iter().map(|(operation, door)| name(operation, *door)).collect(),
+            operations: all.iter().map(|(operation, _)| (*operation).to_owned()).collect(),
             // A trace of this workload has no other operations; another would count as the first.
             of_lines: trace.lines.iter().map(|line| kind(line).unwrap_or(0) as u16).collect(),
         }
+    }
+
+    /// Of those of which the workload knows it, the least that their work takes, in µs.
+    pub fn floors(&self, workload: &dyn Workload, settings: &Settings) -> Vec<(String, u64)> {
+        let floor = |(name, operation): (&String, &String)| {
+            Some((name.clone(), workload.floor_us(operation, settings)?))
+        };
+        self.names.iter().zip(&self.operations).filter_map(floor).collect()
     }
 
     /// As reports call them.

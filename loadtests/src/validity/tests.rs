@@ -21,6 +21,11 @@ fn good() -> Evidence {
         replies: 1200,
         skipped: 1,
         lag_p99_us: 150.0,
+        open: (4, 4),
+        seconds: 10.0,
+        in_flight_seconds: 20.0,
+        latency_seconds: 20.5,
+        fastest: vec![("make".into(), 2000, 2100)],
         invariants: vec![invariant(0)],
         answered: vec![("make".into(), 900), ("use".into(), 1)],
         effects: vec![("things".into(), 400, 400)],
@@ -43,14 +48,14 @@ fn good() -> Evidence {
 #[test]
 fn a_good_run_keeps_every_bound() {
     let bounds = judge(&good(), &[]);
-    assert_eq!(bounds.len(), 16);
+    assert_eq!(bounds.len(), 18);
     assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
 }
 
 #[test]
 fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
     type Spoil = fn(&mut Evidence);
-    let cases: [(&str, Spoil); 22] = [
+    let cases: [(&str, Spoil); 26] = [
         (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
         (name::SKIPPED, |e| e.contenders[0].skipped = 2),
         (name::SHED, |e| e.contenders[0].shed = 2),
@@ -62,6 +67,10 @@ fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         (name::INVARIANTS, |e| e.contenders[1].invariants[0].violations = 1),
         (name::INVARIANTS, |e| e.contenders[0].invariants.clear()),
         (name::CONNECTIONS, |e| e.contenders[0].reopened = 1),
+        (name::CONNECTIONS, |e| e.contenders[1].open.0 = 3),
+        (name::LITTLE, |e| e.contenders[1].latency_seconds = 21.1),
+        (name::LITTLE, |e| e.contenders[0].latency_seconds = 18.9),
+        (name::FLOOR, |e| e.contenders[0].fastest[0].2 = 1999),
         (name::LAG, |e| e.contenders[1].lag_p99_us = 1001.0),
         (name::GENERATOR, |e| e.generator_share = 0.51),
         (name::SUPPORT, |e| e.support_share = 0.91),

@@ -20,15 +20,16 @@ use crate::support::{Manner, Toy, scenario, serve_aside};
 
 const LABELS: [&str; 2] = ["Quick", "Slow"];
 /// Nothing stands around.
-const SUPPORT_CORES: SupportCores = SupportCores { count: 1, with_generator: false, with_contenders: false };
+pub const SUPPORT_CORES: SupportCores =
+    SupportCores { count: 1, with_generator: false, with_contenders: false };
 
 /// One a contender, and both hold.
-fn invariants() -> Vec<Vec<Invariant>> {
+pub fn invariants() -> Vec<Vec<Invariant>> {
     let holds = Invariant { name: "what was made stays made".into(), looked_at: 1, ..Invariant::default() };
     vec![vec![holds.clone()], vec![holds]]
 }
 
-fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
+pub fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
     let addresses = Addresses { http: serve_aside(manner), grpc: None };
     Contender {
         name: name.into(),
@@ -118,6 +119,7 @@ pub fn report(pairs: usize) -> Report {
         trace: &trace,
         labels: LABELS.map(String::from),
         kinds: Kinds::of(&trace, Toy.operations()),
+        floors: vec![("make".into(), 20_000)],
         playback,
         rows,
         invariants: invariants(),
@@ -273,6 +275,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
         trace: &trace,
         labels,
         kinds,
+        floors: vec![],
         playback,
         rows,
         invariants: invariants(),

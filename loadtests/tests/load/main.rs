@@ -1,5 +1,6 @@
 //! The generator against small servers whose behaviour is known, and the trace's bytes.
 
+mod bounds;
 mod calibrate;
 mod cli;
 mod compare;

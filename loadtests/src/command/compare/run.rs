@@ -105,12 +105,14 @@ impl Run {
         let Found { rows, invariants, builds, inapplicable } = sides.found().await?;
         sides.stop().await;
         self.progress.doing(&format!("{}: resampling", act.name));
+        let kinds = Kinds::of(&act.trace, act.workload.operations());
         judge(&Played {
             scenario: &act.scenario,
             order_seed: self.order_seed,
             trace: &act.trace,
             labels,
-            kinds: Kinds::of(&act.trace, act.workload.operations()),
+            floors: kinds.floors(act.workload.as_ref(), &act.scenario.settings),
+            kinds,
             playback,
             rows,
             invariants,
