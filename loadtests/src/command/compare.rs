@@ -112,7 +112,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Bounds that may be missed without voiding the run: rate, lag, skipped, shed, dropped, generator, support, others,
-    /// stolen, build, connections. Not answered, unexpected, counts, invariants, complete: those are about right and wrong
+    /// stolen, build, connections. Not answered, unexpected, counts, invariants, little, floor, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
     allow_void: Vec<String>,
     #[command(flatten)]
