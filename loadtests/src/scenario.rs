@@ -389,6 +389,7 @@ mod tests {
             "checkout",
             "tokenize",
             "read",
+            "sale",
             "waiting",
             "connections",
             "overload",

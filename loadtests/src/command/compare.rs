@@ -18,7 +18,7 @@ use self::ground::Ground;
 use self::run::Run;
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
-use super::solo::BesideArgs;
+use super::solo::{About, BesideArgs};
 use super::{Drawn, OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
@@ -247,9 +247,9 @@ impl CompareArgs {
                 Err(error) => return Err(error),
             }
         }
-        let draw = (run.order_seed, &run.stopped);
+        let about = About { seed: run.order_seed, stopped: &run.stopped, trial: self.smoke };
         let (limits, solo) = match ground.bench() {
-            Some(bench) => self.beside.measure(bench, &scenarios, draw, &run.progress).await?,
+            Some(bench) => self.beside.measure(bench, &scenarios, about, &run.progress).await?,
             None => (None, None),
         };
         run.progress.doing("stopping");

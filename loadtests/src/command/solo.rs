@@ -14,6 +14,7 @@ use super::folder::Interrupted;
 use super::signals::stop_on_signal;
 use crate::environment;
 use crate::limits::{self, Limits};
+use crate::payments::shares::shares;
 use crate::payments::{Bench, Layout, capacity, footprint};
 use crate::progress::Progress;
 use crate::report::ScenarioReport;
@@ -38,6 +39,11 @@ pub struct EffortArgs {
 }
 
 impl EffortArgs {
+    /// Beside a comparison.
+    const FULL: Self = Self { trial: 6.0, blocks: 3, starts: 20, held: 1000 };
+    /// Beside one that only shows that everything works.
+    const TRIAL: Self = Self { trial: 1.0, blocks: 1, starts: 2, held: 50 };
+
     /// Refuses what can't be done.
     pub fn check(&self) -> anyhow::Result<()> {
         ensure!((0.5..=600.0).contains(&self.trial), "--trial: must be 0.5 to 600, is {}", self.trial);
@@ -80,6 +86,16 @@ impl EffortArgs {
     }
 }
 
+/// How a comparison is run that something is measured beside.
+pub struct About<'a> {
+    /// What orders and traces are drawn from.
+    pub seed: u64,
+    /// Becomes true where everything is to end.
+    pub stopped: &'a watch::Receiver<bool>,
+    /// It only shows that everything works.
+    pub trial: bool,
+}
+
 /// What `compare` measures beside the comparison.
 #[derive(Debug, Clone, Args)]
 pub struct BesideArgs {
@@ -98,18 +114,20 @@ impl BesideArgs {
         Ok(both.iter().try_for_each(|twin| twin.binary().map(drop))?)
     }
 
-    /// What was asked for. The order of things is drawn from the seed; it ends early where the other becomes true.
+    /// What was asked for.
     pub async fn measure(
         &self,
         bench: &Bench,
         compared: &[ScenarioReport],
-        (seed, stopped): (u64, &watch::Receiver<bool>),
+        About { seed, stopped, trial }: About<'_>,
         progress: &Progress,
     ) -> anyhow::Result<(Option<Limits>, Option<SoloReport>)> {
         let (mut machine, mut solo) = (None, None);
         let say = &|text: &str| progress.say(text);
         if self.limits {
-            let effort = limits::Effort { length: Duration::from_secs(3), repetitions: 5, connections: 32 };
+            let (seconds, repetitions) = if trial { (0.3, 1) } else { (3.0, 5) };
+            let length = Duration::from_secs_f64(seconds);
+            let effort = limits::Effort { length, repetitions, connections: 32 };
             let mut stop = stopped.clone();
             machine = tokio::select! {
                 measured = limits::measure(bench, &effort, say) => Some(measured?),
@@ -117,13 +135,21 @@ impl BesideArgs {
             };
         }
         if self.solo && !*stopped.borrow() {
-            let effort = EffortArgs { trial: 6.0, blocks: 3, starts: 20, held: 1000 };
+            let effort = if trial { EffortArgs::TRIAL } else { EffortArgs::FULL };
             let scenarios: Vec<_> = compared.iter().map(|report| report.scenario.clone()).collect();
             solo = match effort.measure(bench, &scenarios, seed, stopped, say).await {
                 // What was compared before is reported.
                 Err(error) if error.is::<Interrupted>() => None,
                 measured => Some(measured?),
             };
+            if let (Some(solo), Some(limits)) = (&mut solo, &machine) {
+                for capacity in &solo.capacities {
+                    let scenario = scenarios.iter().find(|scenario| scenario.name == capacity.scenario);
+                    solo.shares.extend(
+                        scenario.map(|scenario| shares(scenario, capacity, limits)).into_iter().flatten(),
+                    );
+                }
+            }
         }
         Ok((machine, solo))
     }

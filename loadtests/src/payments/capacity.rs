@@ -30,6 +30,8 @@ use crate::workload::Workload;
 /// Flows a second: more than one core of either service takes of anything.
 const MOST: f64 = 20_000.0;
 const LEAST: f64 = 1.0;
+/// Of a trial's warm-up that makes what its load is about.
+const MAKING_SECONDS: f64 = 2.0;
 /// The first rate where the scenario has none of its own.
 const START: f64 = 50.0;
 /// A resource of which more is in use is called full.
@@ -194,11 +196,16 @@ fn of_service(twin: Twin, blocks: Vec<Block>) -> ServiceCapacity {
 /// The same mix at one rate for so long, a quarter of it as the warm-up.
 fn trial(scenario: &Scenario, rate: f64, length: Duration, seed: u64) -> Scenario {
     let seconds = length.as_secs_f64();
+    // A warm-up that makes what the load is about keeps its own rate, and lasts long enough to make some.
+    let warm_up = match scenario.warm_up_flows.is_empty() {
+        true => Stage { rate, seconds: seconds / 4.0 },
+        false => Stage { rate: scenario.warm_up.rate, seconds: scenario.warm_up.seconds.min(MAKING_SECONDS) },
+    };
     Scenario {
         seed,
         slice_ms: length.as_millis() as u64,
         pairs: 1,
-        warm_up: Stage { rate, seconds: seconds / 4.0 },
+        warm_up,
         stages: vec![Stage { rate, seconds }],
         ..scenario.clone()
     }
@@ -315,10 +322,10 @@ mod tests {
     #[test]
     fn a_trial_has_one_rate_and_a_warm_up_of_a_quarter() {
         let scenario = Scenario::load("checkout", &crate::scenario::Overrides::default()).unwrap();
-        let trial = trial(&scenario, 70.0, Duration::from_secs(4), 9);
-        assert_eq!(
-            (trial.total_us(), trial.warm_up_us(), trial.stages[0].rate),
-            (5_000_000, 1_000_000, 70.0)
-        );
+        let one = trial(&scenario, 70.0, Duration::from_secs(4), 9);
+        assert_eq!((one.total_us(), one.warm_up_us(), one.stages[0].rate), (5_000_000, 1_000_000, 70.0));
+        let making = Scenario::load("sale", &crate::scenario::Overrides::default()).unwrap();
+        let other = trial(&making, 700.0, Duration::from_secs(4), 9);
+        assert_eq!((other.warm_up_us(), other.warm_up.rate, other.stages[0].rate), (2_000_000, 100.0, 700.0));
     }
 }

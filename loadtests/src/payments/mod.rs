@@ -17,6 +17,7 @@ mod player;
 mod rows;
 pub mod service;
 mod setup;
+pub mod shares;
 mod upkeep;
 mod vocabulary;
 

@@ -15,7 +15,7 @@ mod watch;
 
 pub use judge::{Judged, judge, percentiles};
 pub use model::{
-    Block, Capacity, Footprint, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
+    Block, Capacity, Footprint, LimitShare, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
     StageReport, Used,
 };
 pub use play::{Order, Played, Sample, Settle, aside, play};

@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
 use super::model::{
-    Capacity, Footprint, MemoryOverTime, Row, ServiceCapacity, SoloReport, SoloRun, StageReport,
+    Capacity, Footprint, LimitShare, MemoryOverTime, Row, ServiceCapacity, SoloReport, SoloRun, StageReport,
 };
 use crate::report::wording::number;
 use crate::spread::Spread;
@@ -77,7 +77,27 @@ fn memory(memory: &MemoryOverTime) -> String {
 /// Capacities and footprints.
 pub fn solo_table(report: &SoloReport) -> String {
     let capacities = report.capacities.iter().map(capacity);
-    capacities.chain([footprints(&report.footprints)]).collect()
+    capacities.chain([shares(&report.shares), footprints(&report.footprints)]).collect()
+}
+
+fn shares(shares: &[LimitShare]) -> String {
+    if shares.is_empty() {
+        return String::new();
+    }
+    let mut table = headed(&["", "scenario", "of the limit", "most", "limit", "unit", "share"]);
+    for share in shares {
+        table.add_row([
+            share.service.clone(),
+            share.scenario.clone(),
+            share.limit.clone(),
+            number(share.rate),
+            number(share.of),
+            share.unit.clone(),
+            format!("{:.2}", share.share()),
+        ]);
+    }
+    right(&mut table, 3..5);
+    format!("\nShares of the machine’s limits: the most that was answered as expected\n{table}\n")
 }
 
 fn capacity(capacity: &Capacity) -> String {
