@@ -1,9 +1,9 @@
 //! How much one service takes before a scenario's bound is missed, and what was full then.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use stack::instance::Twin;
 use tokio::sync::watch;
 
@@ -11,15 +11,13 @@ use super::bench::Bench;
 use super::pair::label;
 use super::service::{Service, Special};
 use super::{Payments, metrics};
-use crate::clock::now_ns;
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
 use crate::histogram::{Sparse, decode};
 use crate::report::wording::number;
 use crate::scenario::{Scenario, Stage};
 use crate::solo::{
-    Block, Capacity, Judged, Order, Probe, Reach, Search, ServiceCapacity, Settle, StageReport, Used, aside,
-    judge,
+    Block, Capacity, Judged, Order, Probe, Reach, Search, ServiceCapacity, StageReport, Used, aside, judge,
 };
 use crate::spread::Spread;
 use crate::stats::rounded;
@@ -135,11 +133,11 @@ impl Searching<'_> {
     async fn probe(&self, twin: Twin, service: &Service, rate: f64, seed: u64) -> anyhow::Result<Probe> {
         let scenario = trial(self.scenario, rate, self.effort.trial, seed);
         let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Payments)?);
-        let unsettled: Settle = Box::new(|| Box::pin(async { Ok(()) }));
-        let order = Order { settle: unsettled, ..service.order(self.bench, &scenario, &trace) };
-        let before = (service.metrics().await?, now_ns());
+        let warm = Arc::new(Mutex::new(String::new()));
+        let order = Order { settle: service.look(&warm), ..service.order(self.bench, &scenario, &trace) };
         let played = aside(order, self.stopped).await?;
-        let (after, wall_s) = (service.metrics().await?, (now_ns() - before.1) as f64 / 1e9);
+        let after = service.metrics().await?;
+        let before = warm.lock().map_err(|_| anyhow!("a look at /metrics panicked"))?.clone();
         let layout = self.bench.layout();
         let judged = Judged {
             scenario: &scenario,
@@ -161,7 +159,7 @@ impl Searching<'_> {
         let cores = layout.service.len() as f64;
         let busy = |family: &str| {
             metrics::sum(&after, family, &metrics::OF_WORKERS)
-                - metrics::sum(&before.0, family, &metrics::OF_WORKERS)
+                - metrics::sum(&before, family, &metrics::OF_WORKERS)
         };
         let mut used = vec![
             share("the service’s core", played.usage.contenders_ns as f64 / wall / cores),
@@ -170,8 +168,8 @@ impl Searching<'_> {
                 "the cores of Postgres and the card network",
                 played.usage.support_share(layout.support_cores()),
             ),
-            share("Postgres connections", busy(metrics::STATEMENTS) / wall_s / CONNECTIONS),
-            share("hash permits", busy(metrics::HASHES) / wall_s / cores),
+            share("Postgres connections", busy(metrics::STATEMENTS) * 1e9 / wall / CONNECTIONS),
+            share("hash permits", busy(metrics::HASHES) * 1e9 / wall / cores),
         ];
         used.sort_by(|one, other| other.share.total_cmp(&one.share));
         let missed = missed(&load, self.p99_ms()?)?;

@@ -113,13 +113,10 @@ fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Foot
         row("request", format!("Memory a request in flight, of {held}"), "KiB", &gathered.request_kib),
         row("switches", "Context switches a reply".into(), "", &gathered.switches),
     ];
-    let left_out =
-        "pauses of garbage collection and figures of the allocator: its /metrics has none".to_owned();
-    Ok(Footprint {
-        label: label(twin).into(),
-        rows: rows.into_iter().flatten().collect(),
-        left_out: vec![left_out],
-    })
+    let mut left_out = gathered.left_out;
+    left_out
+        .push("pauses of garbage collection and figures of the allocator: its /metrics has none".to_owned());
+    Ok(Footprint { label: label(twin).into(), rows: rows.into_iter().flatten().collect(), left_out })
 }
 
 /// What the card network takes while so many requests are held in flight: all have to be there before the first ends, and
@@ -180,6 +177,7 @@ async fn held(
     let idle = rss(&service)?;
     let connections = try_join_all((0..count).map(|_| used(&service))).await?;
     let open = rss(&service)?;
+    into.connection_kib.push((open - idle) / KIB / count as f64);
     let requests = tokenisations(&service, count)?;
     let answers =
         connections.into_iter().zip(requests).map(|(connection, request)| answer(connection, request));
@@ -192,7 +190,6 @@ async fn held(
         "{}: {made} of {count} requests held in flight were answered with 201",
         label(twin)
     );
-    into.connection_kib.push((open - idle) / KIB / count as f64);
     into.request_kib.push((busy - open) / KIB / count as f64);
     service.stop().await;
     slow.stop().await;

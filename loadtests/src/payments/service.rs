@@ -1,8 +1,8 @@
 //! One service by itself on a database of its own, started as a comparison starts it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use http::Method;
 use stack::instance::{Credentials, Instance, Twin, TwinOptions};
 use stack::migrate::Database;
@@ -109,6 +109,19 @@ impl Service {
             cores: bench.layout().generator.clone(),
             settle: self.settle(),
         }
+    }
+
+    /// What is done instead where the database is none of the figure: `/metrics` as it is before the load is kept.
+    pub fn look(&self, into: &Arc<Mutex<String>>) -> Settle {
+        let (admin, into) = (self.instance.admin(), Arc::clone(into));
+        Box::new(move || {
+            let (admin, into) = (admin.clone(), Arc::clone(&into));
+            Box::pin(async move {
+                let text = client::text(&admin, "/metrics").await?;
+                *into.lock().map_err(|_| anyhow!("a look at /metrics panicked"))? = text;
+                Ok(())
+            })
+        })
     }
 
     fn settle(&self) -> Settle {
