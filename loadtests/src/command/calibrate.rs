@@ -40,7 +40,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     runs: usize,
     /// Pairs of slices of each of these
-    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 24)]
     run_pairs: usize,
     /// What everything is drawn from
     #[arg(long, default_value_t = 1)]
