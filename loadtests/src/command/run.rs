@@ -138,6 +138,7 @@ impl RunArgs {
         let bench =
             Bench::start(layout.clone(), &[self.service.into()], self.smoke, folder.logs(), say).await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
+        bench.prepare(&scenario).await?;
         let capacity = self.multiply(&bench, &mut scenario, &stopped).await?;
         if capacity.is_some() {
             trace = Trace::draw(&scenario.name, &scenario, &Payments)?;

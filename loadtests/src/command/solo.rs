@@ -75,10 +75,12 @@ impl EffortArgs {
                 say(&format!("{}: names no solo.p99_ms, so no capacity is looked for", scenario.name));
                 continue;
             }
+            bench.prepare(scenario).await?;
             let searching = capacity::Searching { bench, scenario, effort, stopped, say };
             report.capacities.push(searching.capacity().await?);
         }
         let Some(scenario) = scenarios.first() else { return Ok(report) };
+        bench.prepare(scenario).await?;
         let effort =
             footprint::Effort { starts: self.starts, repetitions: self.blocks, held: self.held, seed };
         report.footprints = footprint::footprints(bench, scenario, &effort, stopped, say).await?;

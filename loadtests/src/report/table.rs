@@ -71,6 +71,10 @@ pub fn summary(report: &Report) -> String {
         }
     }
     text += &format!("\n{}\n", starts(report));
+    let beside = beside(report);
+    if !beside.is_empty() {
+        text += &format!("\n## Beside the comparison\n\n```\n{}\n```\n", beside.trim());
+    }
     let environment = &report.environment;
     for (title, lines) in [
         ("Machine", &environment.machine),
