@@ -1,7 +1,7 @@
 //! What a service takes beside the work: its program's size, its start, and memory, idle and for each thing it holds.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use stack::instance::{AcquirerOptions, Instance, Twin};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::bench::Bench;
 use super::pair::label;
@@ -26,6 +27,9 @@ use crate::spread::Spread;
 use crate::trace::Trace;
 use crate::workload::Workload;
 
+/// What the card network takes while requests are held in flight: all have to be there before the first ends. The services
+/// give up after 10 s.
+const HELD: Duration = Duration::from_secs(9);
 /// Before idle memory is looked at: what a start leaves to do is done.
 const REST: Duration = Duration::from_secs(1);
 const KIB: f64 = 1024.0;
@@ -119,12 +123,6 @@ fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Foot
     Ok(Footprint { label: label(twin).into(), rows: rows.into_iter().flatten().collect(), left_out })
 }
 
-/// What the card network takes while so many requests are held in flight: all have to be there before the first ends, and
-/// the services give up after 10 s.
-fn hold(count: usize) -> Duration {
-    (Duration::from_secs(4) + Duration::from_millis(5) * count as u32).min(Duration::from_secs(8))
-}
-
 fn rss(service: &Service) -> anyhow::Result<f64> {
     Ok(Process::of(service.contender.process()?)?.rss_bytes()? as f64)
 }
@@ -161,7 +159,7 @@ async fn held(
 ) -> anyhow::Result<()> {
     let mut options = AcquirerOptions::new(&bench.log("slow_acquirer"));
     options.cpus = bench.layout().support.clone();
-    options.env = vec![("ACQUIRER_LATENCY".into(), format!("fixed:{}ms", hold(count).as_millis()))];
+    options.env = vec![("ACQUIRER_LATENCY".into(), format!("fixed:{}ms", HELD.as_millis()))];
     let slow = Instance::acquirer(options).await?;
     // Nothing but the card network is to hold them up.
     let env = [
@@ -179,20 +177,15 @@ async fn held(
     let open = rss(&service)?;
     into.connection_kib.push((open - idle) / KIB / count as f64);
     let requests = tokenisations(&service, count)?;
-    let answers =
-        connections.into_iter().zip(requests).map(|(connection, request)| answer(connection, request));
-    let all = tokio::spawn(try_join_all(answers));
-    all_asked(&service, count).await?;
-    let busy = rss(&service)?;
-    let made = all.await??.into_iter().filter(|status| *status == StatusCode::CREATED).count();
-    ensure!(
-        made == count,
-        "{}: {made} of {count} requests held in flight were answered with 201",
-        label(twin)
-    );
-    into.request_kib.push((busy - open) / KIB / count as f64);
-    service.stop().await;
-    slow.stop().await;
+    let mut answers = JoinSet::new();
+    for (connection, request) in connections.into_iter().zip(requests) {
+        answers.spawn(answer(connection, request));
+    }
+    all_asked(&service, count, &mut answers).await?;
+    into.request_kib.push((rss(&service)? - open) / KIB / count as f64);
+    // Nobody waits for what they would answer.
+    service.kill();
+    slow.kill();
     Ok(())
 }
 
@@ -233,14 +226,21 @@ fn tokenisations(service: &Service, count: usize) -> anyhow::Result<Vec<Request<
     Ok(requests.collect())
 }
 
-/// Until each has been hashed: the next step is to ask the card network.
-async fn all_asked(service: &Service, count: usize) -> anyhow::Result<()> {
-    let deadline = Instant::now() + hold(count);
-    while metrics::sum(&service.metrics().await?, metrics::HASHES_RUN, &[]) < count as f64 {
-        if Instant::now() > deadline {
-            bail!("{}: {count} requests didn’t come to be in flight together", service.contender.name);
+/// Until each has been hashed: the next step is to ask the card network. An answer comes too early.
+async fn all_asked(
+    service: &Service,
+    count: usize,
+    answers: &mut JoinSet<anyhow::Result<StatusCode>>,
+) -> anyhow::Result<()> {
+    loop {
+        let asked = metrics::sum(&service.metrics().await?, metrics::HASHES_RUN, &[]) >= count as f64;
+        if let Some(answer) = answers.try_join_next() {
+            let name = &service.contender.name;
+            bail!("{name}: of {count} requests that were to wait together one was answered: {}", answer??);
+        }
+        if asked {
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
 }

@@ -153,6 +153,11 @@ impl Service {
         ))
     }
 
+    /// Ends it at once, whatever it is at.
+    pub fn kill(self) {
+        self.instance.kill();
+    }
+
     /// Stops it.
     pub async fn stop(self) {
         self.instance.stop().await;

@@ -167,7 +167,7 @@ fn figures_measured_beside_the_comparison_are_computed_again_too() {
         let capacity =
             Capacity { scenario: "toy".into(), p99_ms: 50.0, trial_seconds: 1.0, services: vec![service] };
         let limits = Some(Limits { seconds: 1.0, rows: vec![limit] });
-        let solo = Some(SoloReport { capacities: vec![capacity], footprints: vec![] });
+        let solo = Some(SoloReport { capacities: vec![capacity], footprints: vec![], shares: vec![] });
         verified(&Report { limits, solo, ..whole().clone() }).differences
     };
     assert_eq!(with(told.clone(), 300.0), Vec::<String>::new());

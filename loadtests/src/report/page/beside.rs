@@ -6,7 +6,7 @@ use super::Row;
 use crate::limits::Limits;
 use crate::report::Report;
 use crate::report::wording::number;
-use crate::solo::{Capacity, Footprint, brackets};
+use crate::solo::{Capacity, Footprint, LimitShare, brackets};
 use crate::spread::Spread;
 
 /// One table, with what it says.
@@ -27,7 +27,8 @@ pub(super) fn beside(report: &Report) -> Vec<Beside> {
     let limits_of_machine = report.limits.iter().map(limits);
     let capacities = solo.into_iter().flat_map(|solo| &solo.capacities).map(capacity);
     let footprints = solo.into_iter().filter_map(|solo| footprints(&solo.footprints));
-    limits_of_machine.chain(capacities).chain(footprints).collect()
+    let shares = solo.into_iter().filter_map(|solo| shares(&solo.shares));
+    limits_of_machine.chain(capacities).chain(shares).chain(footprints).collect()
 }
 
 fn row(cells: Vec<String>) -> Row {
@@ -92,6 +93,24 @@ fn capacity(capacity: &Capacity) -> Beside {
         rows: capacity.services.iter().map(line).collect(),
         missing: Vec::new(),
     }
+}
+
+fn shares(shares: &[LimitShare]) -> Option<Beside> {
+    let line = |share: &LimitShare| {
+        let figure = |value: f64| format!("{} {}", number(value), share.unit);
+        let LimitShare { service, scenario, limit, rate, of, .. } = share;
+        let told = format!("{:.2}", share.share());
+        row(vec![service.clone(), scenario.clone(), limit.clone(), figure(*rate), figure(*of), told])
+    };
+    (!shares.is_empty()).then(|| Beside {
+        title: "Shares of the machine’s limits".into(),
+        note: "The most of what each limit is about that a service answered as expected, in any trial."
+            .into(),
+        class: "shares",
+        head: head(&["", "scenario", "of the limit", "most", "limit", "share"]),
+        rows: shares.iter().map(line).collect(),
+        missing: Vec::new(),
+    })
 }
 
 fn footprints(footprints: &[Footprint]) -> Option<Beside> {
@@ -167,7 +186,15 @@ mod tests {
             left_out: vec!["its heap".into()],
         };
         let footprints = vec![footprint("Rust", 12.5), footprint("Go", 31.0)];
-        report.solo = Some(SoloReport { capacities: vec![], footprints });
+        let shares = vec![LimitShare {
+            service: "Go".into(),
+            scenario: "sale".into(),
+            limit: "Sale".into(),
+            rate: 656.0,
+            of: 820.0,
+            unit: "sales".into(),
+        }];
+        report.solo = Some(SoloReport { capacities: vec![], footprints, shares });
         let page = page(&report).unwrap();
         for wanted in [
             heading,
@@ -175,6 +202,7 @@ mod tests {
             "Sale: pgbench is missing: get it",
             "<td>12.5 MiB</td><td>31.0 MiB</td><td>1</td>",
             "Go: its heap",
+            "<td>656 sales</td><td>820 sales</td><td>0.80</td>",
         ] {
             assert!(page.contains(wanted), "no {wanted:?}");
         }
