@@ -139,6 +139,9 @@ pub struct Scenario {
     /// The file's name without its ending; can't be set in the file.
     #[serde(default)]
     pub name: String,
+    /// The file that its trace was read from; unset where it is drawn. Can't be set in the file.
+    #[serde(default)]
+    pub trace_file: Option<PathBuf>,
     /// One sentence for the report.
     pub description: String,
     /// The module that knows what the operations are.
@@ -202,6 +205,8 @@ pub struct Overrides {
     pub doors: Option<Doors>,
     /// Between two steps of a flow; no option of its own.
     pub think_time_ms: Option<u64>,
+    /// A trace to read instead of drawing one.
+    pub trace: Option<PathBuf>,
 }
 
 impl Overrides {
@@ -253,6 +258,9 @@ impl Scenario {
             let field = if path == "." { line_of(text, error.inner().span()) } else { path };
             fail(field, one_line(error.inner().message()))
         })?;
+        if scenario.trace_file.is_some() {
+            return Err(fail("trace_file".into(), "can't be set in the file: --trace says it".into()));
+        }
         if !scenario.name.is_empty() {
             return Err(fail("name".into(), "is the file's own name and can't be set in it".into()));
         }
@@ -464,6 +472,7 @@ mod tests {
             warm_up_seconds: Some(0.5),
             doors: Some(Doors::only(Door::Grpc)),
             think_time_ms: Some(700),
+            trace: None,
         };
         let scenario = Scenario::load("checkout", &overrides).unwrap();
         assert_eq!((scenario.pairs, scenario.slice_ms, scenario.seed), (3, 200, 9));

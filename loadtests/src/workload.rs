@@ -40,6 +40,11 @@ pub trait Workload {
         None
     }
 
+    /// Refuses a trace that it can't play: the request's number and the problem.
+    fn check_trace(&self, _trace: &Trace) -> Result<(), (u64, String)> {
+        Ok(())
+    }
+
     /// Draws the parameters of each step of one flow. Everything that varies between requests is drawn here, so that
     /// it stands in the trace. `about`: the parameters of the earlier request whose object the flow is about.
     fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters>;

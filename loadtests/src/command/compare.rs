@@ -49,6 +49,7 @@ const SMOKE: Overrides = Overrides {
     doors: None,
     // As long as the warm-up: what a step needs was asked for before the last drain, so it is there however slow the machine is.
     think_time_ms: Some(TRIAL_THINK_MS),
+    trace: None,
 };
 const SMOKE_RESAMPLES: usize = 200;
 
@@ -206,6 +207,7 @@ impl CompareArgs {
             warm_up_seconds: given.warm_up_seconds.or(SMOKE.warm_up_seconds),
             doors: given.doors,
             think_time_ms: SMOKE.think_time_ms,
+            trace: given.trace,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod solo;
 pub mod trace;
 pub mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -44,6 +45,10 @@ pub struct OverrideArgs {
     /// Length of the warm-up in seconds
     #[arg(long, value_name = "SECONDS")]
     warm_up: Option<f64>,
+    /// Play this trace, which `loadtest trace` wrote, instead of drawing one. The scenario and the options that it was
+    /// written with say all the rest
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// How requests get in; both is http and grpc, half of the flows each
     #[arg(long, value_enum)]
     door: Option<DoorArg>,
@@ -80,6 +85,7 @@ impl OverrideArgs {
             warm_up_seconds: self.warm_up,
             doors: self.door.map(DoorArg::doors),
             think_time_ms: None,
+            trace: self.trace.clone(),
         }
     }
 }
@@ -97,14 +103,17 @@ pub struct Drawn {
 /// Reads a scenario and draws its trace.
 pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
     let file = locate(name).display().to_string();
-    let scenario = Scenario::load(name, overrides).map_err(placed)?;
+    let mut scenario = Scenario::load(name, overrides).map_err(placed)?;
     let Some(workload) = workload(&scenario) else {
         let (unknown, payments) = (&scenario.workload, Payments.name());
         let problem = format!("unknown workload `{unknown}`, expected {payments} or {}", plain::NAME);
         bail!(placed(ScenarioError::File { file, field: "workload".into(), problem }))
     };
-    let trace = Trace::draw(&file, &scenario, &*workload);
-    let trace = trace.map_err(|error| placed(blame(error, overrides)))?;
+    let trace = match &overrides.trace {
+        Some(path) => Trace::read(path, &scenario, &*workload)?,
+        None => Trace::draw(&file, &scenario, &*workload).map_err(|error| placed(blame(error, overrides)))?,
+    };
+    scenario.trace_file.clone_from(&overrides.trace);
     Ok(Drawn { scenario, trace, workload })
 }
 

@@ -60,7 +60,8 @@ impl VerifyArgs {
 }
 
 fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
-    let workload = workload(scenario)?;
+    let drawn = scenario.trace_file.is_none();
+    let workload = workload(scenario).filter(|_| drawn)?;
     Some(Trace::draw(&scenario.name, scenario, &*workload).map_err(anyhow::Error::from))
 }
 

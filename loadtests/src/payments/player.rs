@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::over_grpc::OverGrpc;
 use super::over_http::OverHttp;
+use super::vocabulary::MERCHANTS;
 use crate::trace::{Door, Line, Trace};
 use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared, Reply};
 
@@ -194,6 +195,15 @@ impl Player for PaymentPlayer {
     }
 }
 
+/// Refuses a line that isn't of this workload.
+pub(super) fn check_line(line: &Line) -> anyhow::Result<()> {
+    let merchant = number(line, "merchant")?;
+    if merchant >= MERCHANTS as u64 {
+        bail!("merchant {merchant}: there are {MERCHANTS}, from 0");
+    }
+    step(line, "").map(drop)
+}
+
 fn step(line: &Line, mark: &str) -> anyhow::Result<Step> {
     let text = |name: &str| {
         let value = line.parameters.get(name).and_then(Value::as_str);
@@ -234,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::engine::Addresses;
-    use crate::payments::{MERCHANTS, Payments};
+    use crate::payments::Payments;
     use crate::scenario::{Overrides, Scenario};
 
     const PAYMENT: &str = "pay_01k0000000e0000000000000000";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::card;
-use super::player::PaymentPlayer;
+use super::player::{PaymentPlayer, check_line};
 use crate::draw::Draw;
 use crate::scenario::{Flow, Parameters, Settings};
 use crate::trace::Trace;
@@ -78,6 +78,13 @@ impl Workload for Payments {
             }
         }
         Ok(())
+    }
+
+    fn check_trace(&self, trace: &Trace) -> Result<(), (u64, String)> {
+        trace
+            .lines
+            .iter()
+            .try_for_each(|line| check_line(line).map_err(|error| (line.id, format!("{error:#}"))))
     }
 
     /// All but tokens and reads wait for the card network's answer.

@@ -2,6 +2,7 @@
 //! seed on every machine.
 
 mod drawing;
+mod reading;
 
 use std::io::Write;
 use std::ops::Range;
@@ -87,6 +88,7 @@ impl Kinds {
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Line {
     /// When it is to be sent, in µs from the trace's begin.
     pub due_us: u64,
@@ -131,11 +133,9 @@ impl Trace {
         self.lines.iter().try_for_each(|line| out.write_all(render(line).as_bytes()))
     }
 
-    /// Reads a trace that `write` wrote.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)?;
-        let lines = text.lines().map(serde_json::from_str).collect::<Result<Vec<Line>, _>>()?;
-        Ok(Self::from_lines(lines))
+    /// Reads a trace that `write` wrote, to be played as `scenario` says.
+    pub fn read(path: &Path, scenario: &Scenario, workload: &dyn Workload) -> Result<Self, ScenarioError> {
+        Ok(Self::from_lines(reading::lines(path, scenario, workload)?))
     }
 
     /// The doors that its lines take.

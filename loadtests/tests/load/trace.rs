@@ -1,6 +1,7 @@
 //! The same scenario and seed give the same bytes, and the lines are what the scenario says.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use loadtests::payments::Payments;
 use loadtests::scenario::{Doors, Overrides, Scenario};
@@ -65,10 +66,10 @@ fn lines_are_in_order_of_due_time_and_need_earlier_ones_a_think_time_before() {
 
 #[test]
 fn a_written_trace_reads_back_with_the_same_hash() {
-    let (_, trace) = checkout(&Overrides { pairs: Some(2), ..Overrides::default() });
+    let (scenario, trace) = checkout(&Overrides { pairs: Some(2), ..Overrides::default() });
     let file = tempfile::NamedTempFile::new().expect("a file");
     trace.write(&mut file.as_file()).expect("written");
-    let read = Trace::read(file.path()).expect("read");
+    let read = Trace::read(file.path(), &scenario, &Payments).expect("read");
     assert_eq!((read.sha256, read.lines), (trace.sha256, trace.lines));
 }
 
@@ -163,4 +164,44 @@ fn steps_that_cannot_work_are_refused_in_one_line() {
         refusal("card =", "kard ="),
         "x.toml: flows[2].parameters: unknown parameter `kard`, expected card"
     );
+}
+
+#[test]
+fn a_trace_that_cannot_be_played_is_refused_by_its_line() {
+    let (scenario, trace) = checkout(&Overrides { pairs: Some(2), ..Overrides::default() });
+    let mut bytes = Vec::new();
+    trace.write(&mut bytes).expect("written");
+    let whole = String::from_utf8(bytes).expect("text");
+    let lines: Vec<&str> = whole.lines().collect();
+    let refusal = |text: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        let error = Trace::read(file.path(), &scenario, &Payments).expect_err("refused").to_string();
+        let message =
+            error.strip_prefix(&format!("{}: ", file.path().display())).expect("the file").to_owned();
+        assert!(!message.contains('\n'), "{message}");
+        message
+    };
+    let last = format!("line {}: is cut off; ", lines.len());
+    assert!(refusal(&whole[..whole.len() - 9]).starts_with(&last));
+    let other = whole.replacen(r#""due_us""#, r#""when_us""#, 1);
+    let wanted = "line 1: isn't a request of this version's traces (unknown field `when_us`";
+    assert!(refusal(&other).starts_with(wanted), "{}", refusal(&other));
+    let without = [&lines[..3], &lines[4..]].concat().join("\n") + "\n";
+    assert!(
+        refusal(&without).starts_with("line 4: has the number 4, expected 3: a line is missing or moved")
+    );
+    let late = whole.replacen(&format!(r#""due_us":{}"#, trace.lines[5].due_us), r#""due_us":999999999"#, 1);
+    assert!(
+        refusal(&late).starts_with("line 6: is due after 999.999999 s, and the scenario ends after 11 s")
+    );
+    let early = whole.replacen(&format!(r#""due_us":{}"#, trace.lines[5].due_us), r#""due_us":1"#, 1);
+    assert!(refusal(&early).starts_with("line 6: is due at 1 µs, before the line above"));
+    let odd = whole.replacen(r#""operation":"tokenize""#, r#""operation":"melt""#, 1);
+    assert!(refusal(&odd).starts_with("line 1: unknown operation `melt`"), "{}", refusal(&odd));
+    let nobody = whole.replacen(r#""merchant":"#, r#""merchant":9"#, 1);
+    assert!(refusal(&nobody).contains("there are 8, from 0"), "{}", refusal(&nobody));
+    assert!(refusal("").starts_with("line 1: has no requests"));
+    let missing = Trace::read(Path::new("no/such.jsonl"), &scenario, &Payments).expect_err("refused");
+    assert!(missing.to_string().starts_with("no/such.jsonl: file: can't be read: "), "{missing}");
 }
