@@ -33,9 +33,10 @@ down: ## stop what `make up` started
 status: ## what is running, and where
 	@if [ -x target/release/stack ]; then target/release/stack status; else echo "not built yet: make up"; fi
 
+PAIR ?= rust,go
 .PHONY: loadtest
 loadtest: build ## compare the two under load (about 3 minutes) and write a page (PAIR=rust,rust or go,go: one with itself)
-	@target/release/loadtest compare --scenario checkout --scenario tokenize --pair $(or $(PAIR),rust,go)
+	@target/release/loadtest compare --scenario checkout --scenario tokenize --pair $(PAIR)
 
 .PHONY: conformance
 conformance: build-debug ## show that both services keep the contract, over both doors
