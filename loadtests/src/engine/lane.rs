@@ -21,6 +21,8 @@ pub(super) struct Job {
 /// One thread: cells, no locks.
 pub(super) struct Lane {
     seats: Vec<Seat>,
+    /// Seats that are open: counted as they open and close, since thousands do.
+    open: Cell<usize>,
     /// Connections with room, the one that got it first in front; each stands here at most once.
     free: RefCell<VecDeque<usize>>,
     waiting: RefCell<VecDeque<Job>>,
@@ -43,7 +45,7 @@ impl Lane {
     /// None of the connections is open yet.
     pub fn new(connections: usize, room: usize) -> Self {
         let seats = std::iter::repeat_with(Seat::default).take(connections).collect();
-        Self { seats, free: RefCell::default(), waiting: RefCell::default(), room }
+        Self { seats, open: Cell::new(0), free: RefCell::default(), waiting: RefCell::default(), room }
     }
 
     /// Another one for the same door, with nothing open.
@@ -85,7 +87,7 @@ impl Lane {
 
     /// A connection has opened, or opened again: it has room.
     pub fn opened(&self, number: usize) {
-        self.seats[number].open.set(true);
+        self.open.set(self.open.get() + usize::from(!self.seats[number].open.replace(true)));
         if !self.seats[number].known.replace(true) {
             self.free.borrow_mut().push_back(number);
             self.serve_waiting();
@@ -94,7 +96,7 @@ impl Lane {
 
     /// A connection has closed.
     pub fn closed(&self, number: usize) {
-        self.seats[number].open.set(false);
+        self.open.set(self.open.get() - usize::from(self.seats[number].open.replace(false)));
     }
 
     /// A connection has done a job.
@@ -115,6 +117,6 @@ impl Lane {
 
     /// Connections that are open.
     pub fn open(&self) -> usize {
-        self.seats.iter().filter(|seat| seat.open.get()).count()
+        self.open.get()
     }
 }
