@@ -34,7 +34,7 @@ pub struct Sample {
     pub answering_ns: u64,
     /// CPU of the contender's process while the other's slice of the pair played.
     pub idle_cpu_ns: u64,
-    /// Length of that slice.
+    /// The time that this is of.
     pub idle_ns: u64,
     /// Resident memory at its end.
     pub rss_bytes: u64,

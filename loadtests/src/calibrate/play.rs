@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Effort, Spin};
 use crate::command::folder::Interrupted;
-use crate::compare::{Contender, Order, Playback, play, sample};
-use crate::engine::{Addresses, Record};
+use crate::compare::{Contender, Order, Playback, Slice, play, raw, sample};
+use crate::engine::Addresses;
 use crate::payments::Layout;
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::Pair;
@@ -63,8 +63,11 @@ impl Players<'_> {
         if let Some((kind, count)) = unexpected {
             bail!("a toy server answered {count} × {kind}");
         }
-        let all = |record: &Record| record.all_latency();
-        Ok(playback.pairs.iter().map(|pair| [0, 1].map(|contender| sample(pair, contender, &all))).collect())
+        let pair = |[first, second]: &[Slice; 2]| {
+            let (a, b) = (raw(first, &[])?, raw(second, &[])?);
+            anyhow::Ok([sample(&a, &b, first.record.all_latency()), sample(&b, &a, second.record.all_latency())])
+        };
+        playback.pairs.iter().map(pair).collect()
     }
 
     async fn server(&self, effort: &Effort, cpu_us: f64, number: u64) -> anyhow::Result<Instance> {

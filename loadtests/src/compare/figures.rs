@@ -106,17 +106,8 @@ impl<'a> Grounds<'a> {
     fn bootstrap(&self, latency: impl Fn(&Heard) -> Sparse) -> Bootstrap {
         let pairs = self.slices(0).len().min(self.slices(1).len());
         let sample = |pair: usize, contender: usize| {
-            // While the other's slice plays, this one has nothing to do.
             let (slice, others) = (&self.slices(contender)[pair], &self.slices(1 - contender)[pair]);
-            Sample {
-                latency: latency(&self.heard[contender][pair]),
-                replies: slice.replies,
-                cpu_ns: slice.cpu_ns,
-                answering_ns: slice.answering_ns,
-                idle_cpu_ns: others.idle_cpu_ns,
-                idle_ns: others.length_ns,
-                rss_bytes: slice.rss_bytes,
-            }
+            sample(slice, others, latency(&self.heard[contender][pair]))
         };
         let pairs: Vec<Pair> = (0..pairs).map(|pair| [sample(pair, 0), sample(pair, 1)]).collect();
         Bootstrap::new(pairs, self.report.basis.resamples, self.report.scenario.seed)
@@ -225,6 +216,19 @@ impl<'a> Grounds<'a> {
     }
 }
 
+/// One contender's slice of a pair, with what it used in the other's: while that plays, this one has nothing to do.
+pub fn sample(slice: &RawSlice, others: &RawSlice, latency: Sparse) -> Sample {
+    Sample {
+        latency,
+        replies: slice.replies,
+        cpu_ns: slice.cpu_ns,
+        answering_ns: slice.answering_ns,
+        idle_cpu_ns: others.idle_cpu_ns,
+        idle_ns: others.generator_ns,
+        rss_bytes: slice.rss_bytes,
+    }
+}
+
 /// A line of the table, before it is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricLine {
@@ -299,4 +303,25 @@ fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow>
         p99_us: p99.map(|p99| p99.values),
         ratio: median.ratio,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn cpu_while_idle_is_over_the_time_in_which_it_was_looked_at() {
+        let own = RawSlice { replies: 10, cpu_ns: 1_000_000, ..sample::slice() };
+        // The other's slice took half a second, and 1.5 s until the last reply was given up.
+        let others = RawSlice {
+            idle_cpu_ns: 6_000_000,
+            length_ns: 500_000_000,
+            generator_ns: 2_000_000_000,
+            ..own.clone()
+        };
+        let pair = [0, 1].map(|_| super::sample(&own, &others, Sparse::default()));
+        let compared = Bootstrap::new(vec![pair], 1, 1).compare(Quantity::IdleCpu).unwrap();
+        assert_eq!(compared.values, [3_000_000.0; 2]);
+    }
 }

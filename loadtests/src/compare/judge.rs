@@ -7,10 +7,9 @@ use super::figures::computed;
 use super::play::{Generator, Playback, Slice, SupportCores};
 use crate::engine::Record;
 use crate::environment;
-use crate::histogram::{Sparse, encode};
+use crate::histogram::encode;
 use crate::report::{Aside, Basis, GeneratorReport, RawSlice, ScenarioReport};
 use crate::scenario::Scenario;
-use crate::stats::Sample;
 use crate::trace::{Kinds, Trace};
 use crate::validity::{Build, Invariant};
 
@@ -78,21 +77,6 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
     computed(&without_figures)
 }
 
-/// One contender's part of a pair, with what it used while the other played.
-pub fn sample(pair: &[Slice; 2], contender: usize, latency: &dyn Fn(&Record) -> Sparse) -> Sample {
-    // While the other's slice plays, this one has nothing to do.
-    let (slice, others) = (&pair[contender], &pair[1 - contender]);
-    Sample {
-        latency: latency(&slice.record),
-        replies: slice.record.replies,
-        cpu_ns: slice.cpu_ns,
-        answering_ns: slice.record.answering_ns,
-        idle_cpu_ns: others.idle_cpu_ns,
-        idle_ns: others.record.length_ns,
-        rss_bytes: slice.rss_bytes,
-    }
-}
-
 fn basis(played: &Played<'_>) -> Basis {
     Basis {
         labels: played.labels.to_vec(),
@@ -144,7 +128,8 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
     }
 }
 
-fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
+/// A slice as report.json holds it; `kinds` are the names of its requests' kinds.
+pub fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
     let record = &slice.record;
     let name = |index: usize| kinds.get(index).map(String::as_str).unwrap_or_default();
     let used = record.latency.iter().enumerate().filter(|(_, histogram)| !histogram.is_empty());

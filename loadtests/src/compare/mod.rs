@@ -9,8 +9,8 @@ mod judge;
 mod plan;
 mod play;
 
-pub use figures::{METRICS, MetricLine, computed};
-pub use judge::{Played, judge, sample};
+pub use figures::{METRICS, MetricLine, computed, sample};
+pub use judge::{Played, judge, raw};
 pub use plan::{Plan, Window};
 pub use play::{
     Contender, Event, Generator, Order, Playback, Seen, Slice, Support, SupportCores, Usage, play,
