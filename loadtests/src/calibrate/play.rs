@@ -2,17 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use futures::FutureExt;
 use stack::instance::{Instance, ProgramOptions};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{Effort, Spin};
 use crate::command::folder::Interrupted;
 use crate::compare::{Contender, Order, Playback, Slice, play, raw, sample};
-use crate::engine::Addresses;
+use crate::engine::{Addresses, aside};
 use crate::payments::Layout;
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::Pair;
@@ -83,18 +82,15 @@ impl Players<'_> {
         .await?)
     }
 
-    /// Plays in a thread of its own, which becomes real-time.
     async fn compare(
         &self,
         scenario: Scenario,
         contenders: [Contender; 2],
         order_seed: u64,
     ) -> anyhow::Result<Playback> {
-        let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
-        let (done, mut result) = oneshot::channel();
-        let (stop_play, cores) = (Arc::clone(&stop), self.layout.generator.clone());
         let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Spin)?);
-        let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
+        let cores = self.layout.generator.clone();
+        let playing = aside(self.stopped, move |stop| {
             let settle = || async { Ok(()) }.boxed_local();
             let order = Order {
                 scenario: &scenario,
@@ -106,18 +102,10 @@ impl Players<'_> {
                 order_seed,
                 settle: &settle,
             };
-            // Nobody follows the events, and who waits for the result may be gone.
-            let _ = done.send(play(&order, &stop_play, &mpsc::unbounded_channel().0));
-        })?;
-        let mut stopped = self.stopped.clone();
-        let playback = loop {
-            tokio::select! {
-                _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
-                played = &mut result => break played.context("the sending thread ended without a result")?,
-            }
-        };
-        thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
-        playback
+            // Nobody follows the events.
+            play(&order, stop, &mpsc::unbounded_channel().0)
+        });
+        playing.await
     }
 }
 

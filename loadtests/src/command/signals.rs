@@ -3,6 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::folder::Interrupted;
 use crate::progress;
 
 /// Becomes true on SIGINT, SIGTERM or SIGHUP; a second one ends this process with `exit_code`, and what it started ends
@@ -32,4 +33,16 @@ pub fn stop_on_signal(exit_code: u8) -> anyhow::Result<watch::Receiver<bool>> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen)?;
     Ok(stopped)
+}
+
+/// Gives up on `work` when `stopped` becomes true; what it had started ends with it.
+pub async fn unless_stopped<T>(
+    stopped: &watch::Receiver<bool>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let mut stopped = stopped.clone();
+    tokio::select! {
+        done = work => done,
+        _ = stopped.wait_for(|stopped| *stopped) => Err(Interrupted.into()),
+    }
 }

@@ -1,10 +1,11 @@
 //! The open-loop generator: sends each request of a stretch of a trace when it is due, whatever became of the earlier
 //! ones, and records what came back.
 //!
-//! One thread with a current-thread runtime does all of it: `timer` wakes it at due times, `lane` knows which connections
+//! One thread (`aside`) with a current-thread runtime does all of it: `timer` wakes it at due times, `lane` knows which connections
 //! have room, `http1` and `http2` hold one connection each, `record` counts and times. Nothing is ever waited for before
 //! a due request goes out, except room on a connection: that wait counts in the latency, which runs from the due time.
 
+mod aside;
 mod http1;
 mod http2;
 mod lane;
@@ -25,6 +26,7 @@ use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
+pub use aside::aside;
 pub use record::Record;
 
 use crate::clock::now_ns;

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::Context;
 use futures::future::LocalBoxFuture;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::watch::{Seen, Watched};
 use crate::clock::now_ns;
@@ -79,22 +78,7 @@ pub struct Played {
 
 /// Plays in a thread of its own; where `stopped` becomes true it ends early with what there is.
 pub async fn aside(order: Order, stopped: &watch::Receiver<bool>) -> anyhow::Result<Played> {
-    let stop = Arc::new(AtomicBool::new(*stopped.borrow()));
-    let (done, mut result) = oneshot::channel();
-    let stop_play = Arc::clone(&stop);
-    let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
-        // Nobody waits any more: then the result is of no use.
-        let _ = done.send(play(&order, &stop_play));
-    })?;
-    let mut stopped = stopped.clone();
-    let played = loop {
-        tokio::select! {
-            _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
-            played = &mut result => break played.context("the sending thread ended without a result")?,
-        }
-    };
-    thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
-    played
+    engine::aside(stopped, move |stop| play(&order, stop)).await
 }
 
 /// Plays. Blocks: meant for a thread of its own, since it changes the thread's scheduling for good.

@@ -1,16 +1,16 @@
 //! A comparison in progress: each scenario on its two services, played while a person is told how far it is.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
 use stack::instance::Twin;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::ground::{Found, Ground, Sides};
 use crate::command::Drawn;
-use crate::command::folder::Interrupted;
+use crate::command::signals::unless_stopped;
 use crate::compare::{Order, Playback, Played, judge, play};
+use crate::engine::aside;
 use crate::payments::label;
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Control, ScenarioReport};
@@ -39,11 +39,7 @@ impl Run {
         &self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            done = work => done,
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Interrupted.into()),
-        }
+        unless_stopped(&self.stopped, work).await
     }
 
     /// Plays one scenario and judges it; then its controls.
@@ -142,15 +138,13 @@ impl Run {
         }
     }
 
-    /// Plays in a thread of its own, which becomes real-time, while this one shows how far it is.
+    /// Plays in a thread of its own, while this one shows how far it is.
     async fn play(&mut self, ground: &Ground, sides: &Sides<'_>, act: &Act) -> anyhow::Result<Playback> {
         let (events, mut happened) = mpsc::unbounded_channel();
-        let (done, mut result) = oneshot::channel();
-        let stop = Arc::new(AtomicBool::new(*self.stopped.borrow()));
         let (playing, contenders, settle) = (act.clone(), sides.contenders(), sides.settle());
         let (support, cores) = (ground.support(), ground.layout().generator.clone());
-        let (order_seed, stop_play) = (self.order_seed, Arc::clone(&stop));
-        let thread = std::thread::Builder::new().name("sender".into()).spawn(move || {
+        let order_seed = self.order_seed;
+        let mut playing = pin!(aside(&self.stopped, move |stop| {
             let order = Order {
                 scenario: &playing.scenario,
                 trace: Arc::clone(&playing.trace),
@@ -161,20 +155,17 @@ impl Run {
                 order_seed,
                 settle: &*settle,
             };
-            // Nobody waits any more: then the result is of no use.
-            let _ = done.send(play(&order, &stop_play, &events));
-        })?;
-        let mut stopped = self.stopped.clone();
+            play(&order, stop, &events)
+        }));
         let mut follow = self.progress.scenario(&act.name, &act.scenario, sides.labels());
-        let playback = loop {
+        loop {
             tokio::select! {
+                // The last slice is shown before the end.
+                biased;
                 Some(event) = happened.recv() => follow.event(event),
-                _ = stopped.wait_for(|stopped| *stopped), if !stop.load(Ordering::Relaxed) => stop.store(true, Ordering::Relaxed),
-                played = &mut result => break played.context("the sending thread ended without a result")?,
+                playback = &mut playing => return playback,
             }
-        };
-        thread.join().map_err(|_| anyhow::anyhow!("the sending thread panicked"))?;
-        playback
+        }
     }
 }
 
