@@ -54,12 +54,12 @@ pub enum Event {
     Slice(Box<Seen>),
 }
 
-/// What a slice gave, for those who watch.
-#[derive(Debug)]
+/// What a slice gave, for those who watch; or several of one contender.
+#[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// On whom.
     pub contender: usize,
-    /// Its pair, from 0.
+    /// Its pair, from 0; of several, the last one's.
     pub pair: usize,
     /// From the due time.
     pub latency: Sparse,
@@ -79,6 +79,8 @@ pub struct Seen {
     pub unexpected: u64,
     /// Until the last reply, in ns.
     pub length_ns: u64,
+    /// From the first to the last reply, or the slice's own length where that is longer, in ns: what a rate is over.
+    pub answering_ns: u64,
     /// CPU of the contender, in ns; nothing where its process isn't looked at.
     pub cpu_ns: u64,
     /// Its memory at the end, in bytes; the same.
@@ -102,10 +104,35 @@ impl Seen {
             shed: record.shed,
             unexpected: record.kinds.values().sum(),
             length_ns: record.length_ns,
+            answering_ns: record.answering_ns,
             cpu_ns: slice.cpu_ns,
             rss_bytes: slice.rss_bytes,
             generator: slice.generator,
         }
+    }
+
+    /// Takes in what came after it.
+    pub fn add(&mut self, later: &Self) {
+        (self.contender, self.pair) = (later.contender, later.pair);
+        self.latency = Sparse::merge([&self.latency, &later.latency]);
+        self.lag = Sparse::merge([&self.lag, &later.lag]);
+        self.offered += later.offered;
+        self.replies += later.replies;
+        self.skipped += later.skipped;
+        self.dropped += later.dropped;
+        self.shed += later.shed;
+        self.unexpected += later.unexpected;
+        self.length_ns += later.length_ns;
+        self.answering_ns += later.answering_ns;
+        self.cpu_ns += later.cpu_ns;
+        self.rss_bytes = later.rss_bytes;
+        self.generator.0 += later.generator.0;
+        self.generator.1 += later.generator.1;
+    }
+
+    /// Replies a second.
+    pub fn rate(&self) -> f64 {
+        self.replies as f64 * 1e9 / self.answering_ns.max(1) as f64
     }
 }
 

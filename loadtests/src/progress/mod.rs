@@ -107,12 +107,12 @@ impl Follow<'_> {
         }
         self.progress.told = Instant::now();
         let side = |index: usize| {
-            let side = &self.act.sides[index];
+            let seen = &self.act.sides[index].seen;
             let at =
-                |percentile| side.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
+                |percentile| seen.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
             format!("{} p50 {} p99 {} ms", self.act.labels[index], at(50.0), at(99.0))
         };
-        let unexpected: u64 = self.act.sides.iter().map(|side| side.unexpected).sum();
+        let unexpected: u64 = self.act.sides.iter().map(|side| side.seen.unexpected).sum();
         let unexpected =
             if unexpected > 0 { format!(", {unexpected} UNEXPECTED replies") } else { String::new() };
         let name = &self.act.name;

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::compare::{Event, Seen};
-use crate::histogram::Sparse;
 use crate::scenario::Scenario;
 use crate::validity::{Bound, Counts, Evidence, judge, name};
 
@@ -51,8 +50,6 @@ pub struct Act {
     slice_ms: u64,
     /// When the slices began, and the last ended.
     played: Option<(Instant, Instant)>,
-    /// CPU of the generator, and the time that this is of, in ns.
-    generator: (u64, u64),
 }
 
 /// One of the two so far.
@@ -60,28 +57,8 @@ pub struct Act {
 pub struct Side {
     /// Slices played.
     pub slices: u64,
-    /// From the due time.
-    pub latency: Sparse,
-    /// Due to sent.
-    pub lag: Sparse,
-    /// Requests that came due.
-    pub offered: u64,
-    /// Replies read.
-    pub replies: u64,
-    /// Lacked a result.
-    pub skipped: u64,
-    /// No room.
-    pub dropped: u64,
-    /// Refused.
-    pub shed: u64,
-    /// Unexpected replies and failures.
-    pub unexpected: u64,
-    /// Length of its slices in ns.
-    pub length_ns: u64,
-    /// CPU of its process in ns.
-    pub cpu_ns: u64,
-    /// Memory at the last slice's end, in bytes.
-    pub rss_bytes: u64,
+    /// What they gave.
+    pub seen: Seen,
     /// Pair and median in ms, a point a slice.
     pub medians: Vec<(f64, f64)>,
 }
@@ -98,7 +75,6 @@ impl Act {
             planned: Duration::from_micros(scenario.total_us()) * 2,
             slice_ms: scenario.slice_ms,
             played: None,
-            generator: (0, 0),
         }
     }
 
@@ -110,8 +86,6 @@ impl Act {
             Event::Slice(seen) => {
                 self.slices.0 += 1;
                 self.played = self.played.map(|(begun, _)| (begun, Instant::now()));
-                self.generator.0 += seen.generator.0;
-                self.generator.1 += seen.generator.1;
                 self.sides[seen.contender].take(&seen);
             }
         }
@@ -132,9 +106,11 @@ impl Act {
     /// The bounds that can be looked at so far.
     pub fn validity(&self) -> Vec<Bound> {
         let counts = |(side, label): (&Side, &String)| side.counts(label, self.slice_ms);
+        let generator =
+            |of: fn((u64, u64)) -> u64| self.sides.iter().map(|side| of(side.seen.generator)).sum::<u64>();
         let evidence = Evidence {
             contenders: self.sides.iter().zip(&self.labels).map(counts).collect(),
-            generator_share: self.generator.0 as f64 / self.generator.1.max(1) as f64,
+            generator_share: generator(|of| of.0) as f64 / generator(|of| of.1).max(1) as f64,
             ..Evidence::default()
         };
         let all = judge(&evidence, &[]);
@@ -146,38 +122,24 @@ impl Act {
 impl Side {
     fn take(&mut self, seen: &Seen) {
         self.slices += 1;
-        self.latency = Sparse::merge([&self.latency, &seen.latency]);
-        self.lag = Sparse::merge([&self.lag, &seen.lag]);
-        self.offered += seen.offered;
-        self.replies += seen.replies;
-        self.skipped += seen.skipped;
-        self.dropped += seen.dropped;
-        self.shed += seen.shed;
-        self.unexpected += seen.unexpected;
-        self.length_ns += seen.length_ns;
-        self.cpu_ns += seen.cpu_ns;
-        self.rss_bytes = seen.rss_bytes;
+        self.seen.add(seen);
         let median = seen.latency.percentile(50.0).map(|us| (seen.pair as f64 + 1.0, us as f64 / 1e3));
         self.medians.extend(median);
     }
 
-    /// Replies a second.
-    pub fn rate(&self) -> f64 {
-        self.replies as f64 * 1e9 / self.length_ns.max(1) as f64
-    }
-
     fn counts(&self, label: &str, slice_ms: u64) -> Counts {
-        let unexpected = (self.unexpected > 0).then(|| ("unexpected".to_owned(), self.unexpected));
+        let seen = &self.seen;
+        let unexpected = (seen.unexpected > 0).then(|| ("unexpected".to_owned(), seen.unexpected));
         Counts {
             name: label.to_owned(),
-            offered: self.offered,
-            offered_rate: self.offered as f64 * 1e3 / (self.slices * slice_ms).max(1) as f64,
-            achieved_rate: self.rate(),
-            skipped: self.skipped,
-            shed: self.shed,
-            dropped: self.dropped,
+            offered: seen.offered,
+            offered_rate: seen.offered as f64 * 1e3 / (self.slices * slice_ms).max(1) as f64,
+            achieved_rate: seen.rate(),
+            skipped: seen.skipped,
+            shed: seen.shed,
+            dropped: seen.dropped,
             unexpected: unexpected.into_iter().collect(),
-            lag_p99_us: self.lag.percentile(99.0).unwrap_or(0) as f64,
+            lag_p99_us: seen.lag.percentile(99.0).unwrap_or(0) as f64,
             ..Counts::default()
         }
     }

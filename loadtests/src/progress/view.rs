@@ -82,19 +82,20 @@ fn table(act: &Act) -> Table<'static> {
 }
 
 fn cells(label: &str, side: &Side) -> Vec<String> {
-    let at = |percentile| side.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
+    let seen = &side.seen;
+    let at = |percentile| seen.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
     let told = |seen: bool, text: String| if seen { text } else { "-".to_owned() };
-    let played = side.length_ns > 0;
+    let played = seen.length_ns > 0;
     vec![
         label.to_owned(),
-        told(played, number(side.rate())),
+        told(played, number(seen.rate())),
         at(50.0),
         at(90.0),
         at(99.0),
-        told(side.replies > 0, number(side.cpu_ns as f64 / 1e3 / side.replies.max(1) as f64)),
-        told(played, format!("{:.0} %", side.cpu_ns as f64 * 100.0 / side.length_ns.max(1) as f64)),
-        told(side.rss_bytes > 0, number(side.rss_bytes as f64 / MIB)),
-        whole(side.unexpected),
+        told(seen.replies > 0, number(seen.cpu_ns as f64 / 1e3 / seen.replies.max(1) as f64)),
+        told(played, format!("{:.0} %", seen.cpu_ns as f64 * 100.0 / seen.length_ns.max(1) as f64)),
+        told(seen.rss_bytes > 0, number(seen.rss_bytes as f64 / MIB)),
+        whole(seen.unexpected),
     ]
 }
 

@@ -46,14 +46,12 @@ fn seen(contender: usize, pair: usize, us: u64) -> Seen {
         lag: times(85),
         offered: 200,
         replies: 200,
-        skipped: 0,
-        dropped: 0,
-        shed: 0,
-        unexpected: 0,
         length_ns: 1_000_000_000,
+        answering_ns: 1_000_000_000,
         cpu_ns: 300_000_000,
         rss_bytes: 64 << 20,
         generator: (100_000_000, 1_000_000_000),
+        ..Seen::default()
     }
 }
 
@@ -96,6 +94,14 @@ fn the_view_shows_both_so_far_and_what_is_left() {
     assert_eq!(row("Go").last().map(String::as_str), Some("3"));
     // The medians are drawn.
     assert!(text.chars().any(|sign| ('\u{2801}'..='\u{28ff}').contains(&sign)), "{text}");
+}
+
+#[test]
+fn replies_that_are_all_late_by_the_same_come_at_the_rate_of_the_requests() {
+    // The last reply came as long after the slice's end as the first after its begin.
+    let late = |contender| Seen { length_ns: 1_500_000_000, ..seen(contender, 0, 500_000) };
+    let text = shown(&playing(vec![late(0), late(1)]), Duration::ZERO, COLUMNS, ROWS);
+    assert!(text.contains("✓ rate: Rust 100.0 %; Go 100.0 %"), "{text}");
 }
 
 #[test]
