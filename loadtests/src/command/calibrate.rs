@@ -1,15 +1,12 @@
 //! `loadtest calibrate`: whether the comparison tells the truth on this machine.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 
-use super::signals::stop_on_signal;
+use super::tabled::{Around, TabledArgs, say};
 use crate::calibrate::{Effort, Players, calibrate, serve, table};
-use crate::environment;
-use crate::payments::Layout;
 use crate::stats::PAIRS_MIN;
 
 /// Check the comparison against servers of known costs, and find the best slice length
@@ -45,31 +42,18 @@ pub struct CalibrateArgs {
     /// What everything is drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Gets the figures as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    tabled: TabledArgs,
 }
 
 impl CalibrateArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let effort = self.effort()?;
-        let layout = Layout::of(&environment::cores()?);
-        crate::realtime::pin(&layout.around())?;
-        let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let say = |text: &str| eprintln!("{text}");
-        say(&format!("about {:.1} minutes", effort.seconds() / 60.0));
-        let calibration = runtime.block_on(async {
-            let stopped = stop_on_signal(2)?;
-            let players = Players { layout: &layout, logs: logs.path(), stopped: &stopped, tell: &say };
-            calibrate(&effort, &players).await
+        let calibration = self.tabled.run(table, async |Around { layout, logs, stopped }| {
+            say(&format!("about {:.1} minutes", effort.seconds() / 60.0));
+            calibrate(&effort, &Players { layout, logs, stopped, tell: &say }).await
         })?;
-        print!("{}", table(&calibration));
-        if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&calibration)? + "\n";
-            std::fs::write(path, text).with_context(|| path.display().to_string())?;
-        }
         Ok(if calibration.held() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// Why an interrupted run has no report.
 #[derive(Debug, Error)]
-#[error("interrupted before anything was measured")]
+#[error("interrupted before there was anything to report")]
 pub struct Interrupted;
 
 /// The folder of a report, with one in it for logs that goes with this value unless it is kept.

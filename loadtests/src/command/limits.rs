@@ -1,16 +1,13 @@
 //! `loadtest limits`: what the machine could do at most.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
-use stack::instance::Twin;
 
-use crate::environment;
+use super::signals::unless_stopped;
+use super::tabled::{TabledArgs, say};
 use crate::limits::{Effort, measure, table};
-use crate::payments::{Bench, Layout};
 
 /// Measure what this machine could do at most, on the cores of the comparison
 ///
@@ -29,7 +26,7 @@ use crate::payments::{Bench, Layout};
 /// Each row has the median, the least and the most of the repetitions. A share of a limit is to be had from
 /// `loadtest compare --solo --limits`. Figures of a debug build say nothing.
 ///
-/// Exit codes: 0 measured; 2 could not run (one line says why).
+/// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct LimitsArgs {
     /// Length of one measurement
@@ -41,32 +38,20 @@ pub struct LimitsArgs {
     /// Connections to the bare handler; as in the scenarios
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
-    /// Gets the figures as JSON, every repetition too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    tabled: TabledArgs,
 }
 
 impl LimitsArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let effort = self.effort()?;
-        let layout = Layout::of(&environment::cores()?);
-        crate::realtime::pin(&layout.around())?;
-        let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let say = |text: &str| eprintln!("{text}");
-        layout.lines().iter().for_each(|(who, cores)| say(&format!("{who}: {cores}")));
-        let limits = runtime.block_on(async {
-            let bench = Bench::start(layout, &Twin::ALL, false, logs.path(), say).await?;
-            let limits = measure(&bench, &effort, &say).await;
+        self.tabled.run(table, async |around| {
+            let bench = around.bench(false).await?;
+            let limits = unless_stopped(&around.stopped, measure(&bench, &effort, &say)).await;
             bench.stop().await?;
             limits
         })?;
-        print!("{}", table(&limits));
-        if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&limits)? + "\n";
-            std::fs::write(path, text).with_context(|| path.display().to_string())?;
-        }
         Ok(ExitCode::SUCCESS)
     }
 

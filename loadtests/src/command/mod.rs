@@ -11,6 +11,7 @@ pub mod replay;
 pub mod run;
 pub mod signals;
 pub mod solo;
+pub mod tabled;
 pub mod trace;
 pub mod verify;
 

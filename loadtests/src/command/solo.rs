@@ -1,21 +1,20 @@
 //! What each service does by itself: capacity, memory, start. Beside a comparison (`compare --solo`), or alone.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 use stack::instance::Twin;
 use tokio::sync::watch;
 
 use super::draw_payments;
 use super::folder::Interrupted;
-use super::signals::stop_on_signal;
-use crate::environment;
+use super::signals::unless_stopped;
+use super::tabled::{TabledArgs, say};
 use crate::limits::{self, Limits};
 use crate::payments::shares::shares;
-use crate::payments::{Bench, Layout, capacity, footprint};
+use crate::payments::{Bench, capacity, footprint};
 use crate::progress::Progress;
 use crate::report::ScenarioReport;
 use crate::scenario::{Overrides, Scenario};
@@ -130,20 +129,12 @@ impl BesideArgs {
             let (seconds, repetitions) = if trial { (0.3, 1) } else { (3.0, 5) };
             let length = Duration::from_secs_f64(seconds);
             let effort = limits::Effort { length, repetitions, connections: 32 };
-            let mut stop = stopped.clone();
-            machine = tokio::select! {
-                measured = limits::measure(bench, &effort, say) => Some(measured?),
-                _ = stop.wait_for(|stopped| *stopped) => None,
-            };
+            machine = unless_interrupted(unless_stopped(stopped, limits::measure(bench, &effort, say)).await)?;
         }
         if self.solo && !*stopped.borrow() {
             let effort = if trial { EffortArgs::TRIAL } else { EffortArgs::FULL };
             let scenarios: Vec<_> = compared.iter().map(|report| report.scenario.clone()).collect();
-            solo = match effort.measure(bench, &scenarios, seed, stopped, say).await {
-                // What was compared before is reported.
-                Err(error) if error.is::<Interrupted>() => None,
-                measured => Some(measured?),
-            };
+            solo = unless_interrupted(effort.measure(bench, &scenarios, seed, stopped, say).await)?;
             if let (Some(solo), Some(limits)) = (&mut solo, &machine) {
                 for capacity in &solo.capacities {
                     let scenario = scenarios.iter().find(|scenario| scenario.name == capacity.scenario);
@@ -154,6 +145,14 @@ impl BesideArgs {
             }
         }
         Ok((machine, solo))
+    }
+}
+
+/// Nothing of what was interrupted: what was compared before is reported.
+fn unless_interrupted<T>(measured: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match measured {
+        Err(error) if error.is::<Interrupted>() => Ok(None),
+        measured => measured.map(Some),
     }
 }
 
@@ -179,9 +178,8 @@ pub struct SoloArgs {
     /// What orders and traces are drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Gets the figures as JSON, every trial with its histogram too
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    tabled: TabledArgs,
     /// To see that it works: light hashes, which a debug build can make, and short loads
     #[arg(long)]
     smoke: bool,
@@ -204,24 +202,12 @@ impl SoloArgs {
         let drawn = self.scenarios.iter().map(|name| draw_payments(name, &overrides));
         let scenarios: Vec<Scenario> =
             drawn.map(|drawn| drawn.map(|(scenario, _)| scenario)).collect::<anyhow::Result<_>>()?;
-        let layout = Layout::of(&environment::cores()?);
-        crate::realtime::pin(&layout.around())?;
-        let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let say = |text: &str| eprintln!("{text}");
-        layout.lines().iter().for_each(|(who, cores)| say(&format!("{who}: {cores}")));
-        let report = runtime.block_on(async {
-            let stopped = stop_on_signal(2)?;
-            let bench = Bench::start(layout, &Twin::ALL, self.smoke, logs.path(), say).await?;
-            let report = self.effort.measure(&bench, &scenarios, self.seed, &stopped, &say).await;
+        self.tabled.run(solo_table, async |around| {
+            let bench = around.bench(self.smoke).await?;
+            let report = self.effort.measure(&bench, &scenarios, self.seed, &around.stopped, &say).await;
             bench.stop().await?;
             report
         })?;
-        print!("{}", solo_table(&report));
-        if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&report)? + "\n";
-            std::fs::write(path, text).with_context(|| path.display().to_string())?;
-        }
         Ok(ExitCode::SUCCESS)
     }
 }

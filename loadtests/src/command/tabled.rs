@@ -1,0 +1,67 @@
+//! What the commands share that print a table, and keep nothing but the JSON that is asked for.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use stack::instance::Twin;
+use tokio::sync::watch;
+
+use super::signals::{stop_on_signal, unless_stopped};
+use crate::payments::{Bench, Layout};
+use crate::{environment, realtime, report};
+
+/// Where the figures go beside the table.
+#[derive(Debug, Args)]
+pub struct TabledArgs {
+    /// Gets the figures as JSON, with each of the measurements that they are made of
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What is measured with.
+pub struct Around<'a> {
+    /// Whose cores are whose.
+    pub layout: Layout,
+    /// Gets the logs of what is started.
+    pub logs: &'a Path,
+    /// Becomes true where everything is to end.
+    pub stopped: watch::Receiver<bool>,
+}
+
+impl Around<'_> {
+    /// Says who runs where, and starts what both services need.
+    pub async fn bench(&self, light: bool) -> anyhow::Result<Bench> {
+        self.layout.lines().iter().for_each(|(who, cores)| say(&format!("{who}: {cores}")));
+        let bench = Bench::start(self.layout.clone(), &Twin::ALL, light, self.logs, say);
+        unless_stopped(&self.stopped, bench).await
+    }
+}
+
+impl TabledArgs {
+    /// Does `work` on the cores that the services leave, and prints its table. That the JSON can be written is seen before.
+    pub fn run<T: Serialize>(
+        &self,
+        table: fn(&T) -> String,
+        work: impl AsyncFnOnce(&Around<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.json.as_deref().map_or(Ok(()), report::writable)?;
+        let layout = Layout::of(&environment::cores()?);
+        realtime::pin(&layout.around())?;
+        let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let found = runtime.block_on(async {
+            work(&Around { layout, logs: logs.path(), stopped: stop_on_signal(2)? }).await
+        })?;
+        print!("{}", table(&found));
+        if let Some(path) = &self.json {
+            report::replace(path, &(serde_json::to_string_pretty(&found)? + "\n"))?;
+        }
+        Ok(found)
+    }
+}
+
+/// Tells a person what is being done.
+pub fn say(text: &str) {
+    eprintln!("{text}");
+}
