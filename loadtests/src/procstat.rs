@@ -53,6 +53,11 @@ pub fn family_cpu_ns(pid: u32) -> u64 {
     (own + children.sum::<u64>()) * tick_ns()
 }
 
+/// CPU of this process's children that have ended and were waited for, in ns, by ticks.
+pub fn waited_cpu_ns() -> u64 {
+    stat(std::process::id()).map_or(0, |stat| stat.waited_ticks) * tick_ns()
+}
+
 /// Context switches, of their own will or not, of a process's threads that are there now.
 pub fn context_switches(pid: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

@@ -30,5 +30,7 @@ pub mod up;
 pub mod urls;
 pub mod with_postgres;
 
+pub use process::errand;
+
 pub use error::{Error, Result};
 pub use process::{Identity, Life};

@@ -269,7 +269,7 @@ fn tie(signal: &str) -> Vec<String> {
 }
 
 /// A program that does its work and ends, such as initdb: without a shell's settings, and gone when we are.
-pub(crate) fn errand(program: &Path, user: Option<(u32, u32)>) -> tokio::process::Command {
+pub fn errand(program: &Path, user: Option<(u32, u32)>) -> tokio::process::Command {
     let mut words = tie("KILL");
     words.push(program.display().to_string());
     let mut command = Command::new(&words[0]);

@@ -5,16 +5,19 @@
 //! services' statements.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use regex::{Captures, Regex};
 use sqlx::{Connection, PgConnection};
+use stack::errand;
 
-use super::{Limit, on_cores};
+use super::{Limit, said_on_cores};
+use crate::clock::now_ns;
 use crate::payments::{Bench, MERCHANTS};
+use crate::procstat::{family_cpu_ns, waited_cpu_ns};
+use crate::report::wording::number;
 
 /// A service's connections for requests; `proto/config.toml` has the number.
 pub const CONNECTIONS: u32 = 16;
@@ -35,18 +38,31 @@ struct Script {
 /// The scripts, measured in turn.
 pub struct Statements {
     pgbench: Result<PathBuf, String>,
-    scripts: Vec<(Script, Vec<f64>)>,
+    scripts: Vec<(Script, Vec<Turn>)>,
     url: String,
     cores: Vec<usize>,
+    postgres: u32,
+    postgres_cores: usize,
     folder: tempfile::TempDir,
     turns: u64,
+}
+
+/// One measurement of a script.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turn {
+    /// Transactions a second.
+    rate: f64,
+    wall_ns: u64,
+    postgres_ns: u64,
+    pgbench_ns: u64,
 }
 
 impl Statements {
     /// A database of its own on the Postgres of `bench`, with merchants, each with a payment token.
     pub async fn prepare(bench: &Bench) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let pgbench = find(bench.postgres_pid());
+        let (postgres, layout) = (bench.postgres_pid(), bench.layout());
+        let pgbench = find(postgres);
         let mut url = String::new();
         if pgbench.is_ok() {
             let database = bench.database("limits").await?;
@@ -57,52 +73,66 @@ impl Statements {
         for (script, _) in &scripts {
             std::fs::write(folder.path().join(script.name), text(script)?)?;
         }
-        Ok(Self { pgbench, scripts, url, cores: bench.layout().service.clone(), folder, turns: 0 })
+        let (cores, postgres_cores) = (layout.service.clone(), layout.support.len());
+        Ok(Self { pgbench, scripts, url, cores, postgres, postgres_cores, folder, turns: 0 })
     }
 
     /// One measurement of each script.
     pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
         let Ok(pgbench) = &self.pgbench else { return Ok(()) };
         self.turns += 1;
-        for (index, (script, rates)) in self.scripts.iter_mut().enumerate() {
-            let mut command = Command::new(pgbench);
+        for (index, (script, turns)) in self.scripts.iter_mut().enumerate() {
             let base = (self.turns * 16 + index as u64) << 40;
-            command.env_clear().arg("--no-vacuum").args(["--protocol", "prepared", "--jobs", "1"]);
-            command.args([
-                "--client",
-                &CONNECTIONS.to_string(),
-                "--time",
-                &length.as_secs().max(1).to_string(),
-            ]);
+            let mut command = errand(pgbench, None);
+            command.args(["--no-vacuum", "--protocol", "prepared", "--jobs", "1"]);
+            command.args(["--client", &CONNECTIONS.to_string()]);
+            command.args(["--time", &length.as_secs().max(1).to_string()]);
             command.args(["--define", "seq=0", "--define", &format!("base={base}")]);
             command.arg("--file").arg(self.folder.path().join(script.name)).arg(&self.url);
-            let said = on_cores(&self.cores, move || run(command)).await;
-            rates.push(
-                said.and_then(|said| rate(&said)).with_context(|| format!("pgbench, {}", script.name))?,
-            );
+            let used = || (now_ns(), family_cpu_ns(self.postgres), waited_cpu_ns());
+            let before = used();
+            let said = said_on_cores(&self.cores, command).await;
+            let rate = said.and_then(|said| rate(&said)).with_context(|| format!("pgbench, {}", script.name))?;
+            let after = used();
+            turns.push(Turn {
+                rate,
+                wall_ns: after.0 - before.0,
+                postgres_ns: after.1.saturating_sub(before.1),
+                pgbench_ns: after.2.saturating_sub(before.2),
+            });
         }
         Ok(())
     }
 
     /// One a script.
     pub fn limits(self) -> Vec<Limit> {
-        let pgbench = self.pgbench;
-        let row = |(script, rates): (Script, Vec<f64>)| {
-            let (name, label) = (format!("database_{}", script.name), script.label.to_owned());
+        let row = |(script, turns): (Script, Vec<Turn>)| {
+            let (name, label) = (format!("database_{}", script.name), script.label);
             let label = format!("{label}: its statements by pgbench over {CONNECTIONS} connections");
-            match &pgbench {
-                Ok(_) => Limit::measured(
-                    &name,
-                    label,
-                    script.unit,
-                    &rates,
-                    Some("Postgres’ cores, or the disk".into()),
-                ),
+            let rates: Vec<f64> = turns.iter().map(|turn| turn.rate).collect();
+            match &self.pgbench {
+                Ok(_) => {
+                    let full = full(&turns, self.postgres_cores, self.cores.len());
+                    Limit::measured(&name, label, script.unit, &rates, Some(full))
+                }
                 Err(why) => Limit::missing(&name, label, script.unit, why.clone()),
             }
         };
         self.scripts.into_iter().map(row).collect()
     }
+}
+
+/// Which of the two had no CPU left; where neither, the disk or the locks were the limit.
+fn full(turns: &[Turn], postgres_cores: usize, cores: usize) -> String {
+    let sum = |of: fn(&Turn) -> u64| turns.iter().map(of).sum::<u64>() as f64;
+    let percent = |of: fn(&Turn) -> u64, cores: usize| {
+        number(sum(of) * 100.0 / sum(|turn| turn.wall_ns).max(1.0) / cores.max(1) as f64)
+    };
+    format!(
+        "Postgres {} % of its cores, pgbench {} % of the services’",
+        percent(|turn| turn.postgres_ns, postgres_cores),
+        percent(|turn| turn.pgbench_ns, cores)
+    )
 }
 
 /// Beside the server that runs, else on the path.
@@ -114,15 +144,6 @@ fn find(server: u32) -> Result<PathBuf, String> {
     let missing = "pgbench is missing; it comes with Postgres (Debian, Ubuntu: apt-get install postgresql), and isn’t in \
                    the bundle that is downloaded where there is none";
     beside.into_iter().chain(on_path).find(|file| file.is_file()).ok_or_else(|| missing.to_owned())
-}
-
-fn run(mut command: Command) -> anyhow::Result<String> {
-    let output = command.output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{}", said.lines().find(|line| line.contains("error")).unwrap_or("it failed and said nothing"));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Transactions a second; none may have failed.
@@ -317,5 +338,11 @@ mod tests {
         let failed = said.replace("transactions: 0 ", "transactions: 7 ");
         assert!(rate(&failed).unwrap_err().to_string().contains("7 (0.000%)"));
         assert!(rate("").unwrap_err().to_string().contains("no rate"));
+    }
+
+    #[test]
+    fn what_was_in_use_is_a_share_of_its_own_cores() {
+        let turn = Turn { rate: 1.0, wall_ns: 1000, postgres_ns: 1800, pgbench_ns: 400 };
+        assert_eq!(full(&[turn; 2], 2, 1), "Postgres 90.0 % of its cores, pgbench 40.0 % of the services’");
     }
 }

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Limit, on_cores};
 use crate::clock::now_ns;
@@ -21,6 +22,8 @@ use crate::report::wording::number;
 
 /// On the HTTP port, without a dependency.
 pub const PATH: &str = "/livez";
+/// A handler that does nothing takes no longer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Both services' doors, measured in turn.
 pub struct Doors {
@@ -119,9 +122,10 @@ fn ask(address: SocketAddr, pid: u32, connections: usize, length: Duration) -> a
         let before = (service.cpu_ns()?, own.cpu_ns()?, now_ns());
         let until = before.2 + length.as_nanos() as u64;
         let loops = opened.into_iter().map(|connection| again_and_again(connection, until));
-        let replies = try_join_all(loops).await?.into_iter().sum();
+        let replies = timeout(length + ANSWER_LIMIT, try_join_all(loops)).await;
+        let replies = replies.with_context(|| format!("no answer for {} s", ANSWER_LIMIT.as_secs()))??;
         Ok(Turn {
-            replies,
+            replies: replies.into_iter().sum(),
             wall_ns: now_ns() - before.2,
             service_ns: service.cpu_ns()? - before.0,
             generator_ns: own.cpu_ns()? - before.1,
@@ -175,5 +179,12 @@ mod tests {
         let rows = doors.limits();
         assert_eq!((rows[0].name.as_str(), rows[1].name.as_str()), ("door_rust", "door_cpu_rust"));
         assert_eq!(rows[0].figure.as_ref().unwrap().values.len(), 3);
+    }
+
+    #[test]
+    fn a_door_that_never_answers_is_an_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let asked = ask(listener.local_addr().unwrap(), std::process::id(), 2, Duration::from_millis(10));
+        assert_eq!(asked.unwrap_err().to_string(), "no answer for 5 s");
     }
 }

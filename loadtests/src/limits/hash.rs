@@ -1,15 +1,15 @@
 //! PBKDF2 in a tight loop on the services' core, in each one's language with the library that it uses. Rust's loop runs
 //! here; Go's is a program of its own, `hashloop`, built beside the Go service.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Deserialize;
 use sha2::Sha256;
+use stack::errand;
 
-use super::{Limit, on_cores};
+use super::{Limit, on_cores, said_on_cores};
 
 /// As the services hash by default; `proto/config.toml` has the number.
 pub const ROUNDS: u32 = 16_384;
@@ -59,8 +59,7 @@ impl Hashes {
             let looped = match (language, &self.go) {
                 (0, _) => on_cores(one, move || Ok(rust_loop(length))).await?,
                 (_, Ok(program)) => {
-                    let program = program.clone();
-                    on_cores(one, move || go_loop(program, length)).await?
+                    go_loop(program, one, length).await.with_context(|| program.display().to_string())?
                 }
                 (_, Err(_)) => continue,
             };
@@ -94,21 +93,11 @@ fn rust_loop(length: Duration) -> Looped {
     Looped { hashes, seconds: begin.elapsed().as_secs_f64() }
 }
 
-fn go_loop(program: PathBuf, length: Duration) -> anyhow::Result<Looped> {
-    let mut command = Command::new(&program);
-    // What a shell exports for Go's runtime is none of the measurement's.
-    command.env_clear().args([
-        "-rounds",
-        &ROUNDS.to_string(),
-        "-length",
-        &format!("{}ms", length.as_millis()),
-    ]);
-    let output = command.output().with_context(|| program.display().to_string())?;
-    if !output.status.success() {
-        bail!("{}: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text).with_context(|| format!("{} said {text:?}", program.display()))
+async fn go_loop(program: &Path, cores: &[usize], length: Duration) -> anyhow::Result<Looped> {
+    let mut command = errand(program, None);
+    command.args(["-rounds", &ROUNDS.to_string(), "-length", &format!("{}ms", length.as_millis())]);
+    let text = said_on_cores(cores, command).await?;
+    serde_json::from_str(&text).with_context(|| format!("it said {text:?}"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use pinned::on_cores;
+pub use pinned::{on_cores, said_on_cores};
 pub use text::table;
 
 use crate::payments::{Bench, Pair};
@@ -50,7 +50,7 @@ pub struct Limit {
     pub unit: String,
     /// Over the repetitions; unset where it couldn't be measured.
     pub figure: Option<Spread>,
-    /// What was used up meanwhile, in the median repetition's words.
+    /// How much was in use of what may be full, over all repetitions.
     pub full: Option<String>,
     /// Why there is no figure, and how to get it.
     pub missing: Option<String>,

@@ -14,6 +14,7 @@ use super::{Payments, metrics};
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
 use crate::histogram::{Sparse, decode};
+use crate::limits::database::CONNECTIONS;
 use crate::report::wording::number;
 use crate::scenario::{Scenario, Stage};
 use crate::solo::{
@@ -36,8 +37,6 @@ const START: f64 = 50.0;
 const FULL: f64 = 0.9;
 /// Requests that may go unserved in a trial that is kept.
 const UNSERVED_MAX: f64 = 0.001;
-/// A service's connections for requests, by default.
-const CONNECTIONS: f64 = 16.0;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +167,7 @@ impl Searching<'_> {
                 "the cores of Postgres and the card network",
                 played.usage.support_share(layout.support_cores()),
             ),
-            share("Postgres connections", busy(metrics::STATEMENTS) * 1e9 / wall / CONNECTIONS),
+            share("Postgres connections", busy(metrics::STATEMENTS) * 1e9 / wall / f64::from(CONNECTIONS)),
             share("hash permits", busy(metrics::HASHES) * 1e9 / wall / cores),
         ];
         used.sort_by(|one, other| other.share.total_cmp(&one.share));
