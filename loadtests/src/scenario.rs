@@ -22,7 +22,9 @@ pub type Settings = BTreeMap<String, String>;
 
 /// Flows a second beyond which one machine's generator is not the right tool.
 const MAX_RATE: f64 = 100_000.0;
-/// Length of a stage: a day.
+/// Length of a stage: a trace is made by walking through its stages again and again.
+const MIN_SECONDS: f64 = 0.001;
+/// The same: a day.
 const MAX_SECONDS: f64 = 86_400.0;
 /// Files of the same name as the scenario, next to each other: where `--scenario checkout` looks.
 const FOLDER: &str = "loadtests/scenarios";
@@ -334,11 +336,15 @@ fn check_stage(field: &str, stage: &Stage) -> Result<(), Fault> {
 }
 
 fn check_rate(field: &str, rate: f64) -> Result<(), Fault> {
-    over_zero(field, rate, MAX_RATE)
+    // Not a number is neither.
+    if !(rate > 0.0 && rate <= MAX_RATE) {
+        return Err((field.to_owned(), format!("must be over 0 and at most {MAX_RATE}, is {rate}")));
+    }
+    Ok(())
 }
 
 fn check_seconds(field: &str, seconds: f64) -> Result<(), Fault> {
-    over_zero(field, seconds, MAX_SECONDS)
+    within(field, seconds, MIN_SECONDS, MAX_SECONDS)
 }
 
 fn check_slice(field: &str, slice_ms: u64) -> Result<(), Fault> {
@@ -349,16 +355,9 @@ fn check_pairs(field: &str, pairs: usize) -> Result<(), Fault> {
     within(field, pairs, 2, 10_000)
 }
 
-fn over_zero(field: &str, value: f64, high: f64) -> Result<(), Fault> {
-    // Not a number is neither.
-    if !(value > 0.0 && value <= high) {
-        return Err((field.to_owned(), format!("must be over 0 and at most {high}, is {value}")));
-    }
-    Ok(())
-}
-
 fn within<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T) -> Result<(), Fault> {
-    if value < low || value > high {
+    // Not a number is neither.
+    if !(&low..=&high).contains(&&value) {
         return Err((field.to_owned(), format!("must be {low} to {high}, is {value}")));
     }
     Ok(())
@@ -414,6 +413,7 @@ mod tests {
         let cases = [
             (GOOD.replace("pairs =", "pears ="), "unknown field `pears`"),
             (GOOD.replacen("rate = ", "rate = 0.0 #", 2), "warm_up.rate: must be over 0"),
+            (GOOD.replacen("seconds = ", "seconds = 1e-9 #", 2), "warm_up.seconds: must be 0.001 to 86400, is 0.000000001"),
             (GOOD.replace("connections = ", "connections = 0 #"), "connections: must be 1 to 10000, is 0"),
             (
                 GOOD.replace("arrivals = \"poisson\"", "arrivals = \"often\""),
@@ -447,7 +447,7 @@ mod tests {
             (Overrides { slice_ms: Some(49), ..good() }, "--slice: must be 50 to 60000, is 49"),
             (
                 Overrides { warm_up_seconds: Some(-1.0), ..good() },
-                "--warm-up: must be over 0 and at most 86400, is -1",
+                "--warm-up: must be 0.001 to 86400, is -1",
             ),
         ];
         for (overrides, wanted) in cases {

@@ -92,12 +92,14 @@ impl RunArgs {
         }
         let mut overrides = self.overrides.overrides();
         overrides.think_time_ms = self.smoke.then_some(TRIAL_THINK_MS);
-        let scenario = Scenario::load(&self.scenario, &overrides)?;
         // A wrong scenario is said before anything is started; its rates may still be multiples.
-        let drawn = draw_payments(&self.scenario, &overrides)?;
+        let (scenario, trace) = draw_payments(&self.scenario, &overrides)?;
+        if scenario.trace_file.is_some() && multiples(&scenario) {
+            bail!("--trace: {}’s rates are multiples of the capacity: its trace is drawn when that is known", scenario.name);
+        }
         let folder = Folder::make(self.folder(&scenario)?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = match runtime.block_on(self.measure(scenario, drawn.1, &folder)) {
+        let run = match runtime.block_on(self.measure(scenario, trace, &folder)) {
             Ok(run) => run,
             Err(error) => return Err(folder.give_up(error)),
         };
@@ -159,7 +161,7 @@ impl RunArgs {
         scenario: &mut Scenario,
         stopped: &watch::Receiver<bool>,
     ) -> anyhow::Result<Option<f64>> {
-        if !scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity) {
+        if !multiples(scenario) {
             return Ok(None);
         }
         let capacity = match self.capacity {
@@ -267,4 +269,9 @@ impl RunArgs {
             validity,
         })
     }
+}
+
+/// Its rates are multiples of the capacity.
+fn multiples(scenario: &Scenario) -> bool {
+    scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity)
 }

@@ -14,6 +14,9 @@ fn refusal(arguments: &[&str]) -> String {
     said.lines().last().unwrap_or_default().to_owned()
 }
 
+/// Those that take a scenario and what is put in place of its values.
+const COMMANDS: [&[&str]; 3] = [&["trace"], &["compare"], &["run", "--service", "rust"]];
+
 #[test]
 fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
     let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
@@ -32,7 +35,7 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
         ),
         (
             good.replace("seconds = 36.0", "seconds = 0.0"),
-            "stages[0].seconds: must be over 0 and at most 86400, is 0",
+            "stages[0].seconds: must be 0.001 to 86400, is 0",
         ),
         (good.replace("share = 55", "share = 0"), "flows[0].share: must be 1 to 1000000, is 0"),
         (good.replace("[\"tokenize\", \"sale\", \"get\"]", "[]"), "flows[0].steps: must be 1 to 32, is 0"),
@@ -47,8 +50,8 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
     ];
     for (text, wanted) in cases {
         std::fs::write(file.path(), &text).expect("written");
-        for command in ["trace", "compare"] {
-            let said = refusal(&[command, "--scenario", path]);
+        for command in COMMANDS {
+            let said = refusal(&[command, &["--scenario", path]].concat());
             // The first line that isn't the good one's is the wrong one.
             let same = text.lines().zip(good.lines()).take_while(|(wrong, good)| wrong == good).count();
             let begin = format!("loadtest: {path}: line {}: ", same + 1);
@@ -67,12 +70,12 @@ fn a_wrong_option_is_blamed_itself_before_anything_starts() {
         (vec!["--rate", "0"], "--rate: must be over 0 and at most 100000, is 0"),
         (vec!["--pairs", "1"], "--pairs: must be 2 to 10000, is 1"),
         (vec!["--slice", "1"], "--slice: must be 50 to 60000, is 1"),
-        (vec!["--warm-up", "0"], "--warm-up: must be over 0 and at most 86400, is 0"),
+        (vec!["--warm-up", "0"], "--warm-up: must be 0.001 to 86400, is 0"),
         (vec!["--rate", "90000", "--pairs", "10000"], "--rate, --pairs: make more than"),
     ];
     for (options, wanted) in cases {
-        for command in ["trace", "compare"] {
-            let said = refusal(&[&[command], options.as_slice()].concat());
+        for command in COMMANDS {
+            let said = refusal(&[command, options.as_slice()].concat());
             assert!(said.starts_with(&format!("loadtest: {wanted}")), "wanted {wanted:?}, got {said:?}");
         }
     }
