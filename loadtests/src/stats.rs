@@ -21,6 +21,9 @@ const SAMPLES_MIN: u64 = 100;
 /// difference.
 pub const PAIRS_MIN: usize = 10;
 
+/// Why memory has no interval: two starts of one service differ by more than slices of one start can show.
+const ONE_START: &str = "one start of each has no interval";
+
 /// What one contender did in one slice.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -106,7 +109,8 @@ pub enum Quantity {
     CpuPerReply,
     /// CPU of the process while the other played, in ns a second.
     IdleCpu,
-    /// Mean resident memory at the end of the slices, in bytes.
+    /// Mean resident memory at the end of the slices, in bytes. Its ratio has no interval: what would have to be resampled
+    /// are starts.
     Rss,
 }
 
@@ -161,7 +165,10 @@ impl Bootstrap {
         let values = [self.value(quantity, &once, 0)?, self.value(quantity, &once, 1)?];
         let of =
             |weights: &Vec<u64>| Some(self.value(quantity, weights, 0)? / self.value(quantity, weights, 1)?);
-        let ratio = self.ratio(values, || self.resamples.iter().filter_map(of).collect());
+        let mut ratio = self.ratio(values, || self.resamples.iter().filter_map(of).collect());
+        if quantity == Quantity::Rss {
+            (ratio.interval, ratio.no_interval) = (None, Some(ONE_START.into()));
+        }
         Some(Compared { values, ratio })
     }
 
@@ -416,6 +423,13 @@ mod tests {
             assert!(bootstrap.compare(quantity).is_none(), "{quantity:?}");
         }
         assert!(bootstrap.compare(Quantity::Rate).is_some());
+    }
+
+    #[test]
+    fn memory_has_its_ratio_without_an_interval() {
+        let found = Bootstrap::new(synthetic(1, [700.0, 1000.0], 12, 20), 50, 1).compare(Quantity::Rss).unwrap();
+        assert_eq!((found.values, found.ratio.estimate, found.ratio.interval), ([700.0, 1000.0], Some(0.7), None));
+        assert_eq!(found.ratio.no_interval.as_deref(), Some("one start of each has no interval"));
     }
 
     #[test]

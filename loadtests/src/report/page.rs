@@ -17,7 +17,7 @@ use plots::{Class, distribution, plots, processes_known, slices};
 use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict,
+    IDLE, MEMORY, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict,
     verdict_word, whole,
 };
 use crate::assert::Asserted;
@@ -45,6 +45,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         asserts => Value::from(Serde(asserts(report))),
         starts => starts(report),
         idle => IDLE,
+        memory => MEMORY,
         seconds => number(report.seconds),
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),

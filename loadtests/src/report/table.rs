@@ -6,15 +6,12 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 use super::control;
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
+    IDLE, MEMORY, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
 };
 use crate::assert::Asserted;
 use crate::limits;
 use crate::solo::solo_table;
 
-/// Two instances of one service differed by 0.2 % with an interval of 0.1 %: slices can't show how starts differ.
-const MEMORY: &str =
-    "Memory is that of one process each; another start may differ by more than its interval.";
 
 /// What the terminal shows at the end.
 pub fn table(report: &Report) -> String {

@@ -19,6 +19,9 @@ const KEPT_UP: f64 = 0.01;
 /// What one of the table's rows is.
 pub const IDLE: &str = "CPU while idle is what a service used in the other’s slices, when it had nothing to answer: timers, background work, collecting garbage. It is on the same core and may disturb the other.";
 
+/// What another of the table's rows is.
+pub const MEMORY: &str = "Memory is that of one process each, at the slices’ ends. Another start may have another, and slices can’t show by how much: only repeated starts have an interval (compare --solo, or loadtest solo).";
+
 /// Three significant digits, thousands apart.
 pub fn number(value: f64) -> String {
     if value == 0.0 {
