@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::statistics::{Data, Max, Min, OrderStatistics};
 
-use crate::stats::{Interval, rounded};
+use crate::stats::{Interval, Ratio, rounded};
 
 /// Blocks that a series is cut into for its slope. Neighbouring samples of memory are alike, so an interval over samples
 /// would be far too narrow; means over blocks of a series are nearly independent.
 const BLOCKS: usize = 20;
+
+/// Repetitions of each that an interval of their ratio is made of at least.
+const REPETITIONS_MIN: usize = 3;
 
 /// Repetitions of one measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,45 @@ impl Spread {
         let values: Vec<f64> = values.iter().copied().map(rounded).collect();
         let mut data = Data::new(values.clone());
         Some(Self { median: rounded(data.median()), low: data.min(), high: data.max(), values })
+    }
+}
+
+impl Spread {
+    /// This by another one's, where all repetitions are independent, such as starts: by the means of logarithms, with
+    /// Welch's interval.
+    pub fn ratio_to(&self, other: &Self) -> Ratio {
+        let without = |estimate, why: &str| Ratio { estimate, interval: None, no_interval: Some(why.into()) };
+        if self.values.iter().chain(&other.values).any(|value| *value <= 0.0) {
+            return without(None, "no ratio with nothing");
+        }
+        let (own, its) = (Logarithms::of(&self.values), Logarithms::of(&other.values));
+        let (change, estimate) = (own.mean - its.mean, Some(rounded((own.mean - its.mean).exp())));
+        if self.values.len().min(other.values.len()) < REPETITIONS_MIN {
+            return without(estimate, "too few repetitions for an interval");
+        }
+        let square = own.of_mean + its.of_mean;
+        let freedom = square.powi(2) / (own.of_mean.powi(2) / own.freedom + its.of_mean.powi(2) / its.freedom);
+        // Without any spread there is nothing to reach for.
+        let reach = StudentsT::new(0.0, 1.0, freedom).map_or(0.0, |t| t.inverse_cdf(0.975) * square.sqrt());
+        let interval = Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
+        Ratio { estimate, interval: Some(interval), no_interval: None }
+    }
+}
+
+/// Of values over 0.
+struct Logarithms {
+    mean: f64,
+    /// Variance of the mean.
+    of_mean: f64,
+    freedom: f64,
+}
+
+impl Logarithms {
+    fn of(values: &[f64]) -> Self {
+        let (count, freedom) = (values.len() as f64, values.len() as f64 - 1.0);
+        let mean = values.iter().map(|value| value.ln()).sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value.ln() - mean).powi(2)).sum();
+        Self { mean, of_mean: squares / freedom / count, freedom }
     }
 }
 
@@ -93,6 +135,35 @@ mod tests {
         assert_eq!((spread.median, spread.low, spread.high), (3.0, 1.0, 10.0));
         assert_eq!(spread.values, [4.0, 1.0, 10.0, 2.0]);
         assert!(Spread::of(&[]).is_none());
+    }
+
+    #[test]
+    fn a_known_ratio_of_repetitions_lies_in_95_of_100_intervals() {
+        let mut draw = Draw::new(1, "repetitions");
+        let mut values = |middle: f64, spread: f64, count: usize| {
+            let normal = |draw: &mut Draw| (0..12).map(|_| draw.unit()).sum::<f64>() - 6.0;
+            let values: Vec<f64> = (0..count).map(|_| middle * (spread * normal(&mut draw)).exp()).collect();
+            Spread::of(&values).unwrap()
+        };
+        for (count, other) in [(3, 3), (3, 20), (20, 20)] {
+            let mut held = || {
+                let ratio = values(40.0, 0.02, count).ratio_to(&values(100.0, 0.10, other));
+                ratio.interval.is_some_and(|found| found.low <= 0.4 && 0.4 <= found.high)
+            };
+            let held = (0..1000).filter(|_| held()).count();
+            // Welch's approximation is on the careful side where there are few.
+            assert!((930..=985).contains(&held), "{held} of 1000 with {count} and {other}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_of_few_or_of_nothing_has_no_interval() {
+        let of = |values: &[f64]| Spread::of(values).unwrap();
+        let few = of(&[10.0, 10.0]).ratio_to(&of(&[20.0, 20.0, 20.0]));
+        assert_eq!((few.estimate, few.interval), (Some(0.5), None));
+        assert_eq!(of(&[-1.0, 2.0, 3.0]).ratio_to(&of(&[1.0; 3])).estimate, None);
+        let even = of(&[10.0; 3]).ratio_to(&of(&[20.0; 3]));
+        assert_eq!(even.interval, Some(Interval { low: 0.5, high: 0.5 }));
     }
 
     /// A walk that returns to its middle: neighbours are alike.

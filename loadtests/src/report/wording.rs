@@ -82,6 +82,11 @@ pub fn with_interval(ratio: &Ratio) -> String {
     format!("{estimate:.digits$} [{low:.digits$}, {high:.digits$}]")
 }
 
+/// The same of a ratio that may well have none: of repetitions, such as starts.
+pub fn repeated(ratio: &Ratio) -> String {
+    if ratio.interval.is_some() { with_interval(ratio) } else { self::ratio(ratio) }
+}
+
 fn ends(interval: &Interval) -> String {
     let digits = digits(interval.low).max(digits(interval.high));
     format!("{:.digits$} to {:.digits$}", interval.low, interval.high)

@@ -16,7 +16,7 @@ mod watch;
 pub use judge::{Judged, judge, percentiles};
 pub use model::{
     Block, Capacity, Footprint, LimitShare, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
-    StageReport, Used,
+    StageReport, Used, footprint_ratio,
 };
 pub use play::{Order, Played, Sample, Settle, aside, play};
 pub use search::{Bracket, Reach, Search};

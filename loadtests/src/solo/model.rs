@@ -8,6 +8,7 @@ use crate::compare::{Generator, Usage};
 use crate::report::{ContenderReport, Environment};
 use crate::scenario::Scenario;
 use crate::spread::{Slope, Spread};
+use crate::stats::Ratio;
 use crate::validity::Bound;
 
 /// A rise of memory over a run that is small: a pool or a cache that fills once.
@@ -213,6 +214,19 @@ pub struct Footprint {
     pub rows: Vec<Row>,
     /// What can't be told, and why.
     pub left_out: Vec<String>,
+}
+
+impl Footprint {
+    /// A figure of this name.
+    pub fn figure(&self, name: &str) -> Option<&Spread> {
+        self.rows.iter().find(|row| row.name == name).map(|row| &row.figure)
+    }
+}
+
+/// The first's by the second's, where there are two that have it: over starts and programs, not over slices.
+pub fn footprint_ratio(footprints: &[Footprint], name: &str) -> Option<Ratio> {
+    let [first, second] = footprints else { return None };
+    Some(first.figure(name)?.ratio_to(second.figure(name)?))
 }
 
 /// One figure of it.

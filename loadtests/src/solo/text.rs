@@ -4,9 +4,10 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
 use super::model::{
-    Capacity, Footprint, LimitShare, MemoryOverTime, Row, ServiceCapacity, SoloReport, SoloRun, StageReport,
+    Capacity, Footprint, LimitShare, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport,
+    footprint_ratio,
 };
-use crate::report::wording::number;
+use crate::report::wording::{number, repeated};
 use crate::spread::Spread;
 
 const MIB: f64 = 1_048_576.0;
@@ -134,23 +135,24 @@ pub fn brackets(service: &ServiceCapacity) -> String {
 
 fn footprints(footprints: &[Footprint]) -> String {
     let Some(first) = footprints.first() else { return String::new() };
+    let between = footprints.iter().map(|footprint| footprint.label.as_str()).collect::<Vec<_>>().join("/");
     let mut header = vec![""];
     header.extend(footprints.iter().map(|footprint| footprint.label.as_str()));
-    header.extend(["unit", "n"]);
+    header.extend(["unit", &between, "n"]);
     let mut table = headed(&header);
     for row in &first.rows {
-        let of = |footprint: &Footprint| footprint.rows.iter().find(|other| other.name == row.name).cloned();
-        let found: Vec<Option<Row>> = footprints.iter().map(of).collect();
+        let of = |footprint: &Footprint| footprint.figure(&row.name).map_or("–".into(), spread);
+        let ratio = footprint_ratio(footprints, &row.name).map_or("–".into(), |found| repeated(&found));
         let mut cells = vec![row.label.clone()];
-        cells.extend(found.iter().map(|row| row.as_ref().map_or("–".into(), |row| spread(&row.figure))));
-        cells.extend([row.unit.clone(), row.figure.values.len().to_string()]);
+        cells.extend(footprints.iter().map(of));
+        cells.extend([row.unit.clone(), ratio, row.figure.values.len().to_string()]);
         table.add_row(cells);
     }
     let left_out = footprints
         .iter()
         .flat_map(|footprint| footprint.left_out.iter().map(|why| format!("{}: {why}\n", footprint.label)));
     format!(
-        "\nWhat a service takes beside the work: median (least to most)\n{table}\n{}",
+        "\nWhat a service takes beside the work: median (least to most); ratio with its 95 % interval over repetitions\n{table}\n{}",
         left_out.collect::<String>()
     )
 }

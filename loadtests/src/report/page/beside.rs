@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::Row;
 use crate::limits::Limits;
 use crate::report::Report;
-use crate::report::wording::number;
-use crate::solo::{Capacity, Footprint, LimitShare, brackets};
+use crate::report::wording::{number, repeated};
+use crate::solo::{Capacity, Footprint, LimitShare, brackets, footprint_ratio};
 use crate::spread::Spread;
 
 /// One table, with what it says.
@@ -117,14 +117,15 @@ fn footprints(footprints: &[Footprint]) -> Option<Beside> {
     let first = footprints.first()?;
     let mut columns = head(&[""]);
     columns.extend(footprints.iter().map(|footprint| footprint.label.clone()));
-    columns.push("n".into());
+    let labels: Vec<_> = footprints.iter().map(|footprint| footprint.label.as_str()).collect();
+    columns.extend([labels.join("/"), "n".into()]);
     let line = |known: &crate::solo::Row| {
         let of = |footprint: &Footprint| {
-            let found = footprint.rows.iter().find(|other| other.name == known.name);
-            format!("{} {}", spread(found.map(|found| &found.figure)), known.unit)
+            format!("{} {}", spread(footprint.figure(&known.name)), known.unit)
         };
         let mut cells = vec![known.label.clone()];
         cells.extend(footprints.iter().map(of));
+        cells.push(footprint_ratio(footprints, &known.name).map_or("–".into(), |found| repeated(&found)));
         cells.push(known.figure.values.len().to_string());
         row(cells)
     };
@@ -134,7 +135,7 @@ fn footprints(footprints: &[Footprint]) -> Option<Beside> {
     };
     Some(Beside {
         title: "What each takes beside the work".into(),
-        note: "Start-up, memory, size: median (least to most).".into(),
+        note: "Start-up, memory, size: median (least to most); the ratio with its 95 % interval over the repetitions, each on a fresh service.".into(),
         class: "footprints",
         head: columns,
         rows: first.rows.iter().map(line).collect(),
@@ -200,7 +201,7 @@ mod tests {
             heading,
             "<td>300 (290 to 310) hashes</td><td>3</td>",
             "Sale: pgbench is missing: get it",
-            "<td>12.5 MiB</td><td>31.0 MiB</td><td>1</td>",
+            "<td>12.5 MiB</td><td>31.0 MiB</td><td>0.40</td><td>1</td>",
             "Go: its heap",
             "<td>656 sales</td><td>820 sales</td><td>0.80</td>",
         ] {
