@@ -1,20 +1,18 @@
 //! The calibration as tables.
 
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-
 use super::{Calibration, Coverage, Covered, Known};
+use crate::report::plain;
 use crate::report::wording::{interval, ratio};
 
 /// For the terminal.
 pub fn table(calibration: &Calibration) -> String {
     let mut known =
-        headed(&["known ratio", "CPU a reply", "95 % interval", "holds it", "median latency", "pairs"]);
+        plain(&["known ratio", "CPU a reply", "95 % interval", "holds it", "median latency", "pairs"]);
     calibration.known.iter().for_each(|row| {
         known.add_row(known_cells(row));
     });
     let mut coverage =
-        headed(&["slice ms", "figure", "intervals with 1", "wanted", "half-width of a minute", "pairs"]);
+        plain(&["slice ms", "figure", "intervals with 1", "wanted", "half-width of a minute", "pairs"]);
     for length in &calibration.coverage {
         length.quantities.iter().for_each(|quantity| {
             coverage.add_row(coverage_cells(length, quantity));
@@ -48,10 +46,4 @@ fn coverage_cells(length: &Coverage, quantity: &Covered) -> [String; 6] {
         format!("{:.2} %", quantity.half_width_of_a_minute * 100.0),
         length.pairs.to_string(),
     ]
-}
-
-fn headed(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
-    table
 }

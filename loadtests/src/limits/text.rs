@@ -1,24 +1,16 @@
 //! The limits as a table.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
-
 use super::{Limit, Limits};
 use crate::report::wording::number;
+use crate::report::{align, plain};
 
 /// For the terminal.
 pub fn table(limits: &Limits) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["limit", "median", "least to most", "unit", "n", "what was full"]);
+    let mut table = plain(&["limit", "median", "least to most", "unit", "n", "what was full"]);
     limits.rows.iter().for_each(|limit| {
         table.add_row(cells(limit));
     });
-    for column in [1, 2, 4] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    align(&mut table, &[1, 2, 4]);
     let missing = limits.rows.iter().filter_map(|limit| Some((&limit.label, limit.missing.as_ref()?)));
     let missing: String = missing.map(|(label, why)| format!("{label}: {why}\n")).collect();
     format!("{table}\n{missing}")

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::bail;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde_json::Value;
 
 use super::model::{Metric, Report, ScenarioReport};
-use super::table::{align, styled};
+use super::table::{align, plain};
 use super::wording::{change, interval, labels, number, ratio, standing};
 
 /// What the last column can't say.
@@ -147,10 +146,8 @@ fn differing(prefix: &str, runs: &[Run], facts: &[Facts]) -> Vec<String> {
 fn metrics(runs: &[Run], name: &str) -> comfy_table::Table {
     let labels = labels(&runs[0].report);
     let [first, second] = [0, 1].map(|index| labels.get(index).cloned().unwrap_or_default());
-    let mut table = styled(
-        UTF8_FULL_CONDENSED,
-        &["", "", &first, &second, "unit", &format!("{first}/{second}"), "95 % interval", "ratio against A"],
-    );
+    let between = format!("{first}/{second}");
+    let mut table = plain(&["", "", &first, &second, "unit", &between, "95 % interval", "ratio against A"]);
     let mut told = BTreeSet::new();
     let all = runs.iter().filter_map(|run| scenario(run, name)).flat_map(|scenario| &scenario.metrics);
     for metric in all.filter(|metric| told.insert(metric.name.as_str())) {

@@ -22,5 +22,6 @@ pub use model::{
     Report, ScenarioReport, Version,
 };
 pub use page::page;
+pub(crate) use table::{align, plain};
 pub use table::{summary, table};
 pub use verify::{Redraw, Verified, verify};

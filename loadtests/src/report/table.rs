@@ -169,13 +169,19 @@ fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
     table
 }
 
-pub(super) fn styled(style: TableStyle, header: &[&str]) -> Table {
+/// A table for the terminal.
+pub(crate) fn plain(header: &[&str]) -> Table {
+    styled(UTF8_FULL_CONDENSED, header)
+}
+
+fn styled(style: TableStyle, header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(style).set_header(header);
     table
 }
 
-pub(super) fn align(table: &mut Table, columns: &[usize]) {
+/// Has columns of numbers stand under each other.
+pub(crate) fn align(table: &mut Table, columns: &[usize]) {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);

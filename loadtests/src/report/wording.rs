@@ -3,6 +3,7 @@
 use super::control::{Control, objections};
 use super::model::{Metric, Report, ScenarioReport};
 use crate::assert::Asserted;
+use crate::spread::Spread;
 use crate::stats::{Interval, Ratio};
 use crate::validity::Bound;
 
@@ -54,6 +55,14 @@ fn grouped(digits: &str) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// `321 (310 to 330)`: the middle, the least and the most; of one value that one.
+pub fn spread(Spread { values, median, low, high }: &Spread) -> String {
+    match values.len() {
+        1 => number(*median),
+        _ => format!("{} ({} to {})", number(*median), number(*low), number(*high)),
+    }
 }
 
 /// A ratio to two digits after the point, or three where it is close to 1; a dash where there is none.

@@ -1,20 +1,17 @@
 //! Services by themselves, as tables for the terminal.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, Table};
-
 use super::model::{
     Capacity, Footprint, LimitShare, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport,
     footprint_ratio,
 };
-use crate::report::wording::{number, repeated};
-use crate::spread::Spread;
+use crate::report::wording::{number, repeated, spread};
+use crate::report::{align, plain};
 
 const MIB: f64 = 1_048_576.0;
 
 /// One run.
 pub fn run_table(run: &SoloRun) -> String {
-    let mut table = headed(&[
+    let mut table = plain(&[
         "from s",
         "flows/s",
         "offered/s",
@@ -32,7 +29,7 @@ pub fn run_table(run: &SoloRun) -> String {
     if run.stages.len() > 1 {
         table.add_row(cells("all".into(), &run.overall));
     }
-    right(&mut table, 0..10);
+    align(&mut table, &Vec::from_iter(0..10));
     let mut text =
         format!("{} alone, {}: {}\n", run.service.label, run.scenario.name, run.scenario.description);
     if !run.void.is_empty() {
@@ -85,7 +82,7 @@ fn shares(shares: &[LimitShare]) -> String {
     if shares.is_empty() {
         return String::new();
     }
-    let mut table = headed(&["", "scenario", "of the limit", "most", "limit", "unit", "share"]);
+    let mut table = plain(&["", "scenario", "of the limit", "most", "limit", "unit", "share"]);
     for share in shares {
         table.add_row([
             share.service.clone(),
@@ -97,13 +94,13 @@ fn shares(shares: &[LimitShare]) -> String {
             format!("{:.2}", share.share()),
         ]);
     }
-    right(&mut table, 3..5);
+    align(&mut table, &[3, 4]);
     format!("\nShares of the machine’s limits: the most that was answered as expected\n{table}\n")
 }
 
 fn capacity(capacity: &Capacity) -> String {
     let mut table =
-        headed(&["", "kept, requests/s", "in each block, flows/s", "most good/s", "what was full"]);
+        plain(&["", "kept, requests/s", "in each block, flows/s", "most good/s", "what was full"]);
     for service in &capacity.services {
         let full: Vec<_> = service.blocks.iter().map(|block| block.full.clone()).collect();
         table.add_row([
@@ -114,7 +111,7 @@ fn capacity(capacity: &Capacity) -> String {
             full.join("\n"),
         ]);
     }
-    right(&mut table, 1..2);
+    align(&mut table, &[1]);
     let Capacity { scenario, p99_ms, trial_seconds, .. } = capacity;
     format!(
         "\n{scenario}: capacity, the highest rate with a p99 below {} ms in trials of {} s\n{table}\n",
@@ -139,7 +136,7 @@ fn footprints(footprints: &[Footprint]) -> String {
     let mut header = vec![""];
     header.extend(footprints.iter().map(|footprint| footprint.label.as_str()));
     header.extend(["unit", &between, "n"]);
-    let mut table = headed(&header);
+    let mut table = plain(&header);
     for row in &first.rows {
         let of = |footprint: &Footprint| footprint.figure(&row.name).map_or("–".into(), spread);
         let ratio = footprint_ratio(footprints, &row.name).map_or("–".into(), |found| repeated(&found));
@@ -155,26 +152,4 @@ fn footprints(footprints: &[Footprint]) -> String {
         "\nWhat a service takes beside the work: median (least to most); ratio with its 95 % interval over repetitions\n{table}\n{}",
         left_out.collect::<String>()
     )
-}
-
-/// `321 (310 to 330)`.
-fn spread(spread: &Spread) -> String {
-    if spread.values.len() == 1 {
-        return number(spread.median);
-    }
-    format!("{} ({} to {})", number(spread.median), number(spread.low), number(spread.high))
-}
-
-fn headed(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_header(header);
-    table
-}
-
-fn right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for index in columns {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Row;
 use crate::limits::Limits;
 use crate::report::Report;
-use crate::report::wording::{number, repeated};
+use crate::report::wording::{number, repeated, spread};
 use crate::solo::{Capacity, Footprint, LimitShare, brackets, footprint_ratio};
 use crate::spread::Spread;
 
@@ -39,19 +39,16 @@ fn head(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
-/// `321 (310 to 330)`; a dash where there is none.
-fn spread(spread: Option<&Spread>) -> String {
-    spread.map_or("–".into(), |Spread { values, median, low, high }| match values.len() {
-        1 => number(*median),
-        _ => format!("{} ({} to {})", number(*median), number(*low), number(*high)),
-    })
+/// A dash where there is none.
+fn told(figure: Option<&Spread>) -> String {
+    figure.map_or("–".into(), spread)
 }
 
 fn limits(limits: &Limits) -> Beside {
     let dash = || "–".to_owned();
     let line = |limit: &crate::limits::Limit| {
         let n = limit.figure.as_ref().map_or_else(dash, |figure| figure.values.len().to_string());
-        let figure = format!("{} {}", spread(limit.figure.as_ref()), limit.unit);
+        let figure = format!("{} {}", told(limit.figure.as_ref()), limit.unit);
         row(vec![limit.label.clone(), figure, n, limit.full.clone().unwrap_or_else(dash)])
     };
     let missing =
@@ -74,9 +71,9 @@ fn capacity(capacity: &Capacity) -> Beside {
         let full: Vec<_> = service.blocks.iter().map(|block| block.full.as_str()).collect();
         row(vec![
             service.label.clone(),
-            spread(service.kept.as_ref()),
+            told(service.kept.as_ref()),
             brackets(service).replace('\n', "; "),
-            spread(service.most_goodput.as_ref()),
+            told(service.most_goodput.as_ref()),
             service.blocks.len().to_string(),
             full.join("; "),
         ])
@@ -121,7 +118,7 @@ fn footprints(footprints: &[Footprint]) -> Option<Beside> {
     columns.extend([labels.join("/"), "n".into()]);
     let line = |known: &crate::solo::Row| {
         let of = |footprint: &Footprint| {
-            format!("{} {}", spread(footprint.figure(&known.name)), known.unit)
+            format!("{} {}", told(footprint.figure(&known.name)), known.unit)
         };
         let mut cells = vec![known.label.clone()];
         cells.extend(footprints.iter().map(of));
