@@ -316,6 +316,8 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
         .iter()
         .map(|flow| format!("{} × {} ({})", flow.share, flow.name, flow.steps.join(" → ")))
         .collect();
+    let doors = all.doors.shares().into_iter().filter(|(_, share)| *share > 0);
+    let doors: Vec<_> = doors.map(|(door, _)| door.label()).collect();
     vec![
         ("Trace".into(), format!("{} requests, sha256 {}", scenario.requests, scenario.trace_sha256)),
         (
@@ -328,8 +330,10 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
         (
             "Connections".into(),
             format!(
-                "{} (HTTP/1.1, kept alive), at most {} requests in flight",
-                all.connections, all.in_flight
+                "{} of {}, kept alive; at most {} requests in flight",
+                all.connections,
+                doors.join(", and as many of "),
+                all.in_flight
             ),
         ),
         (
@@ -340,4 +344,19 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
             ),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::scenario::Doors;
+
+    #[test]
+    fn connections_are_told_by_the_doors_that_the_scenario_takes() {
+        let mut scenario = sample::scenario(12, vec![]);
+        scenario.scenario.doors = Doors::http_and_grpc();
+        let told = settings(&scenario).into_iter().find(|(name, _)| name == "Connections").unwrap().1;
+        assert_eq!(told, "32 of HTTP/1.1, and as many of gRPC, kept alive; at most 256 requests in flight");
+    }
 }
