@@ -98,12 +98,6 @@ impl Sparse {
             (seen >= rank).then_some(*value)
         })
     }
-
-    /// The mean in µs.
-    pub fn mean(&self) -> f64 {
-        let sum: f64 = self.0.iter().map(|(value, count)| *value as f64 * *count as f64).sum();
-        sum / self.count().max(1) as f64
-    }
 }
 
 /// The rank (from 1) of a percentile among `count` values.

@@ -273,7 +273,7 @@ fn metrics(bootstrap: &Bootstrap, offered_rate: f64) -> Vec<Metric> {
     let metric = |line: &MetricLine| {
         let found = bootstrap.compare(line.quantity)?;
         let (n, n_of) = match line.quantity {
-            Quantity::Percentile(_) | Quantity::Mean => (bootstrap.counts(), "replies"),
+            Quantity::Percentile(_) => (bootstrap.counts(), "replies"),
             Quantity::Rate | Quantity::CpuPerReply => (bootstrap.replies(), "replies"),
             Quantity::IdleCpu | Quantity::Rss => ([bootstrap.pairs() as u64; 2], "slices"),
         };
