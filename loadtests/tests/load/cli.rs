@@ -140,3 +140,20 @@ fn a_bound_about_right_and_wrong_may_not_be_missed() {
     let said = refusal(&["compare", "--allow-void", "lag,counts"]);
     assert!(said.contains("`counts` is no bound that may be missed"), "{said}");
 }
+
+#[test]
+fn json_that_cannot_be_written_is_said_before_anything_is_measured() {
+    for command in ["limits", "solo", "calibrate"] {
+        let said = refusal(&[command, "--json", "/nowhere/figures.json"]);
+        assert!(said.starts_with("loadtest: /nowhere/figures.json can't be written: "), "{said}");
+    }
+}
+
+#[test]
+fn a_trace_goes_with_no_rates_that_are_multiples_of_the_capacity() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    assert!(loadtest(&["trace", "--scenario", "overload", "--out", path]).status.success());
+    let said = refusal(&["run", "--service", "rust", "--scenario", "overload", "--trace", path]);
+    assert!(said.starts_with("loadtest: --trace: overload’s rates are multiples of the capacity"), "{said}");
+}

@@ -160,6 +160,17 @@ fn a_comparison_interrupted_before_its_first_slice_leaves_nothing_at_all() {
 }
 
 #[test]
+fn interrupted_limits_leave_nothing_behind() {
+    let is_time = |line: &str| line.starts_with("limits: repetition 1");
+    let end = interrupted(&["limits", "--seconds", "60"], "-INT", is_time);
+    assert_eq!(end.code, Some(2), "{}", end.stderr);
+    let wanted = "loadtest: interrupted before there was anything to report\n";
+    assert!(end.stderr.ends_with(wanted), "{}", end.stderr);
+    assert!(end.children.len() >= 4, "two services, a card network, Postgres: {:?}", end.children);
+    end.assert_nothing_stays();
+}
+
+#[test]
 fn interrupted_races_leave_nothing_behind() {
     let is_time = |line: &str| line.starts_with("races: ");
     let folder = tempfile::tempdir().expect("a folder");
