@@ -294,13 +294,7 @@ impl Scenario {
         check_pairs("pairs", self.pairs)?;
         within("drain_ms", self.drain_ms, 100, 60_000)?;
         within("think_time_ms", self.think_time_ms, 1, 60_000)?;
-        check_stage("warm_up", &self.warm_up)?;
-        if self.stages.is_empty() {
-            return Err(("stages".into(), "must name at least one".into()));
-        }
-        for (index, stage) in self.stages.iter().enumerate() {
-            check_stage(&format!("stages[{index}]"), stage)?;
-        }
+        check_stages(self)?;
         if self.flows.is_empty() {
             return Err(("flows".into(), "must name at least one".into()));
         }
@@ -330,9 +324,18 @@ pub fn micros(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
 }
 
-fn check_stage(field: &str, stage: &Stage) -> Result<(), Fault> {
-    check_rate(&format!("{field}.rate"), stage.rate)?;
-    check_seconds(&format!("{field}.seconds"), stage.seconds)
+/// That a trace can be drawn by walking through the stages: those of a report, or multiplied, were never read from a file.
+pub(crate) fn check_stages(scenario: &Scenario) -> Result<(), Fault> {
+    let check = |field: String, stage: &Stage| {
+        check_rate(&format!("{field}.rate"), stage.rate)?;
+        check_seconds(&format!("{field}.seconds"), stage.seconds)
+    };
+    check("warm_up".into(), &scenario.warm_up)?;
+    if scenario.stages.is_empty() {
+        return Err(("stages".into(), "must name at least one".into()));
+    }
+    let mut stages = scenario.stages.iter().enumerate();
+    stages.try_for_each(|(index, stage)| check(format!("stages[{index}]"), stage))
 }
 
 fn check_rate(field: &str, rate: f64) -> Result<(), Fault> {

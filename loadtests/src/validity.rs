@@ -200,34 +200,11 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
     };
     let mut bounds = of_contenders(evidence, &bound);
     bounds.extend(of_times(&evidence.contenders, &bound));
-    let cores = |share: f64| format!("{:.1} %", share * 100.0);
-    bounds.push(bound(
-        name::GENERATOR,
-        format!("the generator uses at most {} of a core", cores(GENERATOR_MAX)),
-        cores(evidence.generator_share),
-        evidence.generator_share <= GENERATOR_MAX,
-    ));
-    bounds.push(bound(
-        name::SUPPORT,
-        format!(
-            "the cores of the database and what else stands around are in use for at most {} of the time",
-            cores(SUPPORT_MAX)
-        ),
-        cores(evidence.support_share),
-        evidence.support_share <= SUPPORT_MAX,
-    ));
-    bounds.push(bound(
-        name::OTHERS,
-        format!("other processes use at most {} of a core", cores(OTHERS_MAX)),
-        cores(evidence.others_cores),
-        evidence.others_cores <= OTHERS_MAX,
-    ));
-    bounds.push(bound(
-        name::STOLEN,
-        format!("the host takes away at most {} of a core", cores(STOLEN_MAX)),
-        cores(evidence.stolen_cores),
-        evidence.stolen_cores <= STOLEN_MAX,
-    ));
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    for (name, asks, share, most) in of_cores(evidence) {
+        let asks = asks.replace("{most}", &percent(most));
+        bounds.push(bound(name, asks, percent(share), share <= most));
+    }
     bounds.push(bound(name::BUILD, build_asks(evidence).into(), built(evidence), fit(evidence)));
     let (asked, played) = evidence.slices;
     let measured = format!("{played} of {asked} slices");
@@ -239,6 +216,22 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         }
     }
     bounds
+}
+
+/// Bounds of how much of which cores is in use: what each asks, the share, and the most that it may be.
+fn of_cores(evidence: &Evidence) -> [(&'static str, &'static str, f64, f64); 4] {
+    let support = "the cores of the database and what else stands around are in use for at most {most} of the time";
+    [
+        (
+            name::GENERATOR,
+            "the generator uses at most {most} of a core",
+            evidence.generator_share,
+            GENERATOR_MAX,
+        ),
+        (name::SUPPORT, support, evidence.support_share, SUPPORT_MAX),
+        (name::OTHERS, "other processes use at most {most} of a core", evidence.others_cores, OTHERS_MAX),
+        (name::STOLEN, "the host takes away at most {most} of a core", evidence.stolen_cores, STOLEN_MAX),
+    ]
 }
 
 fn build_asks(evidence: &Evidence) -> &'static str {

@@ -197,7 +197,7 @@ pub struct Usage {
 }
 
 /// The cores of what stands around, and who else runs on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SupportCores {
     /// How many.
     pub count: usize,

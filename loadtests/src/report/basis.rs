@@ -9,7 +9,7 @@ use crate::compare::SupportCores;
 use crate::validity::{Build, Invariant};
 
 /// Counts and settings that no slice holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
     /// Names of the contenders, as the bounds' texts have them.
     pub labels: Vec<String>,

@@ -180,7 +180,7 @@ pub struct GeneratorReport {
 }
 
 /// One slice on one contender, with its raw histograms (HdrHistogram V2, deflated, base64; µs).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RawSlice {
     /// Whether it had the slice before the other.
     pub first: bool,

@@ -234,7 +234,7 @@ fn played(scenario: &ScenarioReport) -> String {
 /// Of how many replies the curves are.
 fn timed(scenario: &ScenarioReport, labels: &[String]) -> String {
     let replies =
-        |slices: &Vec<super::RawSlice>| slices.iter().map(|slice| slice.replies - slice.shed).sum::<u64>();
+        |slices: &Vec<super::RawSlice>| slices.iter().map(|slice| slice.replies.saturating_sub(slice.shed)).sum::<u64>();
     let each = scenario.slices.iter().map(replies).zip(labels);
     let each: Vec<_> = each.map(|(replies, label)| format!("{label} {}", whole(replies))).collect();
     format!("n: {} replies.", each.join(", "))

@@ -3,7 +3,7 @@
 use super::basis::Basis;
 use super::control::Control;
 use super::model::{Environment, FORMAT, GeneratorReport, Metric, RawSlice, Report, ScenarioReport};
-use crate::compare::{Generator, SupportCores, Usage};
+use crate::compare::{Generator, Usage};
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::{Interval, Ratio};
 
@@ -41,22 +41,7 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
         generator: GeneratorReport { generator, lag_us: [[0; 4]; 2], wake_lag_us: [[0; 4]; 2], usage },
         slices: vec![],
         controls: vec![],
-        basis: Basis {
-            labels: vec!["Rust".into(), "Go".into()],
-            resamples: 0,
-            operations: vec![],
-            asked: vec![],
-            slices_played: 0,
-            support_cores: SupportCores { count: 1, with_generator: true, with_contenders: false },
-            generator_profile: String::new(),
-            builds: vec![],
-            allowed: vec![],
-            trial: false,
-            inapplicable: vec![],
-            floors: vec![],
-            connections: 0,
-            contenders: vec![],
-        },
+        basis: Basis { labels: vec!["Rust".into(), "Go".into()], ..Basis::default() },
         curve_ratios: vec![],
     }
 }
@@ -68,37 +53,7 @@ pub fn control(label: &str, metrics: Vec<Metric>) -> Control {
 
 /// A slice in which nothing happened.
 pub fn slice() -> RawSlice {
-    let none = || "0".to_owned();
-    RawSlice {
-        first: true,
-        offered: 0,
-        sent: 0,
-        replies: 0,
-        skipped: 0,
-        dropped: 0,
-        shed: 0,
-        queued: 0,
-        failed: 0,
-        unanswered: 0,
-        statuses: Default::default(),
-        unexpected: Default::default(),
-        length_ns: 0,
-        answering_ns: 0,
-        in_flight_ns: 0,
-        untimed_ns: 0,
-        open: 0,
-        cpu_ns: 0,
-        idle_cpu_ns: 0,
-        rss_bytes: 0,
-        latency: Default::default(),
-        service: none(),
-        lag: none(),
-        wake_lag: none(),
-        reopened: 0,
-        expected: Default::default(),
-        generator_cpu_ns: 0,
-        generator_ns: 0,
-    }
+    RawSlice { first: true, ..RawSlice::default() }
 }
 
 /// A valid run of nothing.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Door, Line};
 use crate::draw::Draw;
-use crate::scenario::{Arrivals, Flow, Parameters, Scenario, ScenarioError, Stage};
+use crate::scenario::{Arrivals, Flow, Parameters, Scenario, ScenarioError, Stage, check_stages};
 use crate::workload::Workload;
 
 /// Requests of one trace at most: what memory holds with ease.
@@ -52,7 +52,8 @@ pub(super) fn lines(
     workload: &dyn Workload,
 ) -> Result<Vec<Line>, ScenarioError> {
     let fail = |field: String, problem: String| ScenarioError::File { file: file.to_owned(), field, problem };
-    check("warm_up_flows", &scenario.warm_up_flows, &[], workload)
+    check_stages(scenario)
+        .and_then(|()| check("warm_up_flows", &scenario.warm_up_flows, &[], workload))
         .and_then(|()| check("flows", &scenario.flows, &scenario.warm_up_flows, workload))
         .map_err(|(field, problem)| fail(field, problem))?;
     workload.check_settings(&scenario.settings).map_err(|problem| fail("settings".into(), problem))?;

@@ -205,3 +205,12 @@ fn a_trace_that_cannot_be_played_is_refused_by_its_line() {
     let missing = Trace::read(Path::new("no/such.jsonl"), &scenario, &Payments).expect_err("refused");
     assert!(missing.to_string().starts_with("no/such.jsonl: file: can't be read: "), "{missing}");
 }
+
+#[test]
+fn stages_that_no_file_has_are_refused_too() {
+    // As a report that somebody has changed may hold them.
+    let mut scenario = scenario(r#"["make"]"#, 200.0, 4, 64);
+    scenario.stages[0].seconds = 0.0;
+    let refused = Trace::draw("report.json", &scenario, &Toy).expect_err("refused").to_string();
+    assert_eq!(refused, "report.json: stages[0].seconds: must be 0.001 to 86400, is 0");
+}
