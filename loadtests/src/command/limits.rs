@@ -29,7 +29,7 @@ use crate::limits::{Effort, measure, table};
 /// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
 pub struct LimitsArgs {
-    /// Length of one measurement
+    /// Length of one measurement; pgbench takes whole seconds, and at least one
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     seconds: f64,
     /// Measurements of each kind

@@ -75,6 +75,9 @@ pub async fn footprints(
     for _ in 0..effort.starts {
         let first = usize::from(draw.coin());
         for index in [first, 1 - first] {
+            if *stopped.borrow() {
+                bail!(Interrupted);
+            }
             let instance = bench.instance(&homes[index], &Special::default()).await?;
             gathered[index].start_ms.push(instance.ready_after().as_secs_f64() * 1e3);
             instance.stop().await;
