@@ -2,7 +2,9 @@
 //!
 //! How a request is spoken and a reply is read is the door's: `over_http` and `over_grpc`.
 
-use anyhow::{Context, bail};
+use std::ops::RangeInclusive;
+
+use anyhow::{Context, bail, ensure};
 use http::HeaderValue;
 use serde_json::Value;
 
@@ -209,16 +211,27 @@ fn step(line: &Line, mark: &str) -> anyhow::Result<Step> {
         let value = line.parameters.get(name).and_then(Value::as_str);
         value.map(str::to_owned).with_context(|| format!("no `{name}`"))
     };
+    // They go into JSON as they are, and a trace may be read.
+    let of = |name: &str, lengths: RangeInclusive<usize>, what: &str, is: fn(&u8) -> bool| {
+        let value = text(name)?;
+        ensure!(
+            lengths.contains(&value.len()) && value.as_bytes().iter().all(is),
+            "`{name}` isn't {} to {} {what}",
+            lengths.start(),
+            lengths.end()
+        );
+        Ok(value)
+    };
     Ok(match line.operation.as_str() {
         "tokenize" => Step::Tokenize(Card {
-            number: text("number")?,
+            number: of("number", 12..=19, "digits", u8::is_ascii_digit)?,
             exp_month: number(line, "exp_month")?,
             exp_year: number(line, "exp_year")?,
-            cvc: text("cvc")?,
+            cvc: of("cvc", 3..=4, "digits", u8::is_ascii_digit)?,
         }),
         "sale" | "authorize" => Step::Pay(Pay {
             amount: number(line, "amount")?,
-            currency: text("currency")?,
+            currency: of("currency", 3..=3, "capitals", u8::is_ascii_uppercase)?,
             automatic: line.operation == "sale",
             declined: line.parameters.get("declined").and_then(Value::as_bool).unwrap_or(false),
             reference: format!("lt-{mark}-{}", line.id),
@@ -280,6 +293,20 @@ mod tests {
     fn payment(line: &Line, state: &str) -> String {
         let (amount, currency) = (&line.parameters["amount"], &line.parameters["currency"]);
         format!(r#"{{"id":"{PAYMENT}","amount":{amount},"currency":{currency},"state":"{state}"}}"#)
+    }
+
+    #[test]
+    fn a_line_whose_texts_would_make_no_request_is_refused() {
+        let (trace, _) = playing();
+        let said = |operation: &str, name: &str, value: &str| {
+            let mut line = first(&trace, operation, false).clone();
+            line.parameters[name] = value.into();
+            check_line(&line).err().map(|error| error.to_string())
+        };
+        assert_eq!(said("tokenize", "number", "4242424242424242"), None);
+        assert_eq!(said("tokenize", "number", "12").as_deref(), Some("`number` isn't 12 to 19 digits"));
+        assert_eq!(said("tokenize", "cvc", "7\"7").as_deref(), Some("`cvc` isn't 3 to 4 digits"));
+        assert_eq!(said("sale", "currency", "usd").as_deref(), Some("`currency` isn't 3 to 3 capitals"));
     }
 
     #[test]
