@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn children_that_have_ended_count() {
+        let before = waited_cpu_ns();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]);
+        assert!(shell.status().unwrap().success());
+        // Some 100 ms, and ticks are of 10 ms.
+        assert!(waited_cpu_ns() > before);
+    }
+
+    #[test]
     fn switches_of_both_kinds_count() {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
         assert_eq!(switches_in(status), 15);
@@ -157,6 +167,6 @@ mod tests {
         assert!(Process::of(pid).unwrap().rss_bytes().unwrap() > 500_000);
         assert!(Machine::now().unwrap().busy_ns > 0);
         assert!(processes().contains_key(&pid));
-        let _ = family_cpu_ns(pid);
+        assert!(family_cpu_ns(pid) > 0);
     }
 }
