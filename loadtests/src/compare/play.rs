@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::future::LocalBoxFuture;
@@ -248,11 +247,7 @@ pub fn play(
 }
 
 async fn open(order: &Order<'_>, contender: &Contender) -> anyhow::Result<Target> {
-    let limits = Limits {
-        connections: order.scenario.connections,
-        in_flight: order.scenario.in_flight,
-        drain: Duration::from_millis(order.scenario.drain_ms),
-    };
+    let limits = Limits::of(order.scenario);
     let kinds = Kinds::of(&order.trace, order.workload.operations());
     let player = order.workload.player(&order.trace, &contender.target)?;
     let trace = Arc::clone(&order.trace);

@@ -30,6 +30,7 @@ pub use aside::aside;
 pub use record::Record;
 
 use crate::clock::now_ns;
+use crate::scenario::Scenario;
 use crate::trace::{Door, Kinds, Trace};
 use crate::workload::{Checked, Effect, Player, Prepared, Reply};
 use lane::{Job, Lane};
@@ -67,6 +68,14 @@ pub struct Limits {
     pub in_flight: usize,
     /// Wait for the last replies.
     pub drain: Duration,
+}
+
+impl Limits {
+    /// As a scenario says.
+    pub fn of(scenario: &Scenario) -> Self {
+        let Scenario { connections, in_flight, drain_ms, .. } = *scenario;
+        Self { connections, in_flight, drain: Duration::from_millis(drain_ms) }
+    }
 }
 
 /// Where a target listens.

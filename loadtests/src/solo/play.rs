@@ -111,11 +111,7 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
 }
 
 async fn open(order: &Order, seen: Rc<RefCell<Vec<Seen>>>) -> anyhow::Result<Target> {
-    let limits = Limits {
-        connections: order.scenario.connections,
-        in_flight: order.scenario.in_flight,
-        drain: Duration::from_millis(order.scenario.drain_ms),
-    };
+    let limits = Limits::of(&order.scenario);
     let kinds = Kinds::of(&order.trace, order.workload.operations());
     let inner = order.workload.player(&order.trace, &order.contender.target)?;
     let (trace, contender) = (Arc::clone(&order.trace), &order.contender);

@@ -110,11 +110,7 @@ pub fn scenario(steps: &str, rate: f64, connections: usize, in_flight: usize) ->
 /// Plays the first half second of the scenario's trace against a server of such manners.
 pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
     let trace = Arc::new(Trace::draw("toy.toml", scenario, &Toy).expect("a trace"));
-    let limits = Limits {
-        connections: scenario.connections,
-        in_flight: scenario.in_flight,
-        drain: Duration::from_millis(scenario.drain_ms),
-    };
+    let limits = Limits::of(scenario);
     engine::runtime().expect("a runtime").block_on(async {
         let http = serve(manner).await;
         let addresses = Addresses { http, grpc: Some(http) };
