@@ -23,7 +23,7 @@ pub fn stop_on_signal(exit_code: u8) -> anyhow::Result<watch::Receiver<bool>> {
         runtime.block_on(async {
             next().await;
             progress::interrupted(
-                "interrupted: ending the slice, stopping everything, reporting what there is; again to end at once",
+                "interrupted: ending the slice or what else is under way, and stopping everything; again to end at once",
             );
             stop.send_replace(true);
             next().await;

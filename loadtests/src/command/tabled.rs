@@ -14,7 +14,7 @@ use crate::{environment, realtime, report};
 /// Where the figures go beside the table.
 #[derive(Debug, Args)]
 pub struct TabledArgs {
-    /// Gets the figures as JSON, with each of the measurements that they are made of
+    /// Gets the figures as JSON, each repetition of a measurement too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
