@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use http::Method;
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
 use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::pair::Pair;
+use super::service::version;
 use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, USUAL_LATENCY};
 use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
@@ -201,8 +201,7 @@ impl Bench {
                 pid: Some(instance.pid()),
                 target: PlayerTarget { addresses, credentials },
             });
-            let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
-            versions.push(serde_json::from_value(version)?);
+            versions.push(version(&instance, side.twin).await?);
             instances.push(instance);
             owner_urls.push(database.owner_url);
         }

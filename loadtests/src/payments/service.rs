@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use http::Method;
 use stack::instance::{Credentials, Instance, Twin, TwinOptions};
 use stack::migrate::Database;
@@ -71,10 +71,9 @@ impl Bench {
             pid: Some(instance.pid()),
             target: PlayerTarget { addresses, credentials },
         };
-        let version = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
         Ok(Service {
             contender,
-            version: serde_json::from_value(version)?,
+            version: version(&instance, home.twin).await?,
             ready_ms: instance.ready_after().as_secs_f64() * 1e3,
             instance,
             owner_url: home.database.owner_url.clone(),
@@ -90,6 +89,15 @@ impl Bench {
         options.env = [self.service_env(), special.env.clone()].concat();
         Ok(Instance::twin(options).await?)
     }
+}
+
+/// What a service says of itself; fails where it is the other one.
+pub(super) async fn version(instance: &Instance, twin: Twin) -> anyhow::Result<Version> {
+    let told = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
+    let version: Version = serde_json::from_value(told)?;
+    let (is, wanted) = (&version.implementation, twin.name());
+    ensure!(is == wanted, "{}: this is the {is} service, wanted the {wanted} one", twin.binary()?.display());
+    Ok(version)
 }
 
 impl Service {

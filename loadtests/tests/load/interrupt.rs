@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use loadtests::report::Report;
+use stack::instance::Twin;
 
 /// The kernel ends what is tied to a process after that process: not at the same moment.
 const LINGER: Duration = Duration::from_secs(10);
@@ -196,4 +197,18 @@ fn a_failed_comparison_keeps_the_logs_and_says_where() {
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains(&format!("; the logs are in {path}/logs-")), "{stderr}");
     assert_eq!(logs(out.path()), ["acquirer.log"]);
+}
+
+#[test]
+fn a_program_that_is_the_other_service_is_named() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    let rust = Twin::Rust.binary().expect("built");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--out", path]).env("TWINPAY_BIN_GO", &rust);
+    let output = command.output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let wanted = format!("loadtest: {}: this is the rust service, wanted the go one", rust.display());
+    assert!(stderr.contains(&wanted), "{stderr}");
 }
