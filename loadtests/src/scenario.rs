@@ -416,7 +416,10 @@ mod tests {
         let cases = [
             (GOOD.replace("pairs =", "pears ="), "unknown field `pears`"),
             (GOOD.replacen("rate = ", "rate = 0.0 #", 2), "warm_up.rate: must be over 0"),
-            (GOOD.replacen("seconds = ", "seconds = 1e-9 #", 2), "warm_up.seconds: must be 0.001 to 86400, is 0.000000001"),
+            (
+                GOOD.replacen("seconds = ", "seconds = 1e-9 #", 2),
+                "warm_up.seconds: must be 0.001 to 86400, is 0.000000001",
+            ),
             (GOOD.replace("connections = ", "connections = 0 #"), "connections: must be 1 to 10000, is 0"),
             (
                 GOOD.replace("arrivals = \"poisson\"", "arrivals = \"often\""),
@@ -448,10 +451,7 @@ mod tests {
             ),
             (Overrides { pairs: Some(1), ..good() }, "--pairs: must be 2 to 10000, is 1"),
             (Overrides { slice_ms: Some(49), ..good() }, "--slice: must be 50 to 60000, is 49"),
-            (
-                Overrides { warm_up_seconds: Some(-1.0), ..good() },
-                "--warm-up: must be 0.001 to 86400, is -1",
-            ),
+            (Overrides { warm_up_seconds: Some(-1.0), ..good() }, "--warm-up: must be 0.001 to 86400, is -1"),
         ];
         for (overrides, wanted) in cases {
             let error = Scenario::parse("x.toml", "x", GOOD, &overrides).expect_err("refused");

@@ -52,10 +52,12 @@ impl Spread {
             return without(estimate, "too few repetitions for an interval");
         }
         let square = own.of_mean + its.of_mean;
-        let freedom = square.powi(2) / (own.of_mean.powi(2) / own.freedom + its.of_mean.powi(2) / its.freedom);
+        let freedom =
+            square.powi(2) / (own.of_mean.powi(2) / own.freedom + its.of_mean.powi(2) / its.freedom);
         // Without any spread there is nothing to reach for.
         let reach = StudentsT::new(0.0, 1.0, freedom).map_or(0.0, |t| t.inverse_cdf(0.975) * square.sqrt());
-        let interval = Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
+        let interval =
+            Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
         Ratio { estimate, interval: Some(interval), no_interval: None }
     }
 }

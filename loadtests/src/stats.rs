@@ -431,8 +431,12 @@ mod tests {
 
     #[test]
     fn memory_has_its_ratio_without_an_interval() {
-        let found = Bootstrap::new(synthetic(1, [700.0, 1000.0], 12, 20), 50, 1).compare(Quantity::Rss).unwrap();
-        assert_eq!((found.values, found.ratio.estimate, found.ratio.interval), ([700.0, 1000.0], Some(0.7), None));
+        let found =
+            Bootstrap::new(synthetic(1, [700.0, 1000.0], 12, 20), 50, 1).compare(Quantity::Rss).unwrap();
+        assert_eq!(
+            (found.values, found.ratio.estimate, found.ratio.interval),
+            ([700.0, 1000.0], Some(0.7), None)
+        );
         assert_eq!(found.ratio.no_interval.as_deref(), Some("one start of each has no interval"));
     }
 

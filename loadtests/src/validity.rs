@@ -220,7 +220,8 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
 
 /// Bounds of how much of which cores is in use: what each asks, the share, and the most that it may be.
 fn of_cores(evidence: &Evidence) -> [(&'static str, &'static str, f64, f64); 4] {
-    let support = "the cores of the database and what else stands around are in use for at most {most} of the time";
+    let support =
+        "the cores of the database and what else stands around are in use for at most {most} of the time";
     [
         (
             name::GENERATOR,

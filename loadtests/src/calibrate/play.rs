@@ -64,7 +64,10 @@ impl Players<'_> {
         }
         let pair = |[first, second]: &[Slice; 2]| {
             let (a, b) = (raw(first, &[])?, raw(second, &[])?);
-            anyhow::Ok([sample(&a, &b, first.record.all_latency()), sample(&b, &a, second.record.all_latency())])
+            anyhow::Ok([
+                sample(&a, &b, first.record.all_latency()),
+                sample(&b, &a, second.record.all_latency()),
+            ])
         };
         playback.pairs.iter().map(pair).collect()
     }

@@ -95,7 +95,10 @@ impl RunArgs {
         // A wrong scenario is said before anything is started; its rates may still be multiples.
         let (scenario, trace) = draw_payments(&self.scenario, &overrides)?;
         if scenario.trace_file.is_some() && multiples(&scenario) {
-            bail!("--trace: {}’s rates are multiples of the capacity: its trace is drawn when that is known", scenario.name);
+            bail!(
+                "--trace: {}’s rates are multiples of the capacity: its trace is drawn when that is known",
+                scenario.name
+            );
         }
         let folder = Folder::make(self.folder(&scenario)?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -129,7 +129,8 @@ impl BesideArgs {
             let (seconds, repetitions) = if trial { (0.3, 1) } else { (3.0, 5) };
             let length = Duration::from_secs_f64(seconds);
             let effort = limits::Effort { length, repetitions, connections: 32 };
-            machine = unless_interrupted(unless_stopped(stopped, limits::measure(bench, &effort, say)).await)?;
+            machine =
+                unless_interrupted(unless_stopped(stopped, limits::measure(bench, &effort, say)).await)?;
         }
         if self.solo && !*stopped.borrow() {
             let effort = if trial { EffortArgs::TRIAL } else { EffortArgs::FULL };

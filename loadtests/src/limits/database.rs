@@ -92,7 +92,8 @@ impl Statements {
             let used = || (now_ns(), family_cpu_ns(self.postgres), waited_cpu_ns());
             let before = used();
             let said = said_on_cores(&self.cores, command).await;
-            let rate = said.and_then(|said| rate(&said)).with_context(|| format!("pgbench, {}", script.name))?;
+            let rate =
+                said.and_then(|said| rate(&said)).with_context(|| format!("pgbench, {}", script.name))?;
             let after = used();
             turns.push(Turn {
                 rate,

@@ -47,7 +47,10 @@ mod tests {
         let allowed = said("grep Cpus_allowed_list /proc/self/status").await.unwrap();
         assert_eq!(allowed.split_whitespace().last(), Some(core.to_string().as_str()));
         let refused = |script: &str| said(script.to_owned().leak());
-        assert_eq!(refused("echo well; echo an error >&2; exit 3").await, Err("exit status: 3: an error".into()));
+        assert_eq!(
+            refused("echo well; echo an error >&2; exit 3").await,
+            Err("exit status: 3: an error".into())
+        );
         assert_eq!(refused("exit 1").await, Err("exit status: 1: it said nothing".into()));
     }
 }

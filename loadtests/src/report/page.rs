@@ -17,8 +17,8 @@ use plots::{Class, distribution, plots, processes_known, slices};
 use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, MEMORY, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts, verdict,
-    verdict_word, whole,
+    IDLE, MEMORY, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts,
+    verdict, verdict_word, whole,
 };
 use crate::assert::Asserted;
 use crate::stats::{Interval, Ratio};
@@ -233,8 +233,9 @@ fn played(scenario: &ScenarioReport) -> String {
 
 /// Of how many replies the curves are.
 fn timed(scenario: &ScenarioReport, labels: &[String]) -> String {
-    let replies =
-        |slices: &Vec<super::RawSlice>| slices.iter().map(|slice| slice.replies.saturating_sub(slice.shed)).sum::<u64>();
+    let replies = |slices: &Vec<super::RawSlice>| {
+        slices.iter().map(|slice| slice.replies.saturating_sub(slice.shed)).sum::<u64>()
+    };
     let each = scenario.slices.iter().map(replies).zip(labels);
     let each: Vec<_> = each.map(|(replies, label)| format!("{label} {}", whole(replies))).collect();
     format!("n: {} replies.", each.join(", "))

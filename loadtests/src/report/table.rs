@@ -6,12 +6,12 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 use super::control;
 use super::model::{Report, ScenarioReport};
 use super::wording::{
-    IDLE, MEMORY, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict, verdict_word,
+    IDLE, MEMORY, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict,
+    verdict_word,
 };
 use crate::assert::Asserted;
 use crate::limits;
 use crate::solo::solo_table;
-
 
 /// What the terminal shows at the end.
 pub fn table(report: &Report) -> String {

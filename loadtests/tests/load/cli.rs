@@ -33,10 +33,7 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
             good.replace("rate = 50.0", "rate = -1.0"),
             "warm_up.rate: must be over 0 and at most 100000, is -1",
         ),
-        (
-            good.replace("seconds = 36.0", "seconds = 0.0"),
-            "stages[0].seconds: must be 0.001 to 86400, is 0",
-        ),
+        (good.replace("seconds = 36.0", "seconds = 0.0"), "stages[0].seconds: must be 0.001 to 86400, is 0"),
         (good.replace("share = 55", "share = 0"), "flows[0].share: must be 1 to 1000000, is 0"),
         (good.replace("[\"tokenize\", \"sale\", \"get\"]", "[]"), "flows[0].steps: must be 1 to 32, is 0"),
         (

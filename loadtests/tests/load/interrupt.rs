@@ -155,7 +155,11 @@ fn a_comparison_interrupted_before_its_first_slice_leaves_nothing_at_all() {
     let is_time = |line: &str| line.contains("starting both services");
     let end = interrupted(&["compare", "--smoke", "--out", path], "-TERM", is_time);
     assert_eq!(end.code, Some(2), "{}", end.stderr);
-    assert!(end.stderr.ends_with("loadtest: interrupted before there was anything to report\n"), "{}", end.stderr);
+    assert!(
+        end.stderr.ends_with("loadtest: interrupted before there was anything to report\n"),
+        "{}",
+        end.stderr
+    );
     end.assert_nothing_stays();
     assert!(!out.exists(), "the report's folder is there");
 }

@@ -117,9 +117,7 @@ fn footprints(footprints: &[Footprint]) -> Option<Beside> {
     let labels: Vec<_> = footprints.iter().map(|footprint| footprint.label.as_str()).collect();
     columns.extend([labels.join("/"), "n".into()]);
     let line = |known: &crate::solo::Row| {
-        let of = |footprint: &Footprint| {
-            format!("{} {}", told(footprint.figure(&known.name)), known.unit)
-        };
+        let of = |footprint: &Footprint| format!("{} {}", told(footprint.figure(&known.name)), known.unit);
         let mut cells = vec![known.label.clone()];
         cells.extend(footprints.iter().map(of));
         cells.push(footprint_ratio(footprints, &known.name).map_or("–".into(), |found| repeated(&found)));
