@@ -39,44 +39,34 @@ impl Spread {
 }
 
 impl Spread {
-    /// This by another one's, where all repetitions are independent, such as starts: by the means of logarithms, with
-    /// Welch's interval.
+    /// This by another one's, where all repetitions are independent, such as starts: by the means of logarithms. With so
+    /// few, Welch's degrees of freedom are too many where one varies far more: those of the shorter list are safe.
     pub fn ratio_to(&self, other: &Self) -> Ratio {
         let without = |estimate, why: &str| Ratio { estimate, interval: None, no_interval: Some(why.into()) };
         if self.values.iter().chain(&other.values).any(|value| *value <= 0.0) {
             return without(None, "no ratio with nothing");
         }
-        let (own, its) = (Logarithms::of(&self.values), Logarithms::of(&other.values));
-        let (change, estimate) = (own.mean - its.mean, Some(rounded((own.mean - its.mean).exp())));
-        if self.values.len().min(other.values.len()) < REPETITIONS_MIN {
+        let ((own, own_error), (its, its_error)) = (logarithm(&self.values), logarithm(&other.values));
+        let (change, estimate) = (own - its, Some(rounded((own - its).exp())));
+        let least = self.values.len().min(other.values.len());
+        let Some(student) =
+            StudentsT::new(0.0, 1.0, least as f64 - 1.0).ok().filter(|_| least >= REPETITIONS_MIN)
+        else {
             return without(estimate, "too few repetitions for an interval");
-        }
-        let square = own.of_mean + its.of_mean;
-        let freedom =
-            square.powi(2) / (own.of_mean.powi(2) / own.freedom + its.of_mean.powi(2) / its.freedom);
-        // Without any spread there is nothing to reach for.
-        let reach = StudentsT::new(0.0, 1.0, freedom).map_or(0.0, |t| t.inverse_cdf(0.975) * square.sqrt());
+        };
+        let reach = student.inverse_cdf(0.975) * f64::hypot(own_error, its_error);
         let interval =
             Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
         Ratio { estimate, interval: Some(interval), no_interval: None }
     }
 }
 
-/// Of values over 0.
-struct Logarithms {
-    mean: f64,
-    /// Variance of the mean.
-    of_mean: f64,
-    freedom: f64,
-}
-
-impl Logarithms {
-    fn of(values: &[f64]) -> Self {
-        let (count, freedom) = (values.len() as f64, values.len() as f64 - 1.0);
-        let mean = values.iter().map(|value| value.ln()).sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value.ln() - mean).powi(2)).sum();
-        Self { mean, of_mean: squares / freedom / count, freedom }
-    }
+/// The mean of the logarithms of values over 0, and its standard error.
+fn logarithm(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|value| value.ln()).sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value.ln() - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0) / count).sqrt())
 }
 
 /// How a series rises with x.
@@ -140,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_ratio_of_repetitions_lies_in_95_of_100_intervals() {
+    fn a_known_ratio_of_repetitions_lies_in_at_least_93_of_100_intervals() {
         let mut draw = Draw::new(1, "repetitions");
         let mut values = |middle: f64, spread: f64, count: usize| {
             let normal = |draw: &mut Draw| (0..12).map(|_| draw.unit()).sum::<f64>() - 6.0;
@@ -153,8 +143,7 @@ mod tests {
                 ratio.interval.is_some_and(|found| found.low <= 0.4 && 0.4 <= found.high)
             };
             let held = (0..1000).filter(|_| held()).count();
-            // Welch's approximation is on the careful side where there are few.
-            assert!((930..=985).contains(&held), "{held} of 1000 with {count} and {other}");
+            assert!(held >= 930, "{held} of 1000 with {count} and {other}");
         }
     }
 
