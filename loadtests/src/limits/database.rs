@@ -153,7 +153,9 @@ fn rate(said: &str) -> anyhow::Result<f64> {
     if let Some(failed) = after("number of failed transactions: ").filter(|text| !text.starts_with("0 ")) {
         bail!("transactions failed: {failed}");
     }
-    let tps = after("tps = ").and_then(|rest| rest.split(' ').next()).context("it names no rate")?;
+    let tps = after("tps = ")
+        .and_then(|rest| rest.split(' ').next())
+        .context("it names no rate: did one transaction end in time (--seconds)?")?;
     Ok(tps.parse()?)
 }
 
@@ -338,7 +340,7 @@ mod tests {
         assert_eq!(rate(said).unwrap(), 949.73);
         let failed = said.replace("transactions: 0 ", "transactions: 7 ");
         assert!(rate(&failed).unwrap_err().to_string().contains("7 (0.000%)"));
-        assert!(rate("").unwrap_err().to_string().contains("no rate"));
+        assert!(rate("").unwrap_err().to_string().contains("no rate: did one"));
     }
 
     #[test]
