@@ -6,15 +6,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use loadtests::compare::{Order, Playback, Played, judge, play};
+use loadtests::compare::{Order, Playback, judge, play};
 use loadtests::draw::Draw;
 use loadtests::environment;
 use loadtests::scenario::{Flow, Parameters, Scenario};
-use loadtests::trace::{Kinds, Line, Trace};
+use loadtests::trace::{Line, Trace};
 use loadtests::validity::{Bound, name};
 use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
 
-use crate::compare::{SUPPORT_CORES, contender, invariants};
+use crate::compare::{contender, judged_strictly};
 use crate::support::{Manner, Toy, scenario};
 
 /// What a generator of too little speed is like: it takes 4 ms for each request.
@@ -75,26 +75,9 @@ impl Trial {
         let scenario = Scenario { slice_ms: 200, drain_ms: 500, ..toy };
         let trace = Arc::new(Trace::draw("toy.toml", &scenario, self.workload).expect("a trace"));
         let playback = self.playback(&scenario, &trace);
-        let mut rows: Vec<Vec<u64>> =
-            playback.effects.iter().map(|all| all.iter().map(|effect| effect.count).collect()).collect();
-        rows[0][0] -= self.lost;
-        let played = Played {
-            scenario: &scenario,
-            order_seed: 1,
-            trace: &trace,
-            labels: ["Bad", "Good"].map(String::from),
-            kinds: Kinds::of(&trace, self.workload.operations()),
-            floors: vec![("make".into(), self.floor_us)],
-            playback,
-            rows,
-            invariants: invariants(),
-            builds: vec![],
-            support_cores: SUPPORT_CORES,
-            resamples: 50,
-            allowed: vec![],
-            trial: false,
-            inapplicable: vec![],
-        };
+        let mut played = judged_strictly(&scenario, &trace, playback);
+        played.floors = vec![("make".into(), self.floor_us)];
+        played.rows[0][0] -= self.lost;
         judge(&played).expect("judged").validity
     }
 

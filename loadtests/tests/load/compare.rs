@@ -13,18 +13,17 @@ use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::{Kinds, Trace};
 use loadtests::validity::{BY_NAME, Bound, Invariant, OF_THE_MACHINE, name};
-use loadtests::workload::{PlayerTarget, Workload};
+use loadtests::workload::{Effect, PlayerTarget, Workload};
 use loadtests::{environment, histogram};
 
 use crate::support::{Manner, Toy, scenario, serve_aside};
 
 const LABELS: [&str; 2] = ["Quick", "Slow"];
 /// Nothing stands around.
-pub const SUPPORT_CORES: SupportCores =
-    SupportCores { count: 1, with_generator: false, with_contenders: false };
+const SUPPORT_CORES: SupportCores = SupportCores { count: 1, with_generator: false, with_contenders: false };
 
 /// One a contender, and both hold.
-pub fn invariants() -> Vec<Vec<Invariant>> {
+fn invariants() -> Vec<Vec<Invariant>> {
     let holds = Invariant { name: "what was made stays made".into(), looked_at: 1, ..Invariant::default() };
     vec![vec![holds.clone()], vec![holds]]
 }
@@ -97,6 +96,28 @@ fn played(
     (thread.join().expect("the thread"), before)
 }
 
+/// What was played, with a row for each effect, and no bound that may be missed.
+pub fn judged_strictly<'a>(scenario: &'a Scenario, trace: &'a Trace, playback: Playback) -> Played<'a> {
+    let counts = |effects: &Vec<Effect>| effects.iter().map(|effect| effect.count).collect();
+    Played {
+        scenario,
+        order_seed: 1,
+        trace,
+        labels: LABELS.map(String::from),
+        kinds: Kinds::of(trace, Toy.operations()),
+        floors: vec![],
+        rows: playback.effects.iter().map(counts).collect(),
+        playback,
+        invariants: invariants(),
+        builds: vec![],
+        support_cores: SUPPORT_CORES,
+        resamples: 50,
+        allowed: vec![],
+        trial: false,
+        inapplicable: vec![],
+    }
+}
+
 /// One that has intervals, for every test that only reads it.
 pub fn whole() -> &'static Report {
     static WHOLE: OnceLock<Report> = OnceLock::new();
@@ -111,25 +132,12 @@ pub fn report(pairs: usize) -> Report {
     let quick = |_| Manner::Late(Duration::from_millis(20));
     let slow = |_| Manner::Late(Duration::from_millis(60));
     let playback = playback(&scenario, &trace, [quick, slow], None);
-    let rows =
-        playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
     let played = Played {
-        scenario: &scenario,
-        order_seed: 1,
-        trace: &trace,
-        labels: LABELS.map(String::from),
-        kinds: Kinds::of(&trace, Toy.operations()),
         floors: vec![("make".into(), 20_000)],
-        playback,
-        rows,
-        invariants: invariants(),
-        builds: vec![],
-        support_cores: SUPPORT_CORES,
         resamples: 200,
         // Other tests use the machine meanwhile.
         allowed: [OF_THE_MACHINE.as_slice(), &BY_NAME].concat().into_iter().map(String::from).collect(),
-        trial: false,
-        inapplicable: vec![],
+        ..judged_strictly(&scenario, &trace, playback)
     };
     let scenarios = vec![judge(&played).expect("judged")];
     let contender = |label: &str| ContenderReport {
@@ -267,28 +275,7 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
     let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
     let playback = playback(&scenario, &trace, [|_| Manner::Reply, |_| Manner::Reply], Some(4));
     assert!((1..4).contains(&playback.pairs.len()), "{} pairs", playback.pairs.len());
-    let rows =
-        playback.effects.iter().map(|effects| effects.iter().map(|effect| effect.count).collect()).collect();
-    let labels = LABELS.map(String::from);
-    let (kinds, builds, allowed) = (Kinds::of(&trace, Toy.operations()), vec![], vec![]);
-    let played = Played {
-        scenario: &scenario,
-        order_seed: 1,
-        trace: &trace,
-        labels,
-        kinds,
-        floors: vec![],
-        playback,
-        rows,
-        invariants: invariants(),
-        builds,
-        support_cores: SUPPORT_CORES,
-        resamples: 50,
-        allowed,
-        trial: false,
-        inapplicable: vec![],
-    };
-    let judged = judge(&played).expect("judged");
+    let judged = judge(&judged_strictly(&scenario, &trace, playback)).expect("judged");
     let missed = |wanted: &str| judged.validity.iter().any(|bound| bound.name == wanted && bound.voids());
     assert!(missed(name::COMPLETE) && !missed(name::COUNTS), "{:#?}", judged.validity);
 }
