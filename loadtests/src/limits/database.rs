@@ -37,8 +37,9 @@ struct Script {
 
 /// The scripts, measured in turn.
 pub struct Statements {
-    pgbench: Result<PathBuf, String>,
-    scripts: Vec<(Script, Vec<Turn>)>,
+    pgbench: Option<PathBuf>,
+    /// What each gave, or why it has no figure.
+    scripts: Vec<(Script, Result<Vec<Turn>, String>)>,
     url: String,
     cores: Vec<usize>,
     postgres: u32,
@@ -69,19 +70,22 @@ impl Statements {
             fill(&database.owner_url).await?;
             url = database.service_url;
         }
-        let scripts: Vec<_> = scripts().into_iter().map(|script| (script, Vec::new())).collect();
+        let none = pgbench.as_ref().map(|_| Vec::new()).map_err(String::clone);
+        let scripts: Vec<_> = scripts().into_iter().map(|script| (script, none.clone())).collect();
         for (script, _) in &scripts {
             std::fs::write(folder.path().join(script.name), text(script)?)?;
         }
         let (cores, postgres_cores) = (layout.service.clone(), layout.support.len());
+        let pgbench = pgbench.ok();
         Ok(Self { pgbench, scripts, url, cores, postgres, postgres_cores, folder, turns: 0 })
     }
 
     /// One measurement of each script.
     pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
-        let Ok(pgbench) = &self.pgbench else { return Ok(()) };
+        let Some(pgbench) = &self.pgbench else { return Ok(()) };
         self.turns += 1;
         for (index, (script, turns)) in self.scripts.iter_mut().enumerate() {
+            let Ok(measured) = turns else { continue };
             let base = (self.turns * 16 + index as u64) << 40;
             let mut command = errand(pgbench, None);
             command.args(["--no-vacuum", "--protocol", "prepared", "--jobs", "1"]);
@@ -92,31 +96,33 @@ impl Statements {
             let used = || (now_ns(), family_cpu_ns(self.postgres), waited_cpu_ns());
             let before = used();
             let said = said_on_cores(&self.cores, command).await;
-            let rate =
-                said.and_then(|said| rate(&said)).with_context(|| format!("pgbench, {}", script.name))?;
             let after = used();
-            turns.push(Turn {
-                rate,
-                wall_ns: after.0 - before.0,
-                postgres_ns: after.1.saturating_sub(before.1),
-                pgbench_ns: after.2.saturating_sub(before.2),
-            });
+            match said.and_then(|said| rate(&said)) {
+                Ok(rate) => measured.push(Turn {
+                    rate,
+                    wall_ns: after.0 - before.0,
+                    postgres_ns: after.1.saturating_sub(before.1),
+                    pgbench_ns: after.2.saturating_sub(before.2),
+                }),
+                // One figure less, not all that was measured before.
+                Err(why) => *turns = Err(format!("pgbench: {why:#}")),
+            }
         }
         Ok(())
     }
 
     /// One a script.
     pub fn limits(self) -> Vec<Limit> {
-        let row = |(script, turns): (Script, Vec<Turn>)| {
+        let row = |(script, turns): (Script, Result<Vec<Turn>, String>)| {
             let (name, label) = (format!("database_{}", script.name), script.label);
             let label = format!("{label}: its statements by pgbench over {CONNECTIONS} connections");
-            let rates: Vec<f64> = turns.iter().map(|turn| turn.rate).collect();
-            match &self.pgbench {
-                Ok(_) => {
+            match turns {
+                Ok(turns) => {
+                    let rates: Vec<f64> = turns.iter().map(|turn| turn.rate).collect();
                     let full = full(&turns, self.postgres_cores, self.cores.len());
                     Limit::measured(&name, label, script.unit, &rates, Some(full))
                 }
-                Err(why) => Limit::missing(&name, label, script.unit, why.clone()),
+                Err(why) => Limit::missing(&name, label, script.unit, why),
             }
         };
         self.scripts.into_iter().map(row).collect()
@@ -341,6 +347,26 @@ mod tests {
         let failed = said.replace("transactions: 0 ", "transactions: 7 ");
         assert!(rate(&failed).unwrap_err().to_string().contains("7 (0.000%)"));
         assert!(rate("").unwrap_err().to_string().contains("no rate: did one"));
+    }
+
+    #[tokio::test]
+    async fn a_pgbench_that_fails_is_a_row_without_a_figure() {
+        let mut statements = Statements {
+            pgbench: Some("/bin/false".into()),
+            scripts: scripts().into_iter().map(|script| (script, Ok(Vec::new()))).collect(),
+            url: String::new(),
+            cores: crate::environment::cores().unwrap()[..1].into(),
+            postgres: std::process::id(),
+            postgres_cores: 1,
+            folder: tempfile::tempdir().unwrap(),
+            turns: 0,
+        };
+        statements.repeat(Duration::from_secs(1)).await.unwrap();
+        statements.repeat(Duration::from_secs(1)).await.unwrap();
+        for row in statements.limits() {
+            let wanted = "pgbench: exit status: 1: it said nothing";
+            assert_eq!((row.figure, row.missing.as_deref()), (None, Some(wanted)), "{}", row.name);
+        }
     }
 
     #[test]
