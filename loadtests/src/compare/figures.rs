@@ -1,14 +1,13 @@
 //! Every figure of a scenario's report from its raw part: slices, counts, settings. The same when it is judged and when
 //! it is verified, so that nothing is printed that report.json doesn't hold the grounds of.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, bail};
 
-use crate::histogram::{Sparse, decode};
+use super::evidence::{Heard, Side, evidence};
+use crate::histogram::Sparse;
 use crate::report::{CurvePoint, Metric, OperationRow, RawSlice, ScenarioReport};
 use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
-use crate::validity::{self, Counts, Evidence};
+use crate::validity::{self, Evidence};
 
 /// Percentiles of the curves.
 const CURVE: [f64; 18] = [
@@ -33,37 +32,6 @@ pub fn computed(report: &ScenarioReport) -> anyhow::Result<ScenarioReport> {
     computed.generator.wake_lag_us = grounds.four(|heard| &heard.wake_lag);
     computed.generator.generator.cpu_us_a_request = grounds.generator_cpu_us();
     Ok(computed)
-}
-
-/// A slice's histograms.
-struct Heard {
-    latency: BTreeMap<String, Sparse>,
-    service: Sparse,
-    lag: Sparse,
-    wake_lag: Sparse,
-}
-
-impl Heard {
-    fn of_slice(slice: &RawSlice) -> anyhow::Result<Self> {
-        let sparse = |what: &str, text: &str| {
-            decode(text).map(|histogram| Sparse::of(&histogram)).with_context(|| what.to_owned())
-        };
-        let latency = slice.latency.iter().map(|(name, text)| Ok((name.clone(), sparse(name, text)?)));
-        Ok(Self {
-            latency: latency.collect::<anyhow::Result<_>>()?,
-            service: sparse("service", &slice.service)?,
-            lag: sparse("lag", &slice.lag)?,
-            wake_lag: sparse("wake_lag", &slice.wake_lag)?,
-        })
-    }
-
-    fn all(&self) -> Sparse {
-        Sparse::merge(self.latency.values())
-    }
-
-    fn of(&self, operation: &str) -> Sparse {
-        self.latency.get(operation).cloned().unwrap_or_default()
-    }
 }
 
 /// The raw part, read.
@@ -152,67 +120,17 @@ impl<'a> Grounds<'a> {
     }
 
     fn evidence(&self) -> Evidence {
-        let (basis, usage) = (&self.report.basis, &self.report.generator.usage);
-        let busy: u64 = self.both().map(|slice| slice.generator_cpu_ns).sum();
-        let time: u64 = self.both().map(|slice| slice.generator_ns).sum();
-        let wall = usage.wall_ns.max(1) as f64;
-        Evidence {
-            contenders: (0..2).map(|contender| self.counts(contender)).collect(),
-            generator_share: busy as f64 / time.max(1) as f64,
-            support_share: usage.support_share(basis.support_cores),
-            others_cores: usage.others_ns() as f64 / wall,
-            stolen_cores: usage.stolen_ns as f64 / wall,
-            builds: basis.builds.clone(),
-            generator_profile: basis.generator_profile.clone(),
-            slices: (self.report.scenario.pairs * 2, basis.slices_played),
-            trial: basis.trial,
-            inapplicable: basis.inapplicable.clone(),
-        }
-    }
-
-    fn counts(&self, contender: usize) -> Counts {
-        let aside = &self.report.basis.contenders[contender];
-        let slices = self.slices(contender);
-        let sum = |of: fn(&RawSlice) -> u64| self.sum(contender, of);
-        let seconds = |ns: u64| (ns as f64 / 1e9).max(f64::MIN_POSITIVE);
-        let mut unexpected = aside.unexpected.clone();
-        for (kind, count) in slices.iter().flat_map(|slice| &slice.unexpected) {
-            *unexpected.entry(kind.clone()).or_default() += count;
-        }
-        let answered = |name: &String| {
-            let count = slices.iter().filter_map(|slice| slice.expected.get(name)).sum();
-            (name.clone(), count)
-        };
-        let lag = Sparse::merge(self.heard[contender].iter().map(|heard| &heard.lag));
-        let timed = |heard: &Heard| heard.all().sum() * 1e3;
-        let floor = |(name, floor_us): &(String, u64)| {
-            let fastest = self.heard[contender].iter().filter_map(|heard| heard.of(name).least()).min()?;
-            Some((name.clone(), *floor_us, fastest))
-        };
-        Counts {
-            name: self.report.basis.labels[contender].clone(),
-            offered: sum(|slice| slice.offered),
+        let basis = &self.report.basis;
+        let side = |contender: usize| Side {
+            label: &basis.labels[contender],
+            slices: self.slices(contender),
+            heard: &self.heard[contender],
             offered_rate: self.offered_rate(contender),
-            achieved_rate: sum(|slice| slice.replies) as f64 / seconds(sum(|slice| slice.answering_ns)),
-            sent: sum(|slice| slice.sent) + aside.sent,
-            replies: sum(|slice| slice.replies) + aside.replies,
-            skipped: sum(|slice| slice.skipped),
-            shed: sum(|slice| slice.shed),
-            dropped: sum(|slice| slice.dropped) + aside.dropped,
-            answered: self.report.basis.asked.iter().map(answered).collect(),
-            unexpected: unexpected.into_iter().collect(),
-            invariants: aside.invariants.clone(),
-            lag_p99_us: lag.percentile(99.0).unwrap_or(0) as f64,
-            reopened: sum(|slice| slice.reopened) + aside.reopened,
-            open: (slices.iter().map(|slice| slice.open).min().unwrap_or(0), self.report.basis.connections),
-            seconds: seconds(sum(|slice| slice.length_ns)),
-            in_flight_seconds: sum(|slice| slice.in_flight_ns) as f64 / 1e9,
-            latency_seconds: (self.heard[contender].iter().map(timed).sum::<f64>()
-                + sum(|slice| slice.untimed_ns) as f64)
-                / 1e9,
-            fastest: self.report.basis.floors.iter().filter_map(floor).collect(),
-            effects: aside.effects.clone(),
-        }
+            basis,
+            aside: &basis.contenders[contender],
+        };
+        let (pairs, usage) = (self.report.scenario.pairs, &self.report.generator.usage);
+        evidence(pairs * 2, basis, usage, &[side(0), side(1)])
     }
 }
 

@@ -4,11 +4,13 @@
 //! `plan` cuts the trace, `play` plays it in a thread of its own, `judge` writes down what came back, `figures` computes
 //! from that. Nothing here knows what the requests mean.
 
+mod evidence;
 mod figures;
 mod judge;
 mod plan;
 mod play;
 
+pub use evidence::{Heard, Side, evidence};
 pub use figures::{METRICS, MetricLine, computed, sample};
 pub use judge::{Played, judge, raw};
 pub use plan::{Plan, Window};
