@@ -3,7 +3,7 @@
 (() => {
   const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const data = read("data"), labels = read("labels");
+  const { labels, scenarios, charts: described } = read("data");
 
   // A canvas can't read light-dark(): the browser resolves it on an element.
   const probe = document.body.appendChild(document.createElement("i"));
@@ -23,6 +23,10 @@
   const line = (label, stroke, unit, more) => ({ label, stroke, width: 2, points: { show: false }, value: (_, v) => shown(v, unit), ...more });
   const DASHED = { dash: [4, 5], width: 1.5 };
 
+  // Of a logarithmic axis only these have room for a label.
+  const logarithmic = (unit) => ({ filter: (_, splits) => splits.map((v) => /^[125]$/.test(String(v).replace(/[0.]/g, "")) ? v : null), values: (_, splits) => splits.map((v) => v == null ? "" : v + " " + unit) });
+  const fromZero = { range: (_, low, high) => [0, (high || 1) * 1.1] };
+
   const percentiles = ({ percentiles: at, latency, service }) => {
     const colours = [colour("--first"), colour("--second")];
     const last = nines(at[at.length - 1] ?? 50);
@@ -31,8 +35,7 @@
       scales: { x: { time: false, range: () => [0, last] }, y: { distr: 3, log: 10 } },
       axes: axes(
         { splits: () => TICKS.map(nines).filter((v) => v <= last + 1e-9), values: (_, splits) => splits.map(percentile) },
-        // Of a logarithmic axis only these have room for a label.
-        { filter: (_, splits) => splits.map((v) => /^[125]$/.test(String(v).replace(/[0.]/g, "")) ? v : null), values: (_, splits) => splits.map((v) => v == null ? "" : v + " ms") },
+        logarithmic("ms"),
       ),
       series: [{ label: "percentile", value: (_, v) => v == null ? "" : percentile(v) }, ...both(latency, ""), ...both(service, " from send", DASHED)],
       values: [at.map(nines), ...latency, ...service],
@@ -46,7 +49,7 @@
       plots[kind].map((_, i) => line(labels[i] + name, colours[i], unit, nth ? DASHED : points(i))));
     const values = kinds.flatMap(([kind]) => plots[kind]);
     return {
-      scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high || 1) * 1.1] } },
+      scales: { x: { time: false }, y: fromZero },
       axes: axes({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v : "") }, { size: 52 }),
       series: [{ label: "pair" }, ...series],
       // One pointer for all charts of a scenario.
@@ -63,15 +66,39 @@
     rss: (plots, scenario) => bySlice(plots, [["rss", ""]], "MiB", scenario),
   };
 
+  // Charts that say themselves what they show.
+  const STYLES = {
+    line: () => ({}),
+    dashed: () => DASHED,
+    dots: (colour) => ({ paths: () => null, points: { show: true, size: 9, width: 2, stroke: colour, fill: colour } }),
+    rings: (colour, paper) => ({ paths: () => null, points: { show: true, size: 9, width: 2, stroke: colour, fill: paper } }),
+  };
+  const chart = ({ x, unit, log, at, lines }) => {
+    const paper = colour("--paper");
+    const room = (at[at.length - 1] - at[0]) * 0.03 || 1;
+    const pointed = lines.some((line) => line.style === "dots" || line.style === "rings");
+    const series = lines.map(({ label, colour: name, style }) => {
+      const stroke = colour("--" + name);
+      return line(label, stroke, unit, STYLES[style](stroke, paper));
+    });
+    return {
+      // Points at the ends need room.
+      scales: { x: { time: false, ...(pointed && { range: () => [at[0] - room, at[at.length - 1] + room] }) }, y: log ? { distr: 3, log: 10 } : fromZero },
+      axes: axes({ values: (_, splits) => splits.map((v) => x === "stage" && !Number.isInteger(v) ? "" : v + (x === "s" ? " s" : "")) }, log ? { ...logarithmic(unit), size: 80 } : {}),
+      series: [{ label: x, value: (_, v) => v == null ? "" : +v.toPrecision(4) }, ...series],
+      values: [at, ...lines.map((line) => line.values)],
+    };
+  };
+
   let drawn = [];
   const draw = () => {
     drawn.forEach((plot) => plot.destroy());
     drawn = [];
     for (const place of document.querySelectorAll(".plot")) {
-      const { scenario, plot: kind } = place.dataset;
-      const { values, ...options } = charts[kind](data[scenario], scenario);
+      const { scenario, plot: kind, chart: nth } = place.dataset;
+      const { values, ...options } = nth ? chart(described[nth]) : charts[kind](scenarios[scenario], scenario);
       if (!values[0].length) { place.textContent = "Nothing was played."; continue; }
-      const height = kind === "percentiles" ? 340 : 190;
+      const height = place.classList.contains("small") ? 190 : nth ? 260 : 340;
       drawn.push(new uPlot({ width: place.clientWidth, height, ...options }, values, place));
     }
     root.dataset.drawn = String(drawn.length);

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command;
 pub mod compare;
 pub mod conformance;
+pub mod development;
 pub mod draw;
 pub mod engine;
 pub mod environment;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use loadtests::command::calibrate::{CalibrateArgs, SpinArgs};
 use loadtests::command::compare::CompareArgs;
+use loadtests::command::development::DevelopmentArgs;
 use loadtests::command::diff::DiffArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
@@ -40,6 +41,7 @@ enum Command {
     Run(RunArgs),
     Solo(SoloArgs),
     Limits(LimitsArgs),
+    Development(DevelopmentArgs),
     Calibrate(CalibrateArgs),
     Spin(SpinArgs),
     Verify(VerifyArgs),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Command::Run(args) => args.run(),
         Command::Solo(args) => args.run(),
         Command::Limits(args) => args.run(),
+        Command::Development(args) => args.run(),
         Command::Calibrate(args) => args.run(),
         Command::Spin(args) => args.run(),
         Command::Verify(args) => args.run(),

@@ -276,6 +276,7 @@ impl CompareArgs {
             asserts: Vec::new(),
             limits,
             solo,
+            development: self.beside.development()?,
         })
     }
 

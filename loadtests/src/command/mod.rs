@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod compare;
+pub mod development;
 pub mod diff;
 pub mod folder;
 pub mod golden;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
@@ -20,12 +20,13 @@ use crate::environment;
 use crate::payments::capacity::{Effort, Searching};
 use crate::payments::service::Special;
 use crate::payments::{Bench, Layout, Payments, label};
-use crate::report::{ContenderReport, Environment};
-use crate::scenario::Scenario;
+use crate::progress::Progress;
+use crate::report::{ContenderReport, Environment, write_run};
+use crate::scenario::{Scenario, Stage};
 use crate::solo::{Judged, SoloRun, aside, judge, run_table};
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
-use crate::validity::{Build, OF_THE_MACHINE};
+use crate::validity::OF_THE_MACHINE;
 use crate::workload::Workload;
 
 /// A service by its language.
@@ -58,7 +59,12 @@ impl From<ServiceName> for Twin {
 ///
 /// `loadtest compare` tells whether two services differ; two runs of this one don't.
 ///
-/// The report is report.json, with raw histograms and every look at the service's memory.
+/// The report is report.html (open it) and report.json, with raw histograms and every look at the service's memory;
+/// `loadtest verify` computes each figure from them again. A run that is void or failed leaves the logs of what it started
+/// beside them, and says where.
+///
+/// On a terminal a view shows how far it is, and the bounds that can already be looked at; elsewhere lines do. Ctrl-C ends
+/// the load, stops everything and reports what was measured so far; a second one ends at once.
 ///
 /// Exit codes: 0 done; 1 the scenario wants flat memory (solo.flat), and it rose: the interval of its slope lies above 0
 /// and the rise is more than 5 % of what it was; 2 could not run; 3 void: a bound was missed, or it was interrupted.
@@ -102,13 +108,13 @@ impl RunArgs {
         }
         let folder = Folder::make(self.folder(&scenario)?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = match runtime.block_on(self.measure(scenario, trace, &folder)) {
+        let measured = runtime.block_on(self.measure(scenario, trace, &folder));
+        let run = match measured.and_then(|run| write_run(&run, folder.path()).map(|()| run)) {
             Ok(run) => run,
             Err(error) => return Err(folder.give_up(error)),
         };
-        std::fs::write(folder.path().join("report.json"), serde_json::to_string_pretty(&run)? + "\n")?;
         print!("\n{}", run_table(&run));
-        println!("The report: {}", folder.path().join("report.json").display());
+        println!("The page: {}", folder.path().join("report.html").display());
         if !run.void.is_empty() {
             println!("The logs: {}", folder.keep_logs().display());
             return Ok(ExitCode::from(VOID));
@@ -133,26 +139,30 @@ impl RunArgs {
         mut trace: Trace,
         folder: &Folder,
     ) -> anyhow::Result<SoloRun> {
-        let started_at = OffsetDateTime::now_utc().format(&Rfc3339)?;
+        let (started, started_at) = (Instant::now(), OffsetDateTime::now_utc().truncate_to_second());
         let mut machine = environment::machine()?;
         let layout = Layout::of(&environment::cores()?);
         crate::realtime::pin(&layout.around())?;
         let stopped = stop_on_signal(VOID)?;
-        let say = |text: &str| eprintln!("{text}");
-        layout.lines().iter().for_each(|(who, cores)| say(&format!("{who}: {cores}")));
-        let bench =
-            Bench::start(layout.clone(), &[self.service.into()], self.smoke, folder.logs(), say).await?;
+        let mut progress = Progress::new();
+        layout.lines().iter().for_each(|(who, cores)| progress.say(&format!("{who}: {cores}")));
+        progress.doing("starting what the service needs");
+        let (twins, say) = ([self.service.into()], |text: &str| progress.say(text));
+        let bench = Bench::start(layout.clone(), &twins, self.smoke, folder.logs(), say).await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
         bench.prepare(&scenario).await?;
-        let capacity = self.multiply(&bench, &mut scenario, &stopped).await?;
+        let capacity = self.multiply(&bench, &mut scenario, &stopped, &say).await?;
         if capacity.is_some() {
             trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
         }
         let settings = bench.settings().await?;
-        let mut run = self.play(&bench, scenario, trace, &stopped).await?;
-        bench.stop().await?;
-        run.started_at = started_at;
-        run.capacity = capacity;
+        let mut run = self.play(&bench, (scenario, capacity), trace, &stopped, &mut progress).await?;
+        progress.doing("stopping");
+        let stopping = bench.stop().await;
+        progress.end();
+        stopping?;
+        run.started_at = started_at.format(&Rfc3339)?;
+        run.seconds = rounded(started.elapsed().as_secs_f64());
         run.environment = Environment { machine, layout: layout.lines(), settings };
         Ok(run)
     }
@@ -163,16 +173,19 @@ impl RunArgs {
         bench: &Bench,
         scenario: &mut Scenario,
         stopped: &watch::Receiver<bool>,
+        say: &dyn Fn(&str),
     ) -> anyhow::Result<Option<f64>> {
         if !multiples(scenario) {
             return Ok(None);
         }
         let capacity = match self.capacity {
             Some(capacity) => capacity,
-            None => self.look_for(bench, scenario, stopped).await?,
+            None => self.look_for(bench, scenario, stopped, say).await?,
         };
-        scenario.warm_up.rate *= capacity;
-        scenario.stages.iter_mut().for_each(|stage| stage.rate *= capacity);
+        // As report.json can hold them: the trace is drawn from that again.
+        let multiply = |stage: &mut Stage| stage.rate = rounded(stage.rate * capacity);
+        multiply(&mut scenario.warm_up);
+        scenario.stages.iter_mut().for_each(multiply);
         Ok(Some(capacity))
     }
 
@@ -181,6 +194,7 @@ impl RunArgs {
         bench: &Bench,
         scenario: &Scenario,
         stopped: &watch::Receiver<bool>,
+        say: &dyn Fn(&str),
     ) -> anyhow::Result<f64> {
         let effort = Effort {
             trial: Duration::from_secs(if self.smoke { 1 } else { 4 }),
@@ -189,7 +203,7 @@ impl RunArgs {
             confirmations: 1,
             seed: scenario.seed,
         };
-        let searching = Searching { bench, scenario, effort, stopped, say: &|text| eprintln!("{text}") };
+        let searching = Searching { bench, scenario, effort, stopped, say };
         let block = searching.block(self.service.into(), 0).await?;
         match block.bracket.low {
             Some(low) => Ok(low),
@@ -200,9 +214,10 @@ impl RunArgs {
     async fn play(
         &self,
         bench: &Bench,
-        scenario: Scenario,
+        (scenario, capacity): (Scenario, Option<f64>),
         trace: Trace,
         stopped: &watch::Receiver<bool>,
+        progress: &mut Progress,
     ) -> anyhow::Result<SoloRun> {
         if *stopped.borrow() {
             return Err(Interrupted.into());
@@ -212,65 +227,38 @@ impl RunArgs {
         let service = bench.service(&bench.home(twin, &scenario.name).await?, &Special::default()).await?;
         let trace = Arc::new(trace);
         let order = service.order(bench, &scenario, &trace);
-        eprintln!(
-            "{}: {} requests on {}, trace sha256 {}",
+        let (requests, sha256) = (trace.lines.len(), &trace.sha256);
+        progress.say(&format!(
+            "{}: {requests} requests on {}, trace sha256 {sha256}",
             scenario.name,
-            trace.lines.len(),
-            label(twin),
-            trace.sha256
-        );
-        let played = aside(order, stopped).await.map_err(|error| service.explain(error))?;
+            label(twin)
+        ));
+        let mut follow = progress.alone(&scenario.name, &scenario, label(twin));
+        let played = aside(order, stopped, &mut |event| follow.event(event)).await;
+        let played = played.map_err(|error| service.explain(error))?;
         let (rows, invariants) = (service.rows().await?, service.invariants().await?);
-        let version = service.version.clone();
-        let allowed = if self.smoke { OF_THE_MACHINE.map(String::from).to_vec() } else { Vec::new() };
+        let contender = ContenderReport {
+            name: twin.name().into(),
+            label: label(twin).into(),
+            version: service.version.clone(),
+            ready_ms: vec![rounded(service.ready_ms)],
+        };
+        service.stop().await;
         let kinds = Kinds::of(&trace, Payments.operations());
         let judged = Judged {
             scenario: &scenario,
+            capacity,
             trace: &trace,
-            label: label(twin).into(),
+            service: contender,
             floors: kinds.floors(&Payments, &scenario.settings),
             kinds,
             rows,
             invariants,
-            build: Build {
-                name: label(twin).into(),
-                commit: version.commit.clone(),
-                profile: version.profile.clone(),
-            },
             support_cores: bench.layout().support_cores(),
-            allowed: &allowed,
+            allowed: if self.smoke { OF_THE_MACHINE.map(String::from).to_vec() } else { Vec::new() },
             trial: self.smoke,
         };
-        let (overall, stages, validity) = judge(&judged, &played)?;
-        let missed = validity.iter().filter(|bound| bound.voids());
-        let void = missed
-            .map(|bound| format!("{}: {}; it was {}.", bound.name, bound.asks, bound.measured))
-            .collect();
-        let ready_ms = vec![rounded(service.ready_ms)];
-        service.stop().await;
-        Ok(SoloRun {
-            started_at: String::new(),
-            command: std::env::args().collect(),
-            void,
-            environment: Environment::default(),
-            service: ContenderReport {
-                name: twin.name().into(),
-                label: label(twin).into(),
-                version,
-                ready_ms,
-            },
-            scenario,
-            capacity: None,
-            trace_sha256: trace.sha256.clone(),
-            overall,
-            stages,
-            cpu_us_a_reply: played.cpu_us_a_reply(),
-            switches_a_reply: played.switches_a_reply(),
-            memory: played.memory(),
-            usage: played.usage.clone(),
-            generator: played.generator(),
-            validity,
-        })
+        judge(&judged, played)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What each service does by itself: capacity, memory, start. Beside a comparison (`compare --solo`), or alone.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::draw_payments;
 use super::folder::Interrupted;
 use super::signals::unless_stopped;
 use super::tabled::{TabledArgs, say};
+use crate::development::Development;
 use crate::limits::{self, Limits};
 use crate::payments::shares::shares;
 use crate::payments::{Bench, capacity, footprint};
@@ -106,13 +108,22 @@ pub struct BesideArgs {
     /// Also measure the machine's own limits: see `loadtest limits --help`
     #[arg(long)]
     limits: bool,
+    /// Also show what developing each service takes: the file that `loadtest development` wrote
+    #[arg(long, value_name = "FILE")]
+    development: Option<PathBuf>,
 }
 
 impl BesideArgs {
     /// What is asked for is about both services, whichever two are compared: one that is missing is said before that.
     pub fn check(&self) -> anyhow::Result<()> {
+        self.development()?;
         let both = if self.solo || self.limits { Twin::ALL.as_slice() } else { &[] };
         Ok(both.iter().try_for_each(|twin| twin.binary().map(drop))?)
+    }
+
+    /// What was measured before, where a file of it is given.
+    pub fn development(&self) -> anyhow::Result<Option<Development>> {
+        self.development.as_deref().map(Development::read).transpose()
     }
 
     /// What was asked for.

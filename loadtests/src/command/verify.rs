@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::workload;
-use crate::report::{Report, page, summary, verify};
+use crate::report::{Document, page, run_page, summary, verify, verify_run};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 
@@ -23,6 +23,9 @@ use crate::trace::Trace;
 /// each slice first (drawn from the order's seed), and the trace, drawn again from the scenario: its SHA-256 and the
 /// number of requests due in each slice.
 ///
+/// Of what was measured beside a comparison: each trial by the rule, each bracket by the search's rule, medians, shares of
+/// limits. Of a run of one service: its stages, and the load, from their parts, CPU, the slope of memory, and the bounds.
+///
 /// Given a folder, its summary.md and report.html are made again from report.json and compared line by line. They differ
 /// too where another build of loadtest wrote them.
 ///
@@ -30,7 +33,7 @@ use crate::trace::Trace;
 /// says, what the raw data say; 2 the report can't be read.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A report.json, or the folder that it is in
+    /// A report.json of `compare` or `run`, or the folder that it is in
     #[arg(value_name = "REPORT.json|DIR")]
     report: PathBuf,
 }
@@ -40,17 +43,27 @@ impl VerifyArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let folder = self.report.is_dir().then_some(self.report.as_path());
         let path = folder.map_or_else(|| self.report.clone(), |folder| folder.join("report.json"));
-        let report = Report::read(&path)?;
-        let mut verified = verify(&report, &redraw).with_context(|| path.display().to_string())?;
-        let renderings = folder.map_or(Ok(vec![]), |folder| renderings(folder, &report))?;
-        verified.differences.extend(renderings);
+        let named = || path.display().to_string();
+        let (mut verified, traces, renderings) = match Document::read(&path)? {
+            Document::Comparison(report) => (
+                verify(&report, &redraw).with_context(named)?,
+                report.scenarios.len(),
+                vec![("summary.md", summary(&report)), ("report.html", page(&report)?)],
+            ),
+            Document::Alone(run) => {
+                (verify_run(&run, &redraw).with_context(named)?, 1, vec![("report.html", run_page(&run)?)])
+            }
+        };
+        if let Some(folder) = folder {
+            verified.differences.extend(rendered_otherwise(folder, renderings)?);
+        }
         verified.differences.iter().for_each(|line| println!("{line}"));
         let (path, figures) = (path.display(), verified.figures);
         if !verified.differences.is_empty() {
             println!("{path}: {} of {figures} figures and counts differ", verified.differences.len());
             return Ok(ExitCode::FAILURE);
         }
-        let traces = match (verified.traces, report.scenarios.len()) {
+        let traces = match (verified.traces, traces) {
             (drawn, all) if drawn == all => "every trace was drawn again the same".to_owned(),
             (drawn, all) => format!("{drawn} of {all} traces could be drawn again, and came out the same"),
         };
@@ -66,9 +79,9 @@ fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
 }
 
 /// The first line of each file that isn't what the report makes it.
-fn renderings(folder: &Path, report: &Report) -> anyhow::Result<Vec<String>> {
+fn rendered_otherwise(folder: &Path, renderings: Vec<(&str, String)>) -> anyhow::Result<Vec<String>> {
     let mut differences = Vec::new();
-    for (name, wanted) in [("summary.md", summary(report)), ("report.html", page(report)?)] {
+    for (name, wanted) in renderings {
         let path = folder.join(name);
         let written = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         if written != wanted {

@@ -13,18 +13,14 @@ use super::service::{Service, Special};
 use super::{Payments, metrics};
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
-use crate::histogram::{Sparse, decode};
 use crate::limits::database::CONNECTIONS;
 use crate::report::wording::number;
 use crate::scenario::{Scenario, Stage};
 use crate::solo::{
-    Block, Capacity, Judged, Order, Probe, Reach, Search, ServiceCapacity, StageReport, Used, aside, judge,
+    Block, Capacity, Order, Probe, Reach, Search, ServiceCapacity, Used, aside, missed, overall,
 };
-use crate::spread::Spread;
 use crate::stats::rounded;
-use crate::trace::{Kinds, Trace};
-use crate::validity::Build;
-use crate::workload::Workload;
+use crate::trace::Trace;
 
 /// Flows a second: more than one core of either service takes of anything.
 const MOST: f64 = 20_000.0;
@@ -33,10 +29,6 @@ const LEAST: f64 = 1.0;
 const MAKING_SECONDS: f64 = 2.0;
 /// The first rate where the scenario has none of its own.
 const START: f64 = 50.0;
-/// A resource of which more is in use is called full.
-const FULL: f64 = 0.9;
-/// Requests that may go unserved in a trial that is kept.
-const UNSERVED_MAX: f64 = 0.001;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +79,11 @@ impl Searching<'_> {
             scenario: self.scenario.name.clone(),
             p99_ms: self.p99_ms()?,
             trial_seconds: self.effort.trial.as_secs_f64(),
-            services: vec![of_service(Twin::Rust, rust), of_service(Twin::Go, go)],
+            reach: self.reach(),
+            services: vec![
+                ServiceCapacity::of(label(Twin::Rust), rust),
+                ServiceCapacity::of(label(Twin::Go), go),
+            ],
         })
     }
 
@@ -101,10 +97,7 @@ impl Searching<'_> {
     }
 
     async fn search(&self, twin: Twin, service: &Service, turn: usize) -> anyhow::Result<Block> {
-        let Effort { resolution, confirmations, .. } = self.effort;
-        let multiples = self.scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity);
-        let start = if multiples { START } else { self.scenario.stages[0].rate };
-        let mut search = Search::new(Reach { start, least: LEAST, most: MOST, resolution, confirmations });
+        let mut search = Search::new(self.reach());
         let mut probes = Vec::new();
         while let Some(rate) = search.next() {
             if *self.stopped.borrow() {
@@ -112,7 +105,7 @@ impl Searching<'_> {
             }
             // Another seed each, or the keys of one trial would be the next one's, and answered from what is stored.
             let seed = self.effort.seed.wrapping_add((turn * 1000 + probes.len()) as u64);
-            let probe = self.probe(twin, service, rate, seed).await?;
+            let probe = self.probe(service, rate, seed).await?;
             (self.say)(&format!(
                 "{}: {} at {} flows/s: {}",
                 self.scenario.name,
@@ -123,36 +116,26 @@ impl Searching<'_> {
             search.tell(rate, probe.held);
             probes.push(probe);
         }
-        let bracket = search.bracket();
-        let missed = probes.iter().rfind(|probe| !probe.held && Some(probe.rate) == bracket.high);
-        let full = missed.map_or("nothing: no rate was missed".into(), |probe| full(&probe.used));
-        Ok(Block { turn, bracket, full, probes })
+        Ok(Block::of(turn, self.reach(), probes))
     }
 
-    async fn probe(&self, twin: Twin, service: &Service, rate: f64, seed: u64) -> anyhow::Result<Probe> {
+    fn reach(&self) -> Reach {
+        let Effort { resolution, confirmations, .. } = self.effort;
+        let multiples = self.scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity);
+        let start = if multiples { START } else { self.scenario.stages[0].rate };
+        Reach { start, least: LEAST, most: MOST, resolution, confirmations }
+    }
+
+    async fn probe(&self, service: &Service, rate: f64, seed: u64) -> anyhow::Result<Probe> {
         let scenario = trial(self.scenario, rate, self.effort.trial, seed);
         let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Payments)?);
         let warm = Arc::new(Mutex::new(String::new()));
         let order = Order { settle: service.look(&warm), ..service.order(self.bench, &scenario, &trace) };
-        let played = aside(order, self.stopped).await?;
+        let played = aside(order, self.stopped, &mut |_| ()).await?;
         let after = service.metrics().await?;
         let before = warm.lock().map_err(|_| anyhow!("a look at /metrics panicked"))?.clone();
         let layout = self.bench.layout();
-        let judged = Judged {
-            scenario: &scenario,
-            trace: &trace,
-            label: label(twin).into(),
-            kinds: Kinds::of(&trace, Payments.operations()),
-            // The bounds aren't looked at: a trial is kept or missed by its own rule.
-            floors: Vec::new(),
-            rows: Vec::new(),
-            invariants: Vec::new(),
-            build: Build::default(),
-            support_cores: layout.support_cores(),
-            allowed: &[],
-            trial: true,
-        };
-        let (load, ..) = judge(&judged, &played)?;
+        let load = overall(&scenario, &trace, &played)?;
         let wall = played.usage.wall_ns.max(1) as f64;
         let share = |resource: &str, share: f64| Used { resource: resource.into(), share: rounded(share) };
         let cores = layout.service.len() as f64;
@@ -183,13 +166,6 @@ impl Searching<'_> {
     }
 }
 
-fn of_service(twin: Twin, blocks: Vec<Block>) -> ServiceCapacity {
-    let kept: Vec<f64> = blocks.iter().filter_map(kept).collect();
-    let most: Vec<f64> = blocks.iter().filter_map(most).collect();
-    let (kept, most_goodput) = (Spread::of(&kept), Spread::of(&most));
-    ServiceCapacity { label: label(twin).into(), kept, most_goodput, blocks }
-}
-
 /// The same mix at one rate for so long, a quarter of it as the warm-up.
 fn trial(scenario: &Scenario, rate: f64, length: Duration, seed: u64) -> Scenario {
     let seconds = length.as_secs_f64();
@@ -208,113 +184,9 @@ fn trial(scenario: &Scenario, rate: f64, length: Duration, seed: u64) -> Scenari
     }
 }
 
-/// Why a trial's load wasn't kept; nothing where it was.
-fn missed(load: &StageReport, bound_ms: f64) -> anyhow::Result<Vec<String>> {
-    let mut missed = Vec::new();
-    let unserved = 1.0 - load.expected as f64 / load.offered.max(1) as f64;
-    if unserved > UNSERVED_MAX {
-        missed.push(format!("{} % not served", number(unserved * 100.0)));
-    }
-    // Not the reported p99, which needs more beyond it than a short trial has: here it is a rule, not a figure.
-    let p99_ms = Sparse::of(&decode(&load.latency)?).percentile(99.0).map(|us| us as f64 / 1e3);
-    match p99_ms {
-        Some(p99_ms) if p99_ms <= bound_ms => {}
-        Some(p99_ms) => missed.push(format!("p99 {} ms", number(p99_ms))),
-        None => missed.push("nothing served".into()),
-    }
-    Ok(missed)
-}
-
-/// Requests a second at the lower end, over the trials that kept it.
-fn kept(block: &Block) -> Option<f64> {
-    let low = block.bracket.low?;
-    let rates: Vec<f64> = block
-        .probes
-        .iter()
-        .filter(|probe| probe.held && probe.rate == low)
-        .map(|probe| probe.load.offered_rate())
-        .collect();
-    Some(rates.iter().sum::<f64>() / rates.len().max(1) as f64)
-}
-
-fn most(block: &Block) -> Option<f64> {
-    block.probes.iter().map(|probe| probe.load.goodput()).max_by(f64::total_cmp)
-}
-
-/// What is full, or what is nearest to it.
-fn full(used: &[Used]) -> String {
-    let say = |used: &Used| format!("{} {} %", used.resource, number(used.share * 100.0));
-    let full: Vec<_> = used.iter().filter(|used| used.share >= FULL).map(say).collect();
-    match (full.is_empty(), used.first()) {
-        (true, Some(most)) => format!("nothing; nearest {}", say(most)),
-        (_, _) => full.join(", "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::{encode, record_ns, recorder};
-    use crate::solo::Bracket;
-
-    fn load(expected: u64, offered: u64, us: u64) -> StageReport {
-        let mut latency = recorder();
-        (0..expected).for_each(|_| record_ns(&mut latency, us * 1000));
-        StageReport {
-            rate: 100.0,
-            from_seconds: 0.0,
-            seconds: 4.0,
-            offered,
-            expected,
-            shed: offered - expected,
-            unexpected: 0,
-            latency_ms: [None; 4],
-            latency: encode(&latency).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_trial_is_kept_by_its_p99_and_by_serving_nearly_all() {
-        assert!(missed(&load(1000, 1001, 19_000), 20.0).unwrap().is_empty());
-        assert_eq!(missed(&load(1000, 1002, 19_000), 20.0).unwrap(), ["0.200 % not served"]);
-        assert_eq!(missed(&load(1000, 1000, 21_000), 20.0).unwrap(), ["p99 21.0 ms"]);
-        assert_eq!(missed(&load(0, 10, 0), 20.0).unwrap(), ["100 % not served", "nothing served"]);
-    }
-
-    #[test]
-    fn what_is_full_is_named_or_what_is_nearest() {
-        let used = |shares: &[(&str, f64)]| {
-            shares
-                .iter()
-                .map(|(name, share)| Used { resource: (*name).into(), share: *share })
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            full(&used(&[("core", 0.97), ("permits", 0.91), ("net", 0.2)])),
-            "core 97.0 %, permits 91.0 %"
-        );
-        assert_eq!(full(&used(&[("core", 0.8), ("net", 0.2)])), "nothing; nearest core 80.0 %");
-    }
-
-    #[test]
-    fn a_block_is_told_by_the_trials_of_its_lower_end() {
-        let probe = |rate, held, offered, expected| Probe {
-            rate,
-            load: load(expected, offered, 1),
-            held,
-            missed: Vec::new(),
-            used: Vec::new(),
-        };
-        let bracket = Bracket { low: Some(100.0), high: Some(104.0), confirmed: true };
-        let probes = vec![
-            probe(90.0, true, 360, 360),
-            probe(100.0, true, 400, 400),
-            probe(104.0, false, 500, 480),
-            probe(100.0, true, 408, 408),
-        ];
-        let block = Block { turn: 0, bracket, full: String::new(), probes };
-        assert_eq!((kept(&block), most(&block)), (Some(101.0), Some(120.0)));
-    }
 
     #[test]
     fn a_trial_has_one_rate_and_a_warm_up_of_a_quarter() {

@@ -145,7 +145,7 @@ async fn loaded(
     into.idle_mib.push(rss(&service)? / MIB);
     let trace = Arc::new(Trace::draw(&scenario.name, scenario, &Payments)?);
     let order = service.order(bench, scenario, &trace);
-    let played = aside(order, stopped).await.map_err(|error| service.explain(error))?;
+    let played = aside(order, stopped, &mut |_| ()).await.map_err(|error| service.explain(error))?;
     into.loaded_mib.push(rss(&service)? / MIB);
     into.switches.push(played.switches_a_reply());
     service.stop().await;

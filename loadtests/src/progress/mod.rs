@@ -1,5 +1,5 @@
-//! What is said while a comparison runs: a view of the whole on a terminal, plain lines elsewhere. All of it on standard
-//! error.
+//! What is said while a comparison or a run of one service lasts: a view of the whole on a terminal, plain lines
+//! elsewhere. All of it on standard error.
 //!
 //! `state` is what is known so far, `view` draws it, `screen` owns the terminal and gives it back however the run ends.
 
@@ -50,10 +50,18 @@ impl Progress {
 
     /// Follows a scenario; `name` is for a person.
     pub fn scenario(&mut self, name: &str, scenario: &Scenario, labels: [String; 2]) -> Follow<'_> {
-        let act = Act::new(name, scenario, labels);
+        self.follow(Act::new(name, scenario, labels))
+    }
+
+    /// Follows one service's load; `name` is for a person.
+    pub fn alone(&mut self, name: &str, scenario: &Scenario, label: &str) -> Follow<'_> {
+        self.follow(Act::alone(name, scenario, label))
+    }
+
+    fn follow(&mut self, act: Act) -> Follow<'_> {
         if let Some(screen) = &self.screen {
             screen.change(|state| {
-                state.doing = format!("{name}: warming up");
+                state.doing = format!("{}: warming up", act.name);
                 state.act = Some(act.clone());
             });
         }
@@ -112,10 +120,11 @@ impl Follow<'_> {
                 |percentile| seen.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
             format!("{} p50 {} p99 {} ms", self.act.labels[index], at(50.0), at(99.0))
         };
+        let sides: Vec<_> = (0..self.act.sides.len()).map(side).collect();
         let unexpected: u64 = self.act.sides.iter().map(|side| side.seen.unexpected).sum();
         let unexpected =
             if unexpected > 0 { format!(", {unexpected} UNEXPECTED replies") } else { String::new() };
-        let name = &self.act.name;
-        eprintln!("{name}: {done} of {all} slices: {}, {}{unexpected}", side(0), side(1));
+        let (name, are) = (&self.act.name, self.act.slices_are);
+        eprintln!("{name}: {done} of {all} {are}: {}{unexpected}", sides.join(", "));
     }
 }

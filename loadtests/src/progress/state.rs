@@ -37,17 +37,21 @@ impl State {
 pub struct Act {
     /// For a person.
     pub name: String,
-    /// Of the two.
-    pub labels: [String; 2],
-    /// Played, and of how many, of both together.
+    /// Of the two, or of the one that is played alone.
+    pub labels: Vec<String>,
+    /// Played, and of how many, of all together.
     pub slices: (usize, usize),
+    /// What they are, for a person.
+    pub slices_are: &'static str,
     /// When it began.
     pub begun: Instant,
-    /// The two.
-    pub sides: [Side; 2],
-    /// Of both warm-ups and all slices, as the scenario says.
+    /// In the order of the labels.
+    pub sides: Vec<Side>,
+    /// Of all warm-ups and slices, as the scenario says.
     planned: Duration,
     slice_ms: u64,
+    /// Bounds that can be looked at so far.
+    bounds: Vec<&'static str>,
     /// When the slices began, and the last ended.
     played: Option<(Instant, Instant)>,
 }
@@ -68,12 +72,34 @@ impl Act {
     pub fn new(name: &str, scenario: &Scenario, labels: [String; 2]) -> Self {
         Self {
             name: name.to_owned(),
-            labels,
             slices: (0, scenario.pairs * 2),
+            slices_are: "slices",
             begun: Instant::now(),
-            sides: Default::default(),
+            sides: vec![Side::default(); labels.len()],
+            labels: labels.into(),
             planned: Duration::from_micros(scenario.total_us()) * 2,
             slice_ms: scenario.slice_ms,
+            bounds: SO_FAR.to_vec(),
+            played: None,
+        }
+    }
+
+    /// The same of one service alone, whose load is told a second at a time.
+    pub fn alone(name: &str, scenario: &Scenario, label: &str) -> Self {
+        let load_us = scenario.total_us() - scenario.warm_up_us();
+        let sheds = scenario.solo.as_ref().is_some_and(|solo| solo.sheds);
+        // How late a request leaves isn't told of each second.
+        let told = |bound: &&str| *bound != name::LAG && !(sheds && [name::RATE, name::SHED].contains(bound));
+        Self {
+            name: name.to_owned(),
+            labels: vec![label.to_owned()],
+            slices: (0, load_us.div_ceil(1_000_000) as usize),
+            slices_are: "seconds",
+            begun: Instant::now(),
+            sides: vec![Side::default()],
+            planned: Duration::from_micros(scenario.total_us()),
+            slice_ms: 1000,
+            bounds: SO_FAR.into_iter().filter(told).collect(),
             played: None,
         }
     }
@@ -115,7 +141,7 @@ impl Act {
         };
         let all = judge(&evidence, &[]);
         let of = |name: &&str| all.iter().find(|bound| bound.name == **name).cloned();
-        SO_FAR.iter().filter_map(of).collect()
+        self.bounds.iter().filter_map(of).collect()
     }
 }
 

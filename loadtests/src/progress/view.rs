@@ -9,7 +9,7 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Row, Table};
 
-use super::state::{Act, Side, State};
+use super::state::{Act, State};
 use crate::report::wording::{millis, number, whole};
 use crate::validity::Bound;
 
@@ -65,34 +65,38 @@ fn played(act: &Act) -> Gauge<'static> {
     let share = done as f64 / all.max(1) as f64;
     Gauge::default()
         .ratio(share.clamp(0.0, 1.0))
-        .label(format!("{done} of {all} slices"))
+        .label(format!("{done} of {all} {}", act.slices_are))
         .gauge_style(Style::new().fg(Color::Green).bg(Color::DarkGray))
 }
 
 fn table(act: &Act) -> Table<'static> {
-    let header = ["", "replies/s", "p50 ms", "p90 ms", "p99 ms", "CPU µs/req", "CPU", "RSS MiB", "errors"];
-    let row = |index: usize| {
-        let side = &act.sides[index];
-        Row::new(cells(&act.labels[index], side)).style(Style::new().fg(COLOURS[index]))
-    };
+    // Whoever is alone may be asked for more than it takes.
+    let sixth = if act.sides.len() == 1 { "shed %" } else { "CPU µs/req" };
+    let header = ["", "replies/s", "p50 ms", "p90 ms", "p99 ms", sixth, "CPU", "RSS MiB", "errors"];
+    let row = |index: usize| Row::new(cells(act, index)).style(Style::new().fg(COLOURS[index]));
     let widths = [12, 10, 8, 8, 8, 11, 7, 8, 7].map(Constraint::Length);
-    Table::new([row(0), row(1)], widths)
+    Table::new((0..act.sides.len()).map(row), widths)
         .header(Row::new(header).style(Style::new().add_modifier(Modifier::DIM)))
         .block(Block::bordered().title(" So far "))
 }
 
-fn cells(label: &str, side: &Side) -> Vec<String> {
-    let seen = &side.seen;
+fn cells(act: &Act, index: usize) -> Vec<String> {
+    let (label, seen) = (&act.labels[index], &act.sides[index].seen);
     let at = |percentile| seen.latency.percentile(percentile).map_or("-".into(), |us| millis(us as f64));
-    let told = |seen: bool, text: String| if seen { text } else { "-".to_owned() };
+    let told = |known: bool, text: String| if known { text } else { "-".to_owned() };
     let played = seen.length_ns > 0;
+    let replies = seen.replies.max(1) as f64;
+    let sixth = match act.sides.len() {
+        1 => number(seen.shed as f64 * 100.0 / replies),
+        _ => number(seen.cpu_ns as f64 / 1e3 / replies),
+    };
     vec![
-        label.to_owned(),
+        label.clone(),
         told(played, number(seen.rate())),
         at(50.0),
         at(90.0),
         at(99.0),
-        told(seen.replies > 0, number(seen.cpu_ns as f64 / 1e3 / seen.replies.max(1) as f64)),
+        told(seen.replies > 0, sixth),
         told(played, format!("{:.0} %", seen.cpu_ns as f64 * 100.0 / seen.length_ns.max(1) as f64)),
         told(seen.rss_bytes > 0, number(seen.rss_bytes as f64 / MIB)),
         whole(seen.unexpected),
@@ -102,11 +106,13 @@ fn cells(label: &str, side: &Side) -> Vec<String> {
 /// The medians by slice, where there is room.
 fn chart(frame: &mut Frame<'_>, act: &Act, area: Rect) {
     let highest = act.sides.iter().flat_map(|side| &side.medians).map(|(_, ms)| *ms).fold(0.0, f64::max);
+    let title = format!(" Median by {}, ms ", act.slices_are.trim_end_matches('s'));
+    let block = Block::bordered().title(title);
     if area.height < 5 || highest <= 0.0 {
-        frame.render_widget(Block::bordered().title(" Median by slice, ms "), area);
+        frame.render_widget(block, area);
         return;
     }
-    let pairs = (act.slices.1 / 2).max(2) as f64;
+    let pairs = (act.slices.1 / act.sides.len().max(1)).max(2) as f64;
     let dataset = |index: usize| {
         Dataset::default()
             .name(act.labels[index].clone())
@@ -116,8 +122,8 @@ fn chart(frame: &mut Frame<'_>, act: &Act, area: Rect) {
             .data(&act.sides[index].medians)
     };
     let top = highest * 1.1;
-    let chart = Chart::new(vec![dataset(0), dataset(1)])
-        .block(Block::bordered().title(" Median by slice, ms "))
+    let chart = Chart::new((0..act.sides.len()).map(dataset).collect())
+        .block(block)
         .x_axis(Axis::default().bounds([1.0, pairs]).labels(["1".to_owned(), format!("{pairs:.0}")]))
         .y_axis(Axis::default().bounds([0.0, top]).labels(["0".to_owned(), number(top)]));
     frame.render_widget(chart, area);

@@ -1,9 +1,11 @@
 //! The answer: a model with every number and raw histogram (`model`, which is report.json), and its three renderings:
-//! the terminal's table, summary.md and the page. Renderings only read the model, so a report can be shown again.
+//! the terminal's table, summary.md and the page. Renderings only read the model, so a report can be shown again. A run of
+//! one service (`solo`) has a page and a report.json too.
 
 mod basis;
 mod control;
 mod diff;
+mod document;
 mod files;
 mod model;
 mod page;
@@ -16,12 +18,13 @@ pub mod wording;
 pub use basis::{Aside, Basis};
 pub use control::Control;
 pub use diff::{Run, diff};
+pub use document::{Document, write_run};
 pub use files::{replace, writable};
 pub use model::{
     ContenderReport, CurvePoint, Environment, FORMAT, GeneratorReport, Metric, OperationRow, RawSlice,
     Report, ScenarioReport, Version,
 };
-pub use page::page;
+pub use page::{page, run_page};
 pub(crate) use table::{align, plain};
 pub use table::{summary, table};
-pub use verify::{Redraw, Verified, verify};
+pub use verify::{Redraw, Verified, verify, verify_run};

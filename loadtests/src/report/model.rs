@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::basis::Basis;
@@ -11,6 +11,7 @@ use super::control::Control;
 use super::files::replace_all;
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
+use crate::development::Development;
 use crate::limits::Limits;
 use crate::scenario::Scenario;
 use crate::solo::SoloReport;
@@ -18,7 +19,7 @@ use crate::stats::Ratio;
 use crate::validity::Bound;
 
 /// The format of report.json; goes up when a reader has to know.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Report {
     /// What each service does by itself; unset: it wasn't asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solo: Option<SoloReport>,
+    /// What developing each service takes; unset: no file of it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub development: Option<Development>,
 }
 
 /// What it ran on and with.
@@ -249,23 +253,5 @@ impl Report {
             (folder.join("summary.md"), super::summary(self)),
             (folder.join("report.html"), super::page(self)?),
         ])
-    }
-
-    /// Reads a report.json of this format; another one is refused by its number.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).with_context(name)?;
-        let Head { format } = serde_json::from_str(&text).with_context(name)?;
-        if format != FORMAT {
-            bail!(
-                "{}: this is a report of format {format}, and format {FORMAT} is read here: read it with the loadtest that wrote it",
-                name()
-            );
-        }
-        serde_json::from_str(&text).with_context(name)
     }
 }

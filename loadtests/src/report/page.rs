@@ -3,14 +3,20 @@
 //! Tables and sentences are made here, so they are there without a script; the script only draws the charts.
 
 mod beside;
+mod chart;
+mod knee;
 mod objections;
 mod plots;
+mod run;
+
+pub use run::run_page;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use beside::beside;
+use chart::data;
 use objections::objections as doubts;
 use plots::{Class, distribution, plots, processes_known, slices};
 
@@ -21,9 +27,18 @@ use super::wording::{
     verdict, verdict_word, whole,
 };
 use crate::assert::Asserted;
+use crate::compare::{Generator, Usage};
+use crate::scenario::Scenario;
+use crate::solo::SoloRun;
 use crate::stats::{Interval, Ratio};
 
-const TEMPLATE: &str = include_str!("../../assets/report.html");
+const TEMPLATES: [(&str, &str); 5] = [
+    ("report.html", include_str!("../../assets/report.html")),
+    ("run.html", include_str!("../../assets/run.html")),
+    ("parts.html", include_str!("../../assets/parts.html")),
+    ("head.html", include_str!("../../assets/head.html")),
+    ("foot.html", include_str!("../../assets/foot.html")),
+];
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = include_str!("../../assets/report.js");
 const UPLOT_SCRIPT: &str = include_str!("../../assets/vendor/uPlot.iife.min.js");
@@ -31,15 +46,16 @@ const UPLOT_STYLE: &str = include_str!("../../assets/vendor/uPlot.min.css");
 
 /// report.html.
 pub fn page(report: &Report) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    environment.add_template("report.html", TEMPLATE)?;
     let scenarios: Vec<_> = report.scenarios.iter().map(|scenario| view(report, scenario)).collect();
-    let data: Vec<_> = report.scenarios.iter().map(plots).collect();
-    let text = environment.get_template("report.html")?.render(context! {
-        labels => labels(report),
+    let plots: Vec<_> = report.scenarios.iter().map(plots).collect();
+    let labels = labels(report);
+    let (beside, charts) = beside(report)?;
+    let text = assets()?.get_template("report.html")?.render(context! {
+        title => format!("{} against {}", labels[0], labels[1]),
+        labels => labels.clone(),
         standing => standing(report).0,
         reasons => standing(report).1.to_vec(),
-        class => if !report.void.is_empty() { "void" } else if report.allowed.is_empty() { "valid" } else { "allowed" },
+        class => class_of(&report.void, &report.allowed),
         void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
         asserts => Value::from(Serde(asserts(report))),
@@ -50,16 +66,35 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         command => report.command.join(" "),
         scenarios => Value::from(Serde(scenarios)),
         doubts => Value::from(Serde(doubts(report))),
-        beside => Value::from(Serde(beside(report))),
+        beside => Value::from(Serde(beside)),
         again => again(report),
-        style => STYLE,
-        script => SCRIPT,
-        uplot_script => UPLOT_SCRIPT,
-        uplot_style => UPLOT_STYLE,
-        // In a script element nothing is escaped, so nothing may look like its end.
-        data => serde_json::to_string(&data)?.replace('<', "\\u003c"),
+        data => data(&labels, &plots, &charts)?,
+        ..scripts()
     })?;
     Ok(text)
+}
+
+/// The templates.
+fn assets() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    for (name, text) in TEMPLATES {
+        environment.add_template(name, text)?;
+    }
+    Ok(environment)
+}
+
+/// What every page carries with it.
+fn scripts() -> Value {
+    context! { style => STYLE, script => SCRIPT, uplot_script => UPLOT_SCRIPT, uplot_style => UPLOT_STYLE }
+}
+
+/// Of what stands on top.
+fn class_of(void: &[String], allowed: &[String]) -> &'static str {
+    match (void.is_empty(), allowed.is_empty()) {
+        (false, _) => "void",
+        (true, false) => "allowed",
+        (true, true) => "valid",
+    }
 }
 
 fn asserts(report: &Report) -> Vec<Row> {
@@ -76,6 +111,23 @@ fn asserts(report: &Report) -> Vec<Row> {
         }
     };
     report.asserts.iter().map(row).collect()
+}
+
+/// The parts of a run of one service that the template reads as they are.
+fn facts_of(run: &SoloRun) -> impl Serialize {
+    #[derive(Serialize)]
+    struct Parts {
+        started_at: String,
+        environment: super::Environment,
+        service: super::ContenderReport,
+        validity: Vec<crate::validity::Bound>,
+    }
+    Parts {
+        started_at: run.started_at.clone(),
+        environment: run.environment.clone(),
+        service: run.service.clone(),
+        validity: run.validity.clone(),
+    }
 }
 
 /// The parts of the report that the template reads as they are.
@@ -186,7 +238,12 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         curves: curves.zip(&scenario.curve_ratios).map(point).collect(),
         validity: scenario.validity.clone(),
         generator: generator(report, scenario),
-        settings: settings(scenario),
+        settings: settings(
+            &scenario.scenario,
+            scenario.requests,
+            &scenario.trace_sha256,
+            Some(scenario.order_seed),
+        ),
         forest: forest(scenario),
         processes_known: processes_known(scenario),
         controls: controls.iter().map(|one| control::note(scenario, one)).collect(),
@@ -291,25 +348,27 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
             (format!("{what}, {label}’s slices"), text)
         })
     };
-    let usage = &generator.usage;
-    let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
     let mut lines: Vec<_> = us("From due to sent", generator.lag_us).collect();
     lines.extend(us("From due to the sending thread awake", generator.wake_lag_us));
-    lines.extend([
-        ("Sending thread".to_owned(), generator.generator.sender_policy.clone()),
-        (
-            "Generator, CPU a request".to_owned(),
-            format!("{} µs", number(generator.generator.cpu_us_a_request)),
-        ),
+    lines.extend(usage(&generator.generator, &generator.usage));
+    lines
+}
+
+/// Who used how much CPU meanwhile.
+fn usage(generator: &Generator, usage: &Usage) -> Vec<(String, String)> {
+    let share = |ns: u64| format!("{:.1} % of a core", ns as f64 / usage.wall_ns.max(1) as f64 * 100.0);
+    let mut lines = vec![
+        ("Sending thread".to_owned(), generator.sender_policy.clone()),
+        ("Generator, CPU a request".to_owned(), format!("{} µs", number(generator.cpu_us_a_request))),
         ("Generator, CPU".to_owned(), share(usage.generator_ns)),
-    ]);
+    ];
     lines.extend(usage.support_ns.iter().map(|(name, ns)| (format!("{name}, CPU"), share(*ns))));
     lines.push(("Everybody else, CPU".to_owned(), share(usage.others_ns())));
     lines
 }
 
-fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
-    let all = &scenario.scenario;
+/// Every setting of a scenario; without an `order_seed` it is played once, not in slices.
+fn settings(all: &Scenario, requests: usize, sha256: &str, order_seed: Option<u64>) -> Vec<(String, String)> {
     let stages: Vec<_> =
         all.stages.iter().map(|stage| format!("{} flows/s for {} s", stage.rate, stage.seconds)).collect();
     let flows: Vec<_> = all
@@ -319,12 +378,22 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
         .collect();
     let doors = all.doors.shares().into_iter().filter(|(_, share)| *share > 0);
     let doors: Vec<_> = doors.map(|(door, _)| door.label()).collect();
-    vec![
-        ("Trace".into(), format!("{} requests, sha256 {}", scenario.requests, scenario.trace_sha256)),
-        (
-            "Seed of the trace, of the order in warm-up and pairs".into(),
-            format!("{}, {}", all.seed, scenario.order_seed),
-        ),
+    let seeds = match order_seed {
+        Some(order) => {
+            ("Seed of the trace, of the order in warm-up and pairs".into(), format!("{}, {order}", all.seed))
+        }
+        None => ("Seed of the trace".into(), all.seed.to_string()),
+    };
+    let slices = |_| {
+        let text = format!(
+            "{} pairs of {} ms, after {} s of warm-up each",
+            all.pairs, all.slice_ms, all.warm_up.seconds
+        );
+        ("Slices".to_owned(), text)
+    };
+    let mut lines = vec![
+        ("Trace".into(), format!("{requests} requests, sha256 {sha256}")),
+        seeds,
         ("Arrivals".into(), format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),
         ("Flows".into(), flows.join("; ")),
         ("Think time".into(), format!("{} ms", all.think_time_ms)),
@@ -337,14 +406,9 @@ fn settings(scenario: &ScenarioReport) -> Vec<(String, String)> {
                 all.in_flight
             ),
         ),
-        (
-            "Slices".into(),
-            format!(
-                "{} pairs of {} ms, after {} s of warm-up each",
-                all.pairs, all.slice_ms, all.warm_up.seconds
-            ),
-        ),
-    ]
+    ];
+    lines.extend(order_seed.map(slices));
+    lines
 }
 
 #[cfg(test)]
@@ -357,7 +421,11 @@ mod tests {
     fn connections_are_told_by_the_doors_that_the_scenario_takes() {
         let mut scenario = sample::scenario(12, vec![]);
         scenario.scenario.doors = Doors::http_and_grpc();
-        let told = settings(&scenario).into_iter().find(|(name, _)| name == "Connections").unwrap().1;
+        let told = settings(&scenario.scenario, 1, "", None)
+            .into_iter()
+            .find(|(name, _)| name == "Connections")
+            .unwrap()
+            .1;
         assert_eq!(told, "32 of HTTP/1.1, and as many of gRPC, kept alive; at most 256 requests in flight");
     }
 }

@@ -71,5 +71,6 @@ pub fn report() -> Report {
         asserts: vec![],
         limits: None,
         solo: None,
+        development: None,
     }
 }

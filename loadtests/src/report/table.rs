@@ -10,8 +10,9 @@ use super::wording::{
     verdict_word,
 };
 use crate::assert::Asserted;
+use crate::development::TITLE as DEVELOPMENT;
 use crate::limits;
-use crate::solo::solo_table;
+use crate::solo::{footprint_table, solo_table};
 
 /// What the terminal shows at the end.
 pub fn table(report: &Report) -> String {
@@ -34,7 +35,9 @@ pub fn table(report: &Report) -> String {
 /// What was measured beside the comparison.
 fn beside(report: &Report) -> String {
     let limits = report.limits.as_ref().map(limits::table);
-    limits.into_iter().chain(report.solo.as_ref().map(solo_table)).collect()
+    let development = report.development.as_ref();
+    let development = development.map(|found| footprint_table(DEVELOPMENT, &found.services));
+    limits.into_iter().chain(report.solo.as_ref().map(solo_table)).chain(development).collect()
 }
 
 /// summary.md.

@@ -1,6 +1,11 @@
 //! Whether a report says what its raw part says: every figure is computed again and held against the printed one, and
 //! the raw part against itself, against the order that was drawn and against the trace.
 
+mod alone;
+mod run;
+
+pub use run::verify_run;
+
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde_json::Value;
@@ -46,6 +51,10 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
     }
     verified.repeated("limits", &serde_json::to_value(&report.limits)?)?;
     verified.repeated("solo", &serde_json::to_value(&report.solo)?)?;
+    verified.repeated("development", &serde_json::to_value(&report.development)?)?;
+    if let Some(solo) = &report.solo {
+        verified.alone(solo, report.limits.as_ref(), &report.scenarios)?;
+    }
     verified.asserts(report)?;
     verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
     verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
@@ -57,6 +66,27 @@ impl Verified {
         self.figures += 1;
         if printed != found {
             self.differences.push(format!("{what}: the report says {printed}, the raw data say {found}"));
+        }
+    }
+
+    /// Each leaf by its place.
+    fn walk(&mut self, at: &str, printed: &Value, again: &Value, labels: &[String]) {
+        match (printed, again) {
+            (Value::Object(printed), Value::Object(again)) => {
+                for (key, again) in again {
+                    let printed = printed.get(key).unwrap_or(&Value::Null);
+                    self.walk(&format!("{at}.{key}"), printed, again, labels);
+                }
+            }
+            (Value::Array(printed), Value::Array(again)) => {
+                for index in 0..printed.len().max(again.len()) {
+                    let (printed, again) = (printed.get(index), again.get(index));
+                    let named = place(index, printed.or(again).unwrap_or(&Value::Null), labels);
+                    let (printed, again) = (printed.unwrap_or(&Value::Null), again.unwrap_or(&Value::Null));
+                    self.walk(&format!("{at}.{named}"), printed, again, labels);
+                }
+            }
+            (printed, again) => self.equal(at.to_owned(), printed, again),
         }
     }
 
@@ -100,6 +130,19 @@ impl Verified {
         }
     }
 
+    /// What a slice counts has to fit together.
+    fn slice(&mut self, at: &str, slice: &RawSlice) -> anyhow::Result<()> {
+        let count = |text: &str| anyhow::Ok(decode(text)?.len());
+        let timed = slice.latency.values().map(|text| count(text)).sum::<anyhow::Result<u64>>()?;
+        let of_kinds = slice.expected.values().chain(slice.unexpected.values()).sum::<u64>() + slice.shed;
+        let mut equal = |what: &str, says: u64, found: u64| self.equal(format!("{at}.{what}"), says, found);
+        equal("replies (timed by due time, and shed)", slice.replies, timed + slice.shed);
+        equal("replies (timed by send, and shed)", slice.replies, count(&slice.service)? + slice.shed);
+        equal("replies (by status)", slice.replies, slice.statuses.values().sum());
+        equal("replies and failures (by kind)", slice.replies + slice.failed, of_kinds);
+        Ok(())
+    }
+
     /// The thresholds are held against the figures again, in the order in which they were asked.
     fn asserts(&mut self, report: &Report) -> anyhow::Result<()> {
         let scenarios: Vec<_> = report.scenarios.iter().map(|one| one.scenario.name.clone()).collect();
@@ -126,6 +169,16 @@ impl Verified {
     }
 }
 
+/// An element by its name; one of two without a name is a contender's.
+fn place(index: usize, element: &Value, labels: &[String]) -> String {
+    let named = ["name", "operation", "percentile"].iter().find_map(|key| element.get(key));
+    match named {
+        Some(Value::String(name)) => name.clone(),
+        Some(number) => format!("p{number}"),
+        None => labels.get(index).cloned().unwrap_or_else(|| index.to_string()),
+    }
+}
+
 struct OfScenario<'a> {
     name: &'a str,
     labels: &'a [String],
@@ -146,41 +199,12 @@ impl OfScenario<'_> {
             pair("generator", [&printed.generator, &again.generator])?,
         ];
         for (what, [printed, again]) in &parts {
-            self.walk(&format!("{}: {what}", self.name), printed, again);
+            self.verified.walk(&format!("{}: {what}", self.name), printed, again, self.labels);
         }
         Ok(())
     }
 
-    fn walk(&mut self, at: &str, printed: &Value, again: &Value) {
-        match (printed, again) {
-            (Value::Object(printed), Value::Object(again)) => {
-                for (key, again) in again {
-                    self.walk(&format!("{at}.{key}"), printed.get(key).unwrap_or(&Value::Null), again);
-                }
-            }
-            (Value::Array(printed), Value::Array(again)) => {
-                for index in 0..printed.len().max(again.len()) {
-                    let (printed, again) = (printed.get(index), again.get(index));
-                    let named = self.place(index, printed.or(again).unwrap_or(&Value::Null));
-                    let (printed, again) = (printed.unwrap_or(&Value::Null), again.unwrap_or(&Value::Null));
-                    self.walk(&format!("{at}.{named}"), printed, again);
-                }
-            }
-            (printed, again) => self.verified.equal(at.to_owned(), printed, again),
-        }
-    }
-
-    /// An element by its name; one of two without a name is a contender's.
-    fn place(&self, index: usize, element: &Value) -> String {
-        let named = ["name", "operation", "percentile"].iter().find_map(|key| element.get(key));
-        match named {
-            Some(Value::String(name)) => name.clone(),
-            Some(number) => format!("p{number}"),
-            None => self.labels.get(index).cloned().unwrap_or_else(|| index.to_string()),
-        }
-    }
-
-    /// What a slice counts has to fit together, and who had it first was drawn.
+    /// What each slice counts, and who had it first, which was drawn.
     fn slices(&mut self, scenario: &ScenarioReport) -> anyhow::Result<()> {
         let name = self.name.to_owned();
         let [first, second] = [scenario.slices[0].len(), scenario.slices[1].len()];
@@ -189,24 +213,11 @@ impl OfScenario<'_> {
         for (contender, slices) in scenario.slices.iter().enumerate() {
             for (index, slice) in slices.iter().enumerate() {
                 let at = format!("{name}: slices.{}.{index}", self.labels[contender]);
-                self.slice(&at, slice)?;
+                self.verified.slice(&at, slice)?;
                 let drawn = plan.pairs.get(index).is_some_and(|(_, first)| *first == contender);
                 self.verified.equal(format!("{at}.first"), slice.first, drawn);
             }
         }
-        Ok(())
-    }
-
-    fn slice(&mut self, at: &str, slice: &RawSlice) -> anyhow::Result<()> {
-        let count = |text: &str| anyhow::Ok(decode(text)?.len());
-        let timed = slice.latency.values().map(|text| count(text)).sum::<anyhow::Result<u64>>()?;
-        let of_kinds = slice.expected.values().chain(slice.unexpected.values()).sum::<u64>() + slice.shed;
-        let mut equal =
-            |what: &str, says: u64, found: u64| self.verified.equal(format!("{at}.{what}"), says, found);
-        equal("replies (timed by due time, and shed)", slice.replies, timed + slice.shed);
-        equal("replies (timed by send, and shed)", slice.replies, count(&slice.service)? + slice.shed);
-        equal("replies (by status)", slice.replies, slice.statuses.values().sum());
-        equal("replies and failures (by kind)", slice.replies + slice.failed, of_kinds);
         Ok(())
     }
 

@@ -240,13 +240,18 @@ fn percent(share: f64) -> String {
 
 /// What stands above everything: whether it may be believed, and where not, why.
 pub fn standing(report: &Report) -> (&'static str, &[String]) {
-    if !report.void.is_empty() {
-        return ("Void: these numbers are not a result.", &report.void);
+    standing_of(&report.void, &report.allowed)
+}
+
+/// The same by the reasons for its being void, and the missed bounds that were allowed to be.
+pub fn standing_of<'a>(void: &'a [String], allowed: &'a [String]) -> (&'static str, &'a [String]) {
+    match (void.is_empty(), allowed.is_empty()) {
+        (false, _) => ("Void: these numbers are not a result.", void),
+        (true, false) => {
+            ("Valid only as a trial: these bounds were missed, and were allowed to be.", allowed)
+        }
+        (true, true) => ("Valid: every bound was kept.", &[]),
     }
-    if !report.allowed.is_empty() {
-        return ("Valid only as a trial: these bounds were missed, and were allowed to be.", &report.allowed);
-    }
-    ("Valid: every bound was kept.", &[])
 }
 
 /// What stands behind the intervals, and what doesn't.

@@ -1,190 +1,149 @@
-//! Makes the report of what was played on one service.
+//! Makes the report of what was played on one service: its raw part is written down here, its figures come from that
+//! alone (`figures`).
 
-use std::collections::BTreeMap;
-
-use super::model::{MemoryOverTime, StageReport};
-use super::play::{Played, Sample};
-use super::watch::{Stage, Tally, stages, tally};
-use crate::compare::{Generator, SupportCores};
+use super::figures::{computed, report_of};
+use super::model::{MemoryOverTime, SoloRun, StageReport};
+use super::play::Played;
+use super::watch::{Stage, stages, tally, ticks, whole};
+use crate::compare::{Generator, Slice, SupportCores, raw};
 use crate::environment;
-use crate::histogram::{Recorder, Sparse, encode};
+use crate::report::{Aside, Basis, ContenderReport, Environment, FORMAT};
 use crate::scenario::Scenario;
-use crate::spread::slope;
-use crate::stats::{SAMPLES_BEYOND, rounded};
+use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
-use crate::validity::{self, Bound, Build, Counts, Evidence, Invariant, name};
+use crate::validity::{Build, Invariant};
 
-const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
-const MIB: f64 = 1_048_576.0;
-
-/// Everything that a play's bounds are about and that isn't in it.
+/// Everything about a play that isn't in it.
 pub struct Judged<'a> {
     /// What was played.
     pub scenario: &'a Scenario,
+    /// Flows a second that its rates were multiples of.
+    pub capacity: Option<f64>,
     /// Its trace.
     pub trace: &'a Trace,
-    /// The service, as sentences call it.
-    pub label: String,
+    /// On whom.
+    pub service: ContenderReport,
     /// What its requests are told apart by.
     pub kinds: Kinds,
     /// What was found on the other side, in the order of the effects.
     pub rows: Vec<u64>,
     /// What must hold of all that was found there.
     pub invariants: Vec<Invariant>,
-    /// What it says of itself.
-    pub build: Build,
     /// Where what stands around runs.
     pub support_cores: SupportCores,
     /// The least that the work of a kind takes, in µs, where that is known.
     pub floors: Vec<(String, u64)>,
     /// Bounds that don't void.
-    pub allowed: &'a [String],
+    pub allowed: Vec<String>,
     /// Seconds long, to see that everything works.
     pub trial: bool,
 }
 
-/// The whole load, its stages, and every bound.
-pub fn judge(
-    judged: &Judged<'_>,
+/// The report, but for when and on what machine it was made.
+pub fn judge(judged: &Judged<'_>, played: Played) -> anyhow::Result<SoloRun> {
+    let basis = basis(judged, &played);
+    let parts = ticks(&stages(judged.scenario));
+    let ticks = reports(judged.scenario, judged.trace, &parts, &played)?;
+    let Played { record, usage, samples, switches, policy, .. } = played;
+    let slice = Slice {
+        first: true,
+        record,
+        cpu_ns: usage.contenders_ns,
+        idle_cpu_ns: 0,
+        rss_bytes: samples.last().map_or(0, |sample| sample.rss_bytes),
+        generator: (usage.generator_ns, usage.wall_ns),
+    };
+    let load = raw(&slice, judged.kinds.names())?;
+    let nothing = || report_of(&whole(judged.scenario), 0, &[]);
+    computed(&SoloRun {
+        format: FORMAT,
+        started_at: String::new(),
+        seconds: 0.0,
+        command: std::env::args().collect(),
+        void: Vec::new(),
+        allowed: Vec::new(),
+        environment: Environment::default(),
+        service: judged.service.clone(),
+        scenario: judged.scenario.clone(),
+        capacity: judged.capacity,
+        trace_sha256: judged.trace.sha256.clone(),
+        requests: judged.trace.window(0, judged.scenario.total_us()).len(),
+        overall: nothing()?,
+        stages: Vec::new(),
+        cpu_us_a_reply: 0.0,
+        switches_a_reply: 0.0,
+        memory: MemoryOverTime { samples, slope_mib_an_hour: None },
+        usage,
+        generator: Generator { sender_policy: policy, cpu_us_a_request: 0.0 },
+        lag_us: Default::default(),
+        validity: Vec::new(),
+        ticks,
+        load,
+        switches,
+        basis,
+    })
+}
+
+/// What became of the whole load.
+pub fn overall(scenario: &Scenario, trace: &Trace, played: &Played) -> anyhow::Result<StageReport> {
+    let whole = whole(scenario);
+    let found = reports(scenario, trace, &[whole], played)?;
+    report_of(&whole, scenario.warm_up_us(), &found)
+}
+
+fn reports(
+    scenario: &Scenario,
+    trace: &Trace,
+    stages: &[Stage],
     played: &Played,
-) -> anyhow::Result<(StageReport, Vec<StageReport>, Vec<Bound>)> {
-    let stages = stages(judged.scenario);
-    let from_us = judged.scenario.warm_up_us();
-    let tallies = tally(judged.trace, &stages, &played.seen, from_us, played.record.begin_ns);
-    let reports = stages.iter().zip(&tallies).map(|(stage, tally)| stage_report(stage, tally, from_us));
-    let reports: Vec<StageReport> = reports.collect::<anyhow::Result<_>>()?;
-    let whole = overall(judged.scenario, &reports, tallies)?;
-    let sheds = judged.scenario.solo.as_ref().is_some_and(|solo| solo.sheds);
-    let mut bounds = validity::judge(&evidence(judged, played, &whole), judged.allowed);
-    bounds.retain(|bound| !(sheds && [name::RATE, name::SHED].contains(&bound.name.as_str())));
-    Ok((whole, reports, bounds))
+) -> anyhow::Result<Vec<StageReport>> {
+    let from_us = scenario.warm_up_us();
+    let tallies = tally(trace, stages, &played.seen, from_us, played.record.begin_ns);
+    stages.iter().zip(&tallies).map(|(stage, tally)| StageReport::of(stage, tally, from_us)).collect()
 }
 
 impl Played {
-    /// How the generator ran.
-    pub fn generator(&self) -> Generator {
-        let cpu_us = self.usage.generator_ns as f64 / 1e3;
-        Generator {
-            sender_policy: self.policy.clone(),
-            cpu_us_a_request: rounded(cpu_us / self.record.sent.max(1) as f64),
-        }
-    }
-
-    /// CPU of the service a reply, in µs.
-    pub fn cpu_us_a_reply(&self) -> f64 {
-        rounded(self.usage.contenders_ns as f64 / 1e3 / self.record.replies.max(1) as f64)
-    }
-
     /// Context switches of the service a reply.
     pub fn switches_a_reply(&self) -> f64 {
         rounded(self.switches as f64 / self.record.replies.max(1) as f64)
     }
-
-    /// The service's memory.
-    pub fn memory(&self) -> MemoryOverTime {
-        let point = |sample: &Sample| (sample.at_ms as f64 / 3_600_000.0, sample.rss_bytes as f64 / MIB);
-        let points: Vec<_> = self.samples.iter().map(point).collect();
-        MemoryOverTime { samples: self.samples.clone(), slope_mib_an_hour: slope(&points) }
-    }
 }
 
-fn stage_report(stage: &Stage, tally: &Tally, load_from_us: u64) -> anyhow::Result<StageReport> {
-    let seconds = |us: u64| us as f64 / 1e6;
-    Ok(StageReport {
-        rate: stage.rate,
-        from_seconds: seconds(stage.from_us - load_from_us),
-        seconds: seconds(stage.to_us - stage.from_us),
-        offered: tally.offered,
-        expected: tally.expected,
-        shed: tally.shed,
-        unexpected: tally.unexpected,
-        latency_ms: percentiles(&tally.latency),
-        latency: encode(&tally.latency)?,
-    })
-}
-
-/// p50 and so on in ms; one with too few beyond is no figure.
-pub fn percentiles(latency: &Recorder) -> [Option<f64>; 4] {
-    let sparse = Sparse::of(latency);
-    PERCENTILES.map(|percentile| {
-        let beyond = sparse.count() as f64 * (100.0 - percentile) / 100.0;
-        let told = beyond >= SAMPLES_BEYOND as f64;
-        sparse.percentile(percentile).filter(|_| told).map(|us| rounded(us as f64 / 1e3))
-    })
-}
-
-fn overall(scenario: &Scenario, stages: &[StageReport], tallies: Vec<Tally>) -> anyhow::Result<StageReport> {
-    let mut latency = crate::histogram::recorder();
-    for tally in &tallies {
-        latency.add(&tally.latency)?;
-    }
-    let sum = |of: fn(&StageReport) -> u64| stages.iter().map(of).sum();
-    let seconds = (scenario.total_us() - scenario.warm_up_us()) as f64 / 1e6;
-    let flows: f64 = stages.iter().map(|stage| stage.rate * stage.seconds).sum();
-    Ok(StageReport {
-        rate: rounded(flows / seconds),
-        from_seconds: 0.0,
-        seconds,
-        offered: sum(|stage| stage.offered),
-        expected: sum(|stage| stage.expected),
-        shed: sum(|stage| stage.shed),
-        unexpected: sum(|stage| stage.unexpected),
-        latency_ms: percentiles(&latency),
-        latency: encode(&latency)?,
-    })
-}
-
-fn evidence(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Evidence {
-    let usage = &played.usage;
-    let wall = usage.wall_ns.max(1) as f64;
-    Evidence {
-        contenders: vec![counts(judged, played, whole)],
-        generator_share: usage.generator_ns as f64 / wall,
-        support_share: usage.support_share(judged.support_cores),
-        others_cores: usage.others_ns() as f64 / wall,
-        stolen_cores: usage.stolen_ns as f64 / wall,
-        builds: vec![judged.build.clone()],
-        generator_profile: environment::build().into(),
-        slices: (1, usize::from(played.complete)),
-        trial: judged.trial,
-        inapplicable: Vec::new(),
-    }
-}
-
-fn counts(judged: &Judged<'_>, played: &Played, whole: &StageReport) -> Counts {
-    let (record, warm_up) = (&played.record, &played.warm_up);
-    let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
-    for (kind, count) in warm_up.kinds.iter().chain(&record.kinds) {
-        *unexpected.entry(kind.clone()).or_default() += count;
-    }
+fn basis(judged: &Judged<'_>, played: &Played) -> Basis {
+    let ContenderReport { label, version, .. } = &judged.service;
+    let build =
+        Build { name: label.clone(), commit: version.commit.clone(), profile: version.profile.clone() };
     let window = judged.trace.window(judged.scenario.warm_up_us(), judged.scenario.total_us());
     let asked = |kind: usize| window.clone().any(|line| judged.kinds.of_line(line) == kind);
     let named = judged.kinds.names().iter().enumerate().filter(|(kind, _)| asked(*kind));
+    Basis {
+        labels: vec![label.clone()],
+        resamples: 0,
+        operations: judged.kinds.names().to_vec(),
+        asked: named.map(|(_, name)| name.clone()).collect(),
+        slices_played: usize::from(played.complete),
+        support_cores: judged.support_cores,
+        generator_profile: environment::build().into(),
+        builds: vec![build],
+        allowed: judged.allowed.clone(),
+        trial: judged.trial,
+        inapplicable: Vec::new(),
+        floors: judged.floors.clone(),
+        connections: judged.scenario.connections as u64 * judged.trace.doors().len() as u64,
+        contenders: vec![aside(judged, played)],
+    }
+}
+
+fn aside(judged: &Judged<'_>, played: &Played) -> Aside {
+    let warm_up = &played.warm_up;
     let effects = played.effects.iter().zip(&judged.rows);
-    let fastest = |(name, floor_us): &(String, u64)| {
-        let kind = judged.kinds.names().iter().position(|kind| kind == name)?;
-        Some((name.clone(), *floor_us, Sparse::of(&record.latency[kind]).least()?))
-    };
-    Counts {
-        name: judged.label.clone(),
-        offered: record.offered,
-        offered_rate: whole.offered_rate(),
-        achieved_rate: record.replies as f64 * 1e9 / record.answering_ns.max(1) as f64,
-        sent: warm_up.sent + record.sent,
-        replies: warm_up.replies + record.replies,
-        skipped: record.skipped,
-        shed: record.shed,
-        dropped: warm_up.dropped + record.dropped,
-        answered: named.map(|(kind, name)| (name.clone(), record.expected[kind])).collect(),
-        unexpected: unexpected.into_iter().collect(),
-        invariants: judged.invariants.clone(),
-        lag_p99_us: Sparse::of(&record.lag).percentile(99.0).unwrap_or(0) as f64,
-        reopened: warm_up.reopened + record.reopened,
-        open: (record.open, judged.scenario.connections as u64 * judged.trace.doors().len() as u64),
-        seconds: record.length_ns as f64 / 1e9,
-        in_flight_seconds: record.in_flight_ns as f64 / 1e9,
-        latency_seconds: (record.all_latency().sum() * 1e3 + record.untimed_ns as f64) / 1e9,
-        fastest: judged.floors.iter().filter_map(fastest).collect(),
+    Aside {
+        sent: warm_up.sent,
+        replies: warm_up.replies,
+        dropped: warm_up.dropped,
+        reopened: warm_up.reopened,
+        unexpected: warm_up.kinds.clone(),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
+        invariants: judged.invariants.clone(),
     }
 }

@@ -2,18 +2,24 @@
 //! Capacity, overload, a spike, memory over a long time.
 //!
 //! `play` plays a trace once, from its warm-up to its end without a break; `watch` notes each reply, so that stages and
-//! seconds can be told apart afterwards; `judge` makes the report of a run; `search` looks for the highest rate that is
-//! kept. Nothing here knows what the requests mean.
+//! their parts can be told apart afterwards; `live` tells how it goes meanwhile; `judge` writes a run down, `figures`
+//! computes from that; `search` looks for the highest rate that is kept, `capacity` says what it found. Nothing here knows what the requests mean.
 
+mod capacity;
+mod figures;
 mod judge;
+mod live;
 mod model;
 mod play;
 mod search;
 mod settings;
+mod shares;
 mod text;
 mod watch;
 
-pub use judge::{Judged, judge, percentiles};
+pub use capacity::{full, missed, p99_ms, unserved};
+pub use figures::{computed, percentiles};
+pub use judge::{Judged, judge, overall};
 pub use model::{
     Block, Capacity, Footprint, LimitShare, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
     StageReport, Used, footprint_ratio,
@@ -21,5 +27,6 @@ pub use model::{
 pub use play::{Order, Played, Sample, Settle, aside, play};
 pub use search::{Bracket, Reach, Search};
 pub use settings::Settings;
-pub use text::{brackets, run_table, solo_table};
-pub use watch::{Kind, Seen, Stage, Tally, stages, tally};
+pub use shares::part;
+pub use text::{footprint_table, memory_over_time, run_table, solo_table};
+pub use watch::{Kind, Seen, Stage, Tally, stages, tally, ticks};

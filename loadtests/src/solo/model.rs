@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::play::Sample;
-use super::search::Bracket;
+use super::search::{Bracket, Reach};
 use crate::compare::{Generator, Usage};
-use crate::report::{ContenderReport, Environment};
+use crate::report::{Basis, ContenderReport, Environment, RawSlice};
 use crate::scenario::Scenario;
 use crate::spread::{Slope, Spread};
 use crate::stats::Ratio;
@@ -18,12 +18,18 @@ const MIB: f64 = 1_048_576.0;
 /// One trace played once on one service: report.json of `loadtest run`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SoloRun {
+    /// `FORMAT` when it was written.
+    pub format: u32,
     /// Begin, RFC 3339.
     pub started_at: String,
+    /// Length in seconds, start and stop of the service included.
+    pub seconds: f64,
     /// The command line.
     pub command: Vec<String>,
     /// Why the numbers aren't a result; empty: they are.
     pub void: Vec<String>,
+    /// Missed bounds that were allowed to be.
+    pub allowed: Vec<String>,
     /// What it ran on.
     pub environment: Environment,
     /// The service.
@@ -34,6 +40,8 @@ pub struct SoloRun {
     pub capacity: Option<f64>,
     /// Of the trace.
     pub trace_sha256: String,
+    /// In the whole trace.
+    pub requests: usize,
     /// The whole load.
     pub overall: StageReport,
     /// Its stages.
@@ -48,8 +56,18 @@ pub struct SoloRun {
     pub usage: Usage,
     /// How the generator ran.
     pub generator: Generator,
+    /// Due to sent, in µs: p50, p99, p99.9, most.
+    pub lag_us: [u64; 4],
     /// Every bound.
     pub validity: Vec<Bound>,
+    /// The stages in parts, in order, as they were counted.
+    pub ticks: Vec<StageReport>,
+    /// The load as one slice.
+    pub load: RawSlice,
+    /// Context switches of the service while it lasted.
+    pub switches: u64,
+    /// What else the figures are made of.
+    pub basis: Basis,
 }
 
 /// What became of the requests that were due in a stage.
@@ -79,6 +97,11 @@ impl StageReport {
     /// Requests a second that were due.
     pub fn offered_rate(&self) -> f64 {
         self.offered as f64 / self.seconds
+    }
+
+    /// Requests that were due, and neither answered as expected nor shed: answered wrongly, dropped, skipped, unanswered.
+    pub fn other(&self) -> u64 {
+        self.offered.saturating_sub(self.expected + self.shed)
     }
 
     /// Requests a second, of those due, that were answered as expected.
@@ -127,6 +150,10 @@ pub struct LimitShare {
     pub scenario: String,
     /// As a person calls it.
     pub limit: String,
+    /// Its name among the limits.
+    pub limit_name: String,
+    /// The operations that it is about; none: all.
+    pub operations: Vec<String>,
     /// The most of what the limit is about that was answered as expected, over all trials; the median of the blocks.
     pub rate: f64,
     /// The limit, in the same unit.
@@ -151,6 +178,8 @@ pub struct Capacity {
     pub p99_ms: f64,
     /// Length of one trial's load in seconds.
     pub trial_seconds: f64,
+    /// How far each search goes.
+    pub reach: Reach,
     /// One a service, in the order of the contenders.
     pub services: Vec<ServiceCapacity>,
 }

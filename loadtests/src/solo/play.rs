@@ -2,6 +2,7 @@
 //! the service's memory meanwhile.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,11 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
+use super::live::Live;
 use super::watch::{Seen, Watched};
 use crate::clock::now_ns;
-use crate::compare::{Contender, Support, Usage};
+use crate::compare::{Contender, Event, Support, Usage};
 use crate::engine::{self, Engine, Limits, Record, Target};
 use crate::procstat::{Process, context_switches};
 use crate::realtime;
@@ -76,17 +79,33 @@ pub struct Played {
     pub complete: bool,
 }
 
-/// Plays in a thread of its own; where `stopped` becomes true it ends early with what there is.
-pub async fn aside(order: Order, stopped: &watch::Receiver<bool>) -> anyhow::Result<Played> {
-    engine::aside(stopped, move |stop| play(&order, stop)).await
+/// Plays in a thread of its own; where `stopped` becomes true it ends early with what there is. `follow` hears of the load
+/// each second.
+pub async fn aside(
+    order: Order,
+    stopped: &watch::Receiver<bool>,
+    follow: &mut dyn FnMut(Event),
+) -> anyhow::Result<Played> {
+    let (events, mut happened) = unbounded_channel();
+    let mut look = Look::at(order.contender.process()?)?;
+    let mut playing = pin!(engine::aside(stopped, move |stop| play(&order, stop, events)));
+    loop {
+        tokio::select! {
+            // The last second is shown before the end.
+            biased;
+            Some(event) = happened.recv() => follow(look.completed(event)),
+            played = &mut playing => break played,
+        }
+    }
 }
 
 /// Plays. Blocks: meant for a thread of its own, since it changes the thread's scheduling for good.
-pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
+pub fn play(order: &Order, stop: &Arc<AtomicBool>, events: UnboundedSender<Event>) -> anyhow::Result<Played> {
     realtime::pin(&order.cores)?;
     engine::runtime()?.block_on(async {
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let mut target = open(order, Rc::clone(&seen)).await?;
+        let live = Live::new(events, &order.contender.name, order.scenario.warm_up_us());
+        let mut target = open(order, Rc::clone(&seen), live).await?;
         let (from_us, end_us) = (order.scenario.warm_up_us(), order.scenario.total_us());
         let pid = order.contender.process()?;
         let process = Process::of(pid)?;
@@ -110,13 +129,44 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>) -> anyhow::Result<Played> {
     })
 }
 
-async fn open(order: &Order, seen: Rc<RefCell<Vec<Seen>>>) -> anyhow::Result<Target> {
+async fn open(order: &Order, seen: Rc<RefCell<Vec<Seen>>>, live: Live) -> anyhow::Result<Target> {
     let limits = Limits::of(&order.scenario);
     let kinds = Kinds::of(&order.trace, order.workload.operations());
     let inner = order.workload.player(&order.trace, &order.contender.target)?;
     let (trace, contender) = (Arc::clone(&order.trace), &order.contender);
-    let player = Box::new(Watched { inner, seen });
+    let player = Box::new(Watched { inner, seen, live });
     Target::open(&contender.name, contender.target.addresses, trace, kinds, player, limits).await
+}
+
+/// What the sending thread doesn't look at: the processes.
+struct Look {
+    service: Process,
+    generator: Process,
+    /// CPU of both, and when, in ns.
+    last: (u64, u64, u64),
+}
+
+impl Look {
+    fn at(pid: u32) -> anyhow::Result<Self> {
+        let (service, generator) = (Process::of(pid)?, Process::of(std::process::id())?);
+        Ok(Self { service, generator, last: (service.cpu_ns()?, generator.cpu_ns()?, now_ns()) })
+    }
+
+    /// The event with CPU since the last one, and memory. A service that has ended is noticed by who plays.
+    fn completed(&mut self, event: Event) -> Event {
+        let cpu_ns = |process: Process, before: u64| process.cpu_ns().unwrap_or(before);
+        let before = self.last;
+        self.last = (cpu_ns(self.service, before.0), cpu_ns(self.generator, before.1), now_ns());
+        match event {
+            Event::Warm(_) => event,
+            Event::Slice(mut seen) => {
+                seen.cpu_ns = self.last.0.saturating_sub(before.0);
+                seen.rss_bytes = self.service.rss_bytes().unwrap_or(0);
+                seen.generator = (self.last.1.saturating_sub(before.1), self.last.2 - before.2);
+                Event::Slice(seen)
+            }
+        }
+    }
 }
 
 /// The thread that looks at memory.

@@ -3,11 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::rounded;
+
 /// Trials of one search at most: a service that holds a rate now and misses it then would never end it.
 const TRIALS_MAX: usize = 30;
 
 /// How far a search goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reach {
     /// The first rate that is tried.
     pub start: f64,
@@ -45,7 +47,7 @@ impl Search {
         Self { reach, trials: Vec::new() }
     }
 
-    /// The rate to try next; nothing: it is over.
+    /// The rate to try next, as report.json can hold it; nothing: it is over.
     pub fn next(&self) -> Option<f64> {
         let Reach { start, least, most, resolution, .. } = self.reach;
         if self.trials.len() >= TRIALS_MAX || self.bracket().confirmed {
@@ -55,7 +57,7 @@ impl Search {
             (None, None) => Some(start.clamp(least, most)),
             (Some(low), None) if low < most => Some((low * 2.0).min(most)),
             (None, Some(high)) => (high > least).then(|| (high / 2.0).max(least)),
-            (Some(low), Some(high)) if high / low > resolution => Some((low * high).sqrt()),
+            (Some(low), Some(high)) if high / low > resolution => Some(rounded((low * high).sqrt())),
             (Some(low), _) => Some(low),
         }
     }

@@ -4,7 +4,7 @@ use super::model::{
     Capacity, Footprint, LimitShare, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport,
     footprint_ratio,
 };
-use crate::report::wording::{number, repeated, spread};
+use crate::report::wording::{number, repeated, spread, standing_of};
 use crate::report::{align, plain};
 
 const MIB: f64 = 1_048_576.0;
@@ -32,35 +32,34 @@ pub fn run_table(run: &SoloRun) -> String {
     align(&mut table, &Vec::from_iter(0..10));
     let mut text =
         format!("{} alone, {}: {}\n", run.service.label, run.scenario.name, run.scenario.description);
-    if !run.void.is_empty() {
-        text += "Void: these numbers are not a result.\n";
-        run.void.iter().for_each(|reason| text += &format!("- {reason}\n"));
-    }
+    let (standing, reasons) = standing_of(&run.void, &run.allowed);
+    text += &format!("{standing}\n");
+    reasons.iter().for_each(|reason| text += &format!("- {reason}\n"));
     text += &format!("{table}\n");
     text += "good: answered as expected; latencies are theirs, from the due time; other: wrong, dropped or unanswered\n";
     text += &format!(
-        "CPU a reply {} µs, context switches a reply {}; {}\n",
+        "CPU a reply {} µs, context switches a reply {}; memory {}\n",
         number(run.cpu_us_a_reply),
         number(run.switches_a_reply),
-        memory(&run.memory)
+        memory_over_time(&run.memory)
     );
     text
 }
 
 fn cells(from: String, stage: &StageReport) -> Vec<String> {
     let share = |count: u64| number(count as f64 / stage.offered.max(1) as f64 * 100.0);
-    let other = stage.offered.saturating_sub(stage.expected + stage.shed);
+    let other = stage.other();
     let mut cells = vec![from, number(stage.rate), number(stage.offered_rate()), number(stage.goodput())];
     cells.extend([share(stage.shed), share(other)]);
     cells.extend(stage.latency_ms.map(|ms| ms.map_or("too few".into(), number)));
     cells
 }
 
-/// Memory in one line.
-fn memory(memory: &MemoryOverTime) -> String {
+/// Memory in one line: at first, at most, and whether it rises.
+pub fn memory_over_time(memory: &MemoryOverTime) -> String {
     let bytes = || memory.samples.iter().map(|sample| sample.rss_bytes);
     let (Some(first), Some(most)) = (memory.samples.first(), bytes().max()) else {
-        return "memory wasn’t looked at".into();
+        return "wasn’t looked at".into();
     };
     let mib = |bytes: u64| number(bytes as f64 / MIB);
     let slope = memory.slope_mib_an_hour.map_or("too short for a slope".into(), |slope| {
@@ -69,13 +68,14 @@ fn memory(memory: &MemoryOverTime) -> String {
         let so = if slope.is_flat() { "flat" } else { "not flat" };
         format!("{so}: {} MiB an hour, {interval}", number(slope.estimate))
     });
-    format!("memory {} MiB at first, {} at most, {slope}", mib(first.rss_bytes), mib(most))
+    format!("{} MiB at first, {} at most, {slope}", mib(first.rss_bytes), mib(most))
 }
 
 /// Capacities and footprints.
 pub fn solo_table(report: &SoloReport) -> String {
     let capacities = report.capacities.iter().map(capacity);
-    capacities.chain([shares(&report.shares), footprints(&report.footprints)]).collect()
+    let footprints = footprint_table("What a service takes beside the work", &report.footprints);
+    capacities.chain([shares(&report.shares), footprints]).collect()
 }
 
 fn shares(shares: &[LimitShare]) -> String {
@@ -121,7 +121,7 @@ fn capacity(capacity: &Capacity) -> String {
 }
 
 /// `310 to 325` a block: kept, and missed.
-pub fn brackets(service: &ServiceCapacity) -> String {
+fn brackets(service: &ServiceCapacity) -> String {
     let end = |end: Option<f64>, none: &str| end.map_or(none.to_owned(), number);
     let lines = service.blocks.iter().map(|block| {
         let unsure = if block.bracket.confirmed { "" } else { " (not confirmed)" };
@@ -130,7 +130,8 @@ pub fn brackets(service: &ServiceCapacity) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn footprints(footprints: &[Footprint]) -> String {
+/// Figures of services beside each other, in the first one's order; nothing of none.
+pub fn footprint_table(title: &str, footprints: &[Footprint]) -> String {
     let Some(first) = footprints.first() else { return String::new() };
     let between = footprints.iter().map(|footprint| footprint.label.as_str()).collect::<Vec<_>>().join("/");
     let mut header = vec![""];
@@ -149,7 +150,7 @@ fn footprints(footprints: &[Footprint]) -> String {
         .iter()
         .flat_map(|footprint| footprint.left_out.iter().map(|why| format!("{}: {why}\n", footprint.label)));
     format!(
-        "\nWhat a service takes beside the work: median (least to most); ratio with its 95 % interval over repetitions\n{table}\n{}",
+        "\n{title}: median (least to most); ratio with its 95 % interval over repetitions\n{table}\n{}",
         left_out.collect::<String>()
     )
 }

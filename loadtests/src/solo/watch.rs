@@ -4,11 +4,18 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::live::Live;
 use crate::clock::now_ns;
 use crate::histogram::{Recorder, record_ns, recorder};
 use crate::scenario::{Scenario, micros};
-use crate::trace::{Line, Trace};
+use crate::stats::rounded;
+use crate::trace::{Door, Line, Trace};
 use crate::workload::{Checked, Effect, Player, Prepared, Reply};
+
+/// The shortest part of a stage that is counted by itself.
+const TICK_US: u64 = 500_000;
+/// Parts of one stage.
+const TICKS_MAX: u64 = 120;
 
 /// What a reply was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +45,19 @@ pub struct Watched {
     pub inner: Box<dyn Player>,
     /// The notes.
     pub seen: Rc<RefCell<Vec<Seen>>>,
+    /// Tells how it goes, a second at a time.
+    pub live: Live,
 }
 
 impl Player for Watched {
+    fn greeting(&self, door: Door) -> Option<Prepared> {
+        self.inner.greeting(door)
+    }
+
     fn prepare(&mut self, line: &Line) -> Option<Prepared> {
-        self.inner.prepare(line)
+        let prepared = self.inner.prepare(line);
+        self.live.due(line.due_us, prepared.is_none());
+        prepared
     }
 
     fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked {
@@ -54,6 +69,7 @@ impl Player for Watched {
             Checked::Unexpected(_) => Kind::Unexpected,
         };
         self.seen.borrow_mut().push(Seen { id: line.id, done_ns, kind });
+        self.live.reply(line.due_us, done_ns, kind);
         checked
     }
 
@@ -86,6 +102,31 @@ pub fn stages(scenario: &Scenario) -> Vec<Stage> {
         from_us = to_us;
     }
     stages
+}
+
+/// All of them as one, at their mean rate.
+pub fn whole(scenario: &Scenario) -> Stage {
+    let (from_us, to_us) = (scenario.warm_up_us(), scenario.total_us());
+    let flows = |stage: &Stage| stage.rate * (stage.to_us - stage.from_us) as f64;
+    let rate = stages(scenario).iter().map(flows).sum::<f64>() / (to_us - from_us).max(1) as f64;
+    Stage { rate: rounded(rate), from_us, to_us }
+}
+
+/// Each stage in equal parts of about `TICK_US`, in order.
+pub fn ticks(stages: &[Stage]) -> Vec<Stage> {
+    let mut ticks = Vec::new();
+    for stage in stages {
+        let length = stage.to_us - stage.from_us;
+        let count = length.div_ceil(tick_us(length)).max(1);
+        let at = |index: u64| stage.from_us + length * index / count;
+        ticks.extend((0..count).map(|index| Stage { from_us: at(index), to_us: at(index + 1), ..*stage }));
+    }
+    ticks
+}
+
+/// A long stage has as many as a chart can show.
+fn tick_us(length: u64) -> u64 {
+    (length / TICKS_MAX).max(TICK_US)
 }
 
 /// What became of the requests that were due in a stage.
@@ -161,6 +202,19 @@ mod tests {
         let wanted =
             [(10.0, 1_000_000, 2_000_000), (20.0, 2_000_000, 2_750_000), (10.0, 2_750_000, 3_500_000)];
         assert_eq!(ends, wanted);
+    }
+
+    #[test]
+    fn stages_are_cut_into_equal_parts_that_a_chart_can_show() {
+        let stage = |from_us, to_us| Stage { rate: 10.0, from_us, to_us };
+        let parts = ticks(&[stage(1_000_000, 2_100_000), stage(2_100_000, 2_200_000)]);
+        let ends: Vec<_> = parts.iter().map(|part| (part.from_us, part.to_us)).collect();
+        let wanted =
+            [(1_000_000, 1_366_666), (1_366_666, 1_733_333), (1_733_333, 2_100_000), (2_100_000, 2_200_000)];
+        assert_eq!(ends, wanted);
+        assert_eq!(ticks(&[stage(0, 600_000_000)]).len(), 120);
+        let all = whole(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 1.5 }"));
+        assert_eq!((all.rate, all.from_us, all.to_us), (16.0, 1_000_000, 3_500_000));
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::support::{Manner, Toy, scenario, serve_aside};
 
 const LABELS: [&str; 2] = ["Quick", "Slow"];
 /// Nothing stands around.
-const SUPPORT_CORES: SupportCores = SupportCores { count: 1, with_generator: false, with_contenders: false };
+pub const SUPPORT_CORES: SupportCores =
+    SupportCores { count: 1, with_generator: false, with_contenders: false };
 
 /// One a contender, and both hold.
 fn invariants() -> Vec<Vec<Invariant>> {
@@ -166,6 +167,7 @@ pub fn report(pairs: usize) -> Report {
         asserts: vec![],
         limits: None,
         solo: None,
+        development: None,
     }
 }
 

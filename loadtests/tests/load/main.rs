@@ -1,10 +1,12 @@
 //! The generator against small servers whose behaviour is known, and the trace's bytes.
 
+mod alone;
 mod bounds;
 mod calibrate;
 mod cli;
 mod compare;
 mod contenders;
+mod development;
 mod diff;
 mod engine;
 mod given;
@@ -15,4 +17,5 @@ mod solo;
 mod support;
 mod trace;
 mod verify;
+mod verify_alone;
 mod view;

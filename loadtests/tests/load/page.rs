@@ -10,9 +10,11 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::Command;
 
-use loadtests::report::{Report, page};
+use loadtests::report::{Report, page, run_page};
 
+use crate::alone::run;
 use crate::compare::{report, whole};
+use crate::verify_alone::report as with_solo;
 
 /// A browser that takes so long hangs; two seconds are usual.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -51,13 +53,13 @@ fn the_page_needs_nothing_from_outside_and_escapes_what_it_shows() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("a &lt;b&gt;reason") && !page.contains("<b>reason"));
-    assert_eq!(page.matches("</script>").count(), 4, "something looks like the end of a script");
+    assert_eq!(page.matches("</script>").count(), 3, "something looks like the end of a script");
 }
 
 #[test]
 fn the_charts_are_drawn_in_both_themes_and_on_paper() {
     for (preferred, paper) in [("1", ["light", "dark"]), ("0", ["dark", "light"])] {
-        let shown = shown(whole(), &[&format!("--blink-settings=preferredColorScheme={preferred}")]);
+        let shown = shown(&html(whole()), &[&format!("--blink-settings=preferredColorScheme={preferred}")]);
         assert_eq!(shown.console, Vec::<String>::new());
         let light = "rgb(252, 252, 250)";
         let theme = |look: &Value| if look["paper"] == light { "light" } else { "dark" };
@@ -78,7 +80,13 @@ fn the_charts_are_drawn_in_both_themes_and_on_paper() {
 #[test]
 fn the_page_fits_a_phone() {
     let folder = tempfile::tempdir().expect("a folder");
-    let page = std::fs::read_to_string(write(whole(), folder.path())).expect("written");
+    for html in [html(whole()), html(&with_solo()), run_page(run()).expect("a page")] {
+        fits_a_phone(&html, folder.path());
+    }
+}
+
+fn fits_a_phone(html: &str, folder: &Path) {
+    let page = std::fs::read_to_string(write(html, folder)).expect("written");
     // A window can't be as narrow as a phone; a frame in it can.
     let framed = format!(
         r#"<iframe id="phone" width="390" height="800" srcdoc="{}"></iframe><script>
@@ -86,7 +94,7 @@ fn the_page_fits_a_phone() {
         </script>"#,
         page.replace('&', "&amp;").replace('"', "&quot;")
     );
-    let path = folder.path().join("phone.html");
+    let path = folder.join("phone.html");
     std::fs::write(&path, framed).expect("written");
     let (dom, said) = browse(&path, &["--dump-dom"]);
     for look in seen(&dom, &said) {
@@ -98,7 +106,7 @@ fn the_page_fits_a_phone() {
 #[test]
 fn the_figures_on_the_page_are_those_of_report_json() {
     let report = whole();
-    let shown = shown(report, &[]);
+    let shown = shown(&html(report), &[]);
     let scenario = serde_json::to_value(&report.scenarios[0]).expect("JSON");
     let list = |key: &str| scenario[key].as_array().expect("a list").clone();
     let ends = |ratio: &Value| [&ratio["interval"]["low"], &ratio["interval"]["high"]].map(number);
@@ -156,12 +164,103 @@ fn the_figures_on_the_page_are_those_of_report_json() {
 
 #[test]
 fn the_distribution_counts_every_reply_once() {
-    let shown = shown(whole(), &[]);
+    let shown = shown(&html(whole()), &[]);
     for (contender, column) in [(0, 1), (1, 3)] {
         let counted: f64 =
             rows(&shown.dom, "distribution").iter().map(|row| figures(&row[column])[0].0).sum();
         let replies: u64 = whole().scenarios[0].slices[contender].iter().map(|slice| slice.replies).sum();
         assert_eq!(counted, replies as f64);
+    }
+}
+
+/// How many charts there are, each drawn: axes, grid and a line at least.
+fn charts(shown: &Shown) -> usize {
+    assert_eq!(shown.console, Vec::<String>::new());
+    let look = &shown.seen[0];
+    assert_eq!(look["overflow"], 0, "the page is wider than its window: {look}");
+    let colours = look["canvases"].as_array().expect("canvases");
+    assert!(colours.iter().all(|count| count.as_u64() >= Some(3)), "a chart is empty: {look}");
+    colours.len()
+}
+
+#[test]
+fn the_figures_of_a_run_of_one_service_are_those_of_report_json() {
+    let shown = shown(&run_page(run()).expect("a page"), &[]);
+    assert_eq!(charts(&shown), 4, "rate, latency, by stage, memory");
+    let run = serde_json::to_value(run()).expect("JSON");
+    let list = |key: &str| run[key].as_array().expect("a list").clone();
+    let a_second = |stage: &Value, count: f64| count / number(&stage["seconds"]);
+    let counts = |stage: &Value| ["offered", "expected", "shed"].map(|key| number(&stage[key]));
+    let stages = rows(&shown.dom, "stages");
+    assert_eq!(stages.len(), list("stages").len() + 1);
+    for (row, stage) in stages.iter().zip([list("stages"), vec![run["overall"].clone()]].concat()) {
+        let [offered, expected, shed] = counts(&stage);
+        near(&row[1], &[number(&stage["from_seconds"])]);
+        near(&row[2], &[number(&stage["rate"])]);
+        near(&row[3], &[expected]);
+        near(&row[4], &[a_second(&stage, offered)]);
+        near(&row[5], &[a_second(&stage, expected)]);
+        near(&unbracketed(&row[6]), &[shed, shed * 100.0 / offered]);
+        near(
+            &unbracketed(&row[7]),
+            &[offered - expected - shed, (offered - expected - shed) * 100.0 / offered],
+        );
+        for (cell, ms) in row[8..].iter().zip(stage["latency_ms"].as_array().expect("percentiles")) {
+            if ms.is_null() { assert_eq!(cell, "too few") } else { near(cell, &[number(ms)]) }
+        }
+    }
+    let parts = rows(&shown.dom, "ticks");
+    assert_eq!(parts.len(), list("ticks").len());
+    for (row, part) in parts.iter().zip(list("ticks")) {
+        let [offered, expected, shed] = counts(&part);
+        near(&row[0], &[number(&part["from_seconds"])]);
+        for (cell, count) in row[1..5].iter().zip([offered, expected, shed, offered - expected - shed]) {
+            near(cell, &[a_second(&part, count)]);
+        }
+    }
+    let looks = run["memory"]["samples"].as_array().expect("samples");
+    for (row, look) in rows(&shown.dom, "looks").iter().zip(looks) {
+        near(&row[0], &[number(&look["at_ms"]) / 1e3]);
+        near(&row[1], &[number(&look["rss_bytes"]) / 1_048_576.0]);
+    }
+    for bound in list("validity") {
+        let told = format!(
+            "{}: {}",
+            text(bound["name"].as_str().expect("a name")),
+            bound["measured"].as_str().expect("a text")
+        );
+        assert!(shown.text.contains(&told), "{told}");
+    }
+}
+
+#[test]
+fn the_trials_of_a_capacity_are_drawn_and_those_of_report_json() {
+    let report = with_solo();
+    let shown = shown(&html(&report), &[]);
+    assert_eq!(charts(&shown), 6, "five of the scenario, and its knee");
+    let capacity = &report.solo.as_ref().expect("solo").capacities[0];
+    let blocks = || capacity.services.iter().flat_map(|service| &service.blocks);
+    let probes: Vec<_> = blocks().flat_map(|block| &block.probes).collect();
+    let trials = rows(&shown.dom, "trials");
+    assert_eq!(trials.len(), probes.len());
+    for (row, probe) in trials.iter().zip(probes) {
+        near(&row[3], &[probe.rate]);
+        near(&row[4], &[probe.load.offered as f64 / probe.load.seconds]);
+        near(&row[5], &[probe.load.expected as f64 / probe.load.seconds]);
+        let histogram = loadtests::histogram::decode(&probe.load.latency).expect("a histogram");
+        near(&row[6], &[histogram.value_at_percentile(99.0) as f64 / 1e3]);
+        assert_eq!(row[8], if probe.held { "kept" } else { "missed" });
+    }
+    let brackets = rows(&shown.dom, "brackets");
+    assert_eq!(brackets.len(), blocks().count());
+    for (row, block) in brackets.iter().zip(blocks()) {
+        near(&row[2], &[block.bracket.low.expect("kept")]);
+        near(&row[3], &[block.bracket.high.expect("missed")]);
+        assert_eq!(row[5], block.full);
+    }
+    for (row, service) in rows(&shown.dom, "capacity").iter().zip(&capacity.services) {
+        let kept = service.kept.as_ref().expect("kept");
+        near(&unbracketed(&row[1]), &[kept.median, kept.low, kept.high]);
     }
 }
 
@@ -195,6 +294,11 @@ fn figures(text: &str) -> Vec<(f64, f64)> {
         )
     };
     joined.split_whitespace().filter(digits).map(of).collect()
+}
+
+/// `2 (10 %)` as `2  10 % `.
+fn unbracketed(text: &str) -> String {
+    text.replace(['(', ')'], " ")
 }
 
 /// Whether the text says these numbers, as exactly as it writes them.
@@ -232,9 +336,13 @@ struct Shown {
     seen: Vec<Value>,
 }
 
-fn shown(report: &Report, options: &[&str]) -> Shown {
+fn html(report: &Report) -> String {
+    page(report).expect("a page")
+}
+
+fn shown(html: &str, options: &[&str]) -> Shown {
     let folder = tempfile::tempdir().expect("a folder");
-    let page = write(report, folder.path());
+    let page = write(html, folder.path());
     let (dom, said) = browse(&page, &[options, &["--dump-dom"]].concat());
     let console = said.lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
     let body = dom.split_once("<main>").and_then(|(_, rest)| rest.split_once("</main>")).expect("a body").0;
@@ -251,10 +359,9 @@ fn seen(dom: &str, said: &str) -> Vec<Value> {
 }
 
 /// The page with the probe.
-fn write(report: &Report, folder: &Path) -> PathBuf {
+fn write(html: &str, folder: &Path) -> PathBuf {
     let path = folder.join("report.html");
-    let page = page(report).expect("a page").replace("</body>", &format!("{PROBE}</body>"));
-    std::fs::write(&path, page).expect("written");
+    std::fs::write(&path, html.replace("</body>", &format!("{PROBE}</body>"))).expect("written");
     path
 }
 

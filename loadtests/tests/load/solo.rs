@@ -5,6 +5,8 @@ use std::process::Command;
 use loadtests::solo::{SoloReport, SoloRun};
 use loadtests::validity::name;
 
+use crate::verify::loadtest;
+
 #[test]
 fn one_scenario_is_played_once_on_one_service_and_everything_is_counted() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -25,6 +27,12 @@ fn one_scenario_is_played_once_on_one_service_and_everything_is_counted() {
         "{table}"
     );
     assert!(table.contains("Rust alone, checkout: "), "{table}");
+    assert!(
+        said.contains("checkout: rust is warm") && said.contains(" requests on Rust, trace sha256 "),
+        "{said}"
+    );
+    let (code, said) = loadtest(folder.path());
+    assert!(code == Some(0) && said.contains("every trace was drawn again the same"), "{said}");
 }
 
 #[test]

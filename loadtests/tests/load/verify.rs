@@ -4,12 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use loadtests::assert::{Assert, Asserted};
-use loadtests::histogram;
-use loadtests::limits::{Limit, Limits};
 use loadtests::report::{Report, Verified, verify};
 use loadtests::scenario::Scenario;
-use loadtests::solo::{Block, Bracket, Capacity, Probe, ServiceCapacity, SoloReport, StageReport};
-use loadtests::spread::Spread;
 use loadtests::trace::Trace;
 use serde_json::{Value, json};
 
@@ -21,7 +17,7 @@ fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
     Some(Ok(Trace::draw("toy.toml", scenario, &Toy).expect("a trace")))
 }
 
-fn verified(report: &Report) -> Verified {
+pub fn verified(report: &Report) -> Verified {
     verify(report, &redraw).expect("readable")
 }
 
@@ -35,7 +31,7 @@ fn tampered(pointer: &str, change: impl Fn(&mut Value)) -> Report {
 /// What is done to one value.
 type Change<'a> = &'a dyn Fn(&mut Value);
 
-fn grow(value: &mut Value) {
+pub fn grow(value: &mut Value) {
     *value = match &*value {
         Value::Number(number) if number.is_u64() => json!(number.as_u64().expect("u64") + 1),
         Value::Number(number) => json!(number.as_f64().expect("f64") + 0.001),
@@ -105,7 +101,7 @@ fn what_is_left_out_or_exchanged_is_named() {
     let exchange = |value: &mut Value| value.as_array_mut().expect("a list").swap(2, 3);
     let cases: [(&str, Change<'_>, &str); 8] = [
         ("/scenarios/0/slices/1/4/rss_bytes", &|value| *value = json!(1), "toy: metrics.rss.values.Slow: "),
-        ("/scenarios/0/basis/resamples", &|value| *value = json!(20), "toy: metrics.p50.ratio.interval."),
+        ("/scenarios/0/basis/resamples", &|value| *value = json!(20), "toy: metrics.cpu.ratio.interval."),
         ("/scenarios/0/metrics", &shorten, "toy: metrics.rss: the report says null"),
         ("/scenarios/0/curves/0", &shorten, "toy: curves.Quick.p9"),
         ("/scenarios/0/validity", &shorten, "toy: validity.complete: the report says null"),
@@ -126,59 +122,7 @@ fn what_is_left_out_or_exchanged_is_named() {
     assert!(differences[0].starts_with("void: the report leaves out: toy, counts: "), "{differences:#?}");
 }
 
-#[test]
-fn figures_measured_beside_the_comparison_are_computed_again_too() {
-    let values: &[f64] = &[300.0, 310.0, 290.0];
-    let limit = Limit {
-        name: "hash_rust".into(),
-        label: "Hash".into(),
-        unit: "hashes/s".into(),
-        figure: Spread::of(values),
-        full: None,
-        missing: None,
-    };
-    let mut histogram = histogram::recorder();
-    (1..=1000).for_each(|us| histogram::record_ns(&mut histogram, us * 1000));
-    let load = StageReport {
-        rate: 1.0,
-        from_seconds: 0.0,
-        seconds: 1.0,
-        offered: 1000,
-        expected: 1000,
-        shed: 0,
-        unexpected: 0,
-        latency_ms: [Some(0.5), Some(0.9), Some(0.990), None],
-        latency: histogram::encode(&histogram).expect("encoded"),
-    };
-    // 1 000 replies have 10 beyond p99: too few.
-    let told = StageReport { latency_ms: [Some(0.5), Some(0.9), None, None], ..load.clone() };
-    let with = |load: StageReport, median: f64| {
-        let mut limit = limit.clone();
-        limit.figure.as_mut().expect("a figure").median = median;
-        let probe = Probe { rate: 1.0, load, held: true, missed: vec![], used: vec![] };
-        let bracket = Bracket { low: Some(1.0), high: None, confirmed: true };
-        let block = Block { turn: 0, bracket, full: String::new(), probes: vec![probe] };
-        let service = ServiceCapacity {
-            label: "Rust".into(),
-            kept: Spread::of(values),
-            most_goodput: None,
-            blocks: vec![block],
-        };
-        let capacity =
-            Capacity { scenario: "toy".into(), p99_ms: 50.0, trial_seconds: 1.0, services: vec![service] };
-        let limits = Some(Limits { seconds: 1.0, rows: vec![limit] });
-        let solo = Some(SoloReport { capacities: vec![capacity], footprints: vec![], shares: vec![] });
-        verified(&Report { limits, solo, ..whole().clone() }).differences
-    };
-    assert_eq!(with(told.clone(), 300.0), Vec::<String>::new());
-    let wrong = with(told, 301.0);
-    assert!(wrong.len() == 1 && wrong[0].starts_with("limits.rows.hash_rust.figure: "), "{wrong:?}");
-    let wrong = with(load, 300.0);
-    let place = "solo.capacities.toy.services.Rust.blocks.0.probes.0.load.latency_ms: ";
-    assert!(wrong.len() == 1 && wrong[0].starts_with(place), "{wrong:?}");
-}
-
-fn loadtest(path: &Path) -> (Option<i32>, String) {
+pub fn loadtest(path: &Path) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     let output = command.arg("verify").arg(path).output().expect("it runs");
     let text = [output.stdout, output.stderr].concat();

@@ -105,6 +105,33 @@ fn replies_that_are_all_late_by_the_same_come_at_the_rate_of_the_requests() {
 }
 
 #[test]
+fn the_view_of_one_service_shows_its_load_by_the_second() {
+    let overrides = Overrides { pairs: Some(2), slice_ms: Some(20_000), ..Overrides::default() };
+    let mut scenario = Scenario::load("spike", &overrides).expect("a scenario");
+    let mut act = Act::alone("spike", &scenario, "Go");
+    act.event(Event::Warm("go".into()));
+    let second = |pair: usize| Seen { shed: 50, lag: Sparse::default(), ..seen(0, pair, 1500) };
+    (0..3).for_each(|pair| act.event(Event::Slice(Box::new(second(pair)))));
+    let mut state = State::new(Instant::now());
+    state.act = Some(act);
+    let text = shown(&state, Duration::ZERO, COLUMNS, ROWS);
+    for wanted in ["3 of 40 seconds", "Median by second, ms", "✓ unexpected: Go none", "shed %"] {
+        assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
+    }
+    let row = text.lines().find(|line| line.contains("│Go ")).expect("its line");
+    let row: Vec<_> = row.trim_matches('│').split_whitespace().collect();
+    assert_eq!(row, ["Go", "200", "1.50", "1.50", "1.50", "25.0", "30", "%", "64.0", "0"]);
+    // It sheds as it should, and how late requests leave isn't told by the second.
+    assert!(!text.contains("shed:") && !text.contains("lag:") && !text.contains("rate:"), "{text}");
+    scenario.solo = None;
+    let act = Act::alone("spike", &scenario, "Go");
+    assert_eq!(
+        act.validity().iter().filter(|bound| ["shed", "rate"].contains(&bound.name.as_str())).count(),
+        2
+    );
+}
+
+#[test]
 fn before_the_first_slice_the_plan_says_what_is_left() {
     let mut state = playing(vec![]);
     state.act.as_mut().expect("an act").begun = state.begun;

@@ -1,17 +1,21 @@
-//! What was measured beside the comparison, as tables: the machine's own limits, and each service by itself.
+//! What was measured beside the comparison, as tables and charts: the machine's own limits, and each service by itself.
 
 use serde::Serialize;
 
 use super::Row;
+use super::chart::Chart;
+use super::knee::{brackets, knee, trials};
+use crate::development::{self, Development};
 use crate::limits::Limits;
 use crate::report::Report;
-use crate::report::wording::{number, repeated, spread};
-use crate::solo::{Capacity, Footprint, LimitShare, brackets, footprint_ratio};
+use crate::report::wording::{labels, number, repeated, spread};
+use crate::solo::{Capacity, Footprint, LimitShare, footprint_ratio};
 use crate::spread::Spread;
 
 /// One table, with what it says.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Beside {
+    /// None: it belongs to the one before.
     title: String,
     note: String,
     class: &'static str,
@@ -19,19 +23,30 @@ pub(super) struct Beside {
     rows: Vec<Row>,
     /// What has no figure, and why.
     missing: Vec<String>,
+    /// The chart above it, among the page's.
+    chart: Option<usize>,
+    /// What it is called where it is folded away.
+    folded: Option<String>,
 }
 
-/// All that this run has.
-pub(super) fn beside(report: &Report) -> Vec<Beside> {
-    let solo = report.solo.as_ref();
-    let limits_of_machine = report.limits.iter().map(limits);
-    let capacities = solo.into_iter().flat_map(|solo| &solo.capacities).map(capacity);
-    let footprints = solo.into_iter().filter_map(|solo| footprints(&solo.footprints));
-    let shares = solo.into_iter().filter_map(|solo| shares(&solo.shares));
-    limits_of_machine.chain(capacities).chain(shares).chain(footprints).collect()
+/// All that this run has, and its charts.
+pub(super) fn beside(report: &Report) -> anyhow::Result<(Vec<Beside>, Vec<Chart>)> {
+    let (mut parts, mut charts) = (Vec::new(), Vec::new());
+    parts.extend(report.limits.iter().map(limits));
+    if let Some(solo) = &report.solo {
+        for one in &solo.capacities {
+            parts.extend(capacity(one, charts.len())?);
+            charts.push(knee(one, &labels(report))?);
+        }
+        parts.extend(shares(&solo.shares));
+        let note = "Start-up, memory, size: median (least to most); the ratio with its 95 % interval over the repetitions, each on a fresh service.";
+        parts.extend(footprints("What each takes beside the work", note.into(), &solo.footprints));
+    }
+    parts.extend(report.development.as_ref().and_then(development));
+    Ok((parts, charts))
 }
 
-fn row(cells: Vec<String>) -> Row {
+pub(super) fn row(cells: Vec<String>) -> Row {
     Row { class: "", cells }
 }
 
@@ -63,33 +78,60 @@ fn limits(limits: &Limits) -> Beside {
         head: head(&["limit", "figure", "n", "what was full"]),
         rows: limits.rows.iter().map(line).collect(),
         missing: missing.collect(),
+        ..Beside::default()
     }
 }
 
-fn capacity(capacity: &Capacity) -> Beside {
+/// How much each takes, what each search found, and each trial; above them the chart.
+fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
     let line = |service: &crate::solo::ServiceCapacity| {
-        let full: Vec<_> = service.blocks.iter().map(|block| block.full.as_str()).collect();
         row(vec![
             service.label.clone(),
             told(service.kept.as_ref()),
-            brackets(service).replace('\n', "; "),
             told(service.most_goodput.as_ref()),
             service.blocks.len().to_string(),
-            full.join("; "),
         ])
     };
-    Beside {
+    let bound = number(capacity.p99_ms);
+    let all = Beside {
         title: format!("{}: how much each takes alone", capacity.scenario),
         note: format!(
-            "The highest rate with a p99 below {} ms in trials of {} s, as a bracket of the last rate kept and the first missed; median (least to most) over searches on fresh services. Where the database is what was full, it says nothing about the services.",
-            number(capacity.p99_ms),
+            "Every trial of {} s by the rate that it was offered: a full point was kept (p99 below {bound} ms, at most one in 1\u{202f}000 not served), an empty one missed. n: searches, each on a fresh service; median (least to most).",
             number(capacity.trial_seconds)
         ),
         class: "capacity",
-        head: head(&["", "kept, requests/s", "brackets, flows/s", "most good/s", "n", "what was full"]),
+        head: head(&["", "kept, requests/s", "most good/s", "n"]),
         rows: capacity.services.iter().map(line).collect(),
-        missing: Vec::new(),
-    }
+        chart: Some(chart),
+        ..Beside::default()
+    };
+    let found = Beside {
+        note: "What each search found: the highest rate kept, the lowest missed, and what was full where it was missed. Where that is the database or the generator, the rate isn’t the service’s.".into(),
+        class: "brackets",
+        head: head(&["", "search", "kept, flows/s", "missed, flows/s", "trials", "what was full"]),
+        rows: brackets(capacity),
+        ..Beside::default()
+    };
+    let columns = [
+        "",
+        "search",
+        "trial",
+        "flows/s",
+        "offered/s",
+        "good/s",
+        "p99, ms",
+        "not served, %",
+        "so",
+        "fullest",
+    ];
+    let tried = Beside {
+        class: "trials",
+        head: head(&columns),
+        rows: trials(capacity)?,
+        folded: Some("Every trial as numbers".into()),
+        ..Beside::default()
+    };
+    Ok([all, found, tried])
 }
 
 fn shares(shares: &[LimitShare]) -> Option<Beside> {
@@ -106,11 +148,22 @@ fn shares(shares: &[LimitShare]) -> Option<Beside> {
         class: "shares",
         head: head(&["", "scenario", "of the limit", "most", "limit", "share"]),
         rows: shares.iter().map(line).collect(),
-        missing: Vec::new(),
+        ..Beside::default()
     })
 }
 
-fn footprints(footprints: &[Footprint]) -> Option<Beside> {
+fn development(found: &Development) -> Option<Beside> {
+    let machine: Vec<_> = found.machine.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let note = format!(
+        "Of commit {}, measured {} on: {}. Median (least to most); n: builds. Builds are of everything that the program needs, in an empty folder; a change adds a function to one file.",
+        found.commit,
+        found.measured_at,
+        machine.join("; ")
+    );
+    footprints(development::TITLE, note, &found.services)
+}
+
+fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Beside> {
     let first = footprints.first()?;
     let mut columns = head(&[""]);
     columns.extend(footprints.iter().map(|footprint| footprint.label.clone()));
@@ -129,12 +182,13 @@ fn footprints(footprints: &[Footprint]) -> Option<Beside> {
         footprint.left_out.iter().map(move |why| format!("{label}: {why}")).collect::<Vec<_>>()
     };
     Some(Beside {
-        title: "What each takes beside the work".into(),
-        note: "Start-up, memory, size: median (least to most); the ratio with its 95 % interval over the repetitions, each on a fresh service.".into(),
+        title: title.into(),
+        note,
         class: "footprints",
         head: columns,
         rows: first.rows.iter().map(line).collect(),
         missing: footprints.iter().flat_map(left_out).collect(),
+        ..Beside::default()
     })
 }
 
@@ -186,6 +240,8 @@ mod tests {
             service: "Go".into(),
             scenario: "sale".into(),
             limit: "Sale".into(),
+            limit_name: "database_sale".into(),
+            operations: vec![],
             rate: 656.0,
             of: 820.0,
             unit: "sales".into(),

@@ -9,7 +9,7 @@ use crate::report::{CurvePoint, RawSlice, Report, ScenarioReport};
 use crate::stats::rounded;
 
 /// A slice's percentile is drawn where at least so many replies are in it; 90 leaves two beyond.
-const DRAWN_FROM: u64 = 20;
+pub(super) const DRAWN_FROM: u64 = 20;
 /// Edges of the distribution's classes: 1, 2 and 5 of each power of ten, in µs.
 const EDGES: [u64; 3] = [1, 2, 5];
 
