@@ -35,6 +35,8 @@ impl Looped {
 /// Both loops, measured in turn.
 pub struct Hashes {
     cores: Vec<usize>,
+    /// Of each hash, as the services of this run have them.
+    rounds: u32,
     /// Go's loop, or why there is none.
     go: Result<PathBuf, String>,
     rates: [Vec<f64>; 2],
@@ -43,24 +45,24 @@ pub struct Hashes {
 
 impl Hashes {
     /// On the services' `cores`; where there are several, one of them stands for each.
-    pub fn find(cores: &[usize]) -> Self {
+    pub fn find(cores: &[usize], rounds: u32) -> Self {
         let go = stack::binaries::go().map_err(|error| error.to_string()).and_then(|service| {
             let path = service.with_file_name("hashloop");
             let missing = || format!("{} is missing: build it with `make build`", path.display());
             path.is_file().then(|| path.clone()).ok_or_else(missing)
         });
-        Self { cores: cores.to_vec(), go, rates: [Vec::new(), Vec::new()], turns: 0 }
+        Self { cores: cores.to_vec(), rounds, go, rates: [Vec::new(), Vec::new()], turns: 0 }
     }
 
     /// One measurement of each; who is first changes from turn to turn.
     pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
-        let one = &self.cores[..1];
+        let (one, rounds) = (&self.cores[..1], self.rounds);
         for language in [self.turns % 2, 1 - self.turns % 2] {
             let looped = match (language, &self.go) {
-                (0, _) => on_cores(one, move || Ok(rust_loop(length))).await?,
-                (_, Ok(program)) => {
-                    go_loop(program, one, length).await.with_context(|| program.display().to_string())?
-                }
+                (0, _) => on_cores(one, move || Ok(rust_loop(rounds, length))).await?,
+                (_, Ok(program)) => go_loop(program, one, rounds, length)
+                    .await
+                    .with_context(|| program.display().to_string())?,
                 (_, Err(_)) => continue,
             };
             self.rates[language].push(looped.rate() * self.cores.len() as f64);
@@ -71,7 +73,7 @@ impl Hashes {
 
     /// One a language.
     pub fn limits(self) -> Vec<Limit> {
-        let label = |language: &str| format!("PBKDF2 of {ROUNDS} rounds in a loop, {language}");
+        let label = |language: &str| format!("PBKDF2 of {} rounds in a loop, {language}", self.rounds);
         let full = || Some("the services’ core".to_owned());
         let unit = "hashes/s";
         let rust = Limit::measured("hash_rust", label("Rust"), unit, &self.rates[0], full());
@@ -83,19 +85,19 @@ impl Hashes {
     }
 }
 
-fn rust_loop(length: Duration) -> Looped {
+fn rust_loop(rounds: u32, length: Duration) -> Looped {
     let begin = Instant::now();
     let mut hashes = 0;
     while begin.elapsed() < length {
-        std::hint::black_box(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(&PASSWORD, &SALT, ROUNDS));
+        std::hint::black_box(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(&PASSWORD, &SALT, rounds));
         hashes += 1;
     }
     Looped { hashes, seconds: begin.elapsed().as_secs_f64() }
 }
 
-async fn go_loop(program: &Path, cores: &[usize], length: Duration) -> anyhow::Result<Looped> {
+async fn go_loop(program: &Path, cores: &[usize], rounds: u32, length: Duration) -> anyhow::Result<Looped> {
     let mut command = errand(program, None);
-    command.args(["-rounds", &ROUNDS.to_string(), "-length", &format!("{}ms", length.as_millis())]);
+    command.args(["-rounds", &rounds.to_string(), "-length", &format!("{}ms", length.as_millis())]);
     let text = said_on_cores(cores, command).await?;
     serde_json::from_str(&text).with_context(|| format!("it said {text:?}"))
 }
@@ -114,11 +116,17 @@ mod tests {
 
     #[test]
     fn rates_are_a_second_and_for_all_cores() {
-        let mut hashes =
-            Hashes { cores: vec![0, 1], go: Err("why".into()), rates: Default::default(), turns: 0 };
+        let mut hashes = Hashes {
+            cores: vec![0, 1],
+            rounds: 7,
+            go: Err("why".into()),
+            rates: Default::default(),
+            turns: 0,
+        };
         let looped = Looped { hashes: 300, seconds: 1.5 };
         hashes.rates[0].push(looped.rate() * 2.0);
         let rows = hashes.limits();
+        assert_eq!(rows[0].label, "PBKDF2 of 7 rounds in a loop, Rust");
         assert_eq!(rows[0].figure.as_ref().unwrap().median, 400.0);
         assert_eq!((rows[1].figure.as_ref(), rows[1].missing.as_deref()), (None, Some("why")));
     }

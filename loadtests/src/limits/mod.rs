@@ -77,7 +77,7 @@ impl Limits {
 /// Measures all of them beside `bench`; `say` hears what is being done.
 pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyhow::Result<Limits> {
     let layout = bench.layout();
-    let mut hashes = hash::Hashes::find(&layout.service);
+    let mut hashes = hash::Hashes::find(&layout.service, bench.hash_rounds()?);
     let mut database = database::Statements::prepare(bench).await?;
     let pairing = bench.pairing("limits", &Pair::default()).await?;
     let mut doors = door::Doors::of(&pairing.contenders, &layout.generator, effort.connections)?;

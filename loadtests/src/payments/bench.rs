@@ -18,15 +18,18 @@ use super::{client, rows, setup, upkeep};
 use crate::compare::{Contender, Support, SupportCores};
 use crate::conformance::ledger::invariants;
 use crate::engine::Addresses;
+use crate::limits::hash::ROUNDS;
 use crate::report::Version;
 use crate::scenario::Scenario;
 use crate::validity::{Build, Invariant};
 use crate::workload::PlayerTarget;
 
+/// The services' variable.
+const HASH_ROUNDS: &str = "TWINPAY_HASH_ITERATIONS";
 /// Of a trial run: an unoptimised build takes 50 ms for the usual 16 384 rounds of a card's hash, and whoever waits on a busy machine has to be
 /// served late, not shed.
 const LIGHT: [(&str, &str); 4] = [
-    ("TWINPAY_HASH_ITERATIONS", "1024"),
+    (HASH_ROUNDS, "1024"),
     ("TWINPAY_HASH_QUEUE", "1000"),
     ("TWINPAY_HASH_WAIT_MS", "5000"),
     ("TWINPAY_DATABASE_WAIT_MS", "5000"),
@@ -244,6 +247,13 @@ impl Bench {
     /// Variables of both services, in place of their defaults.
     pub(super) fn service_env(&self) -> Vec<(String, String)> {
         [self.env.as_slice(), &locked(&self.scenario_env)].concat()
+    }
+
+    /// Rounds of a card's hash in the services.
+    pub fn hash_rounds(&self) -> anyhow::Result<u32> {
+        let env = self.service_env();
+        let set = env.iter().rfind(|(name, _)| name == HASH_ROUNDS);
+        set.map_or(Ok(ROUNDS), |(_, value)| value.parse().with_context(|| format!("{HASH_ROUNDS}={value}")))
     }
 
     /// Where what is started logs.
