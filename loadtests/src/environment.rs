@@ -42,6 +42,11 @@ pub fn machine() -> anyhow::Result<Vec<(String, String)>> {
     ])
 }
 
+/// What this program was built from, given to the build by TWINPAY_COMMIT.
+pub fn commit() -> &'static str {
+    option_env!("TWINPAY_COMMIT").unwrap_or("unknown")
+}
+
 /// This program's build profile.
 pub fn build() -> &'static str {
     if cfg!(debug_assertions) { "debug" } else { "release" }

@@ -4,6 +4,7 @@
 //! payment workload is one module on top. Here lives what measures; never what is measured.
 
 pub mod assert;
+pub mod budget;
 pub mod calibrate;
 pub mod clock;
 pub mod command;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -36,10 +36,11 @@ impl Process {
             .with_context(|| format!("CPU clock of process {}: has it ended?", self.pid))
     }
 
-    /// Resident memory in bytes.
+    /// Resident memory in bytes. Fails where it has ended, even if nobody has waited for it yet: its clock still runs then.
     pub fn rss_bytes(&self) -> anyhow::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/statm", self.pid))?;
         let pages: u64 = text.split(' ').nth(1).context("statm")?.parse()?;
+        ensure!(pages > 0, "process {} has ended", self.pid);
         let page = sysconf(SysconfVar::PAGE_SIZE)?.unwrap_or(4096);
         Ok(pages * page as u64)
     }

@@ -55,6 +55,9 @@ impl Players<'_> {
         let servers = [self.server(effort, CPU_US * ratio, 1).await?, self.server(effort, CPU_US, 2).await?];
         let contenders = [contender("first", &servers[0])?, contender("second", &servers[1])?];
         let playback = self.compare(scenario, contenders, effort.seed).await?;
+        if let Some(failure) = playback.failure {
+            return Err(failure);
+        }
         if playback.pairs.len() < pairs {
             bail!(Interrupted);
         }

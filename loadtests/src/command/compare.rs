@@ -1,15 +1,17 @@
 //! `loadtest compare`: the two services against each other, from starting them to the page.
 
-mod ground;
-mod run;
+pub(super) mod ground;
+pub(super) mod run;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::bail;
 use clap::Args;
+use stack::instance::Twin;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -17,22 +19,22 @@ use time::macros::format_description;
 use self::ground::Ground;
 use self::run::Run;
 use super::folder::{Folder, Interrupted};
+use super::parts::{Head, Parts};
 use super::signals::stop_on_signal;
-use super::solo::{About, BesideArgs};
+use super::solo::BesideArgs;
+use super::task::{Task, expected};
 use super::{Drawn, OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair};
 use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
-use crate::report::wording::reasons;
-use crate::report::{self, Environment, FORMAT, Report, ScenarioReport, table};
+use crate::report::{self, Environment, Report, ScenarioReport, table};
 use crate::scenario::{Overrides, Scenario};
-use crate::stats::rounded;
-use crate::validity::{BY_NAME, Bound, OF_THE_MACHINE};
+use crate::validity::{BY_NAME, OF_THE_MACHINE};
 use crate::{environment, junit};
 
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
-const RESAMPLES: usize = 2000;
+pub(super) const RESAMPLES: usize = 2000;
 /// Exit code of a run that is void or was interrupted.
 pub(super) const VOID: u8 = 3;
 /// Where reports go by default.
@@ -40,7 +42,7 @@ pub(super) const OUT: &str = "loadtests/out";
 /// Between two steps in a trial, so that on a busy machine too a result is there when it is needed.
 pub(super) const TRIAL_THINK_MS: u64 = 1000;
 /// What `--smoke` asks for, unless an option says otherwise.
-const SMOKE: Overrides = Overrides {
+pub(super) const SMOKE: Overrides = Overrides {
     rate: Some(15.0),
     pairs: Some(3),
     slice_ms: Some(500),
@@ -51,7 +53,7 @@ const SMOKE: Overrides = Overrides {
     think_time_ms: Some(TRIAL_THINK_MS),
     trace: None,
 };
-const SMOKE_RESAMPLES: usize = 200;
+pub(super) const SMOKE_RESAMPLES: usize = 200;
 
 /// Compare the Rust and the Go service, or one of them with itself, or any two, under the same load and write a report
 ///
@@ -67,11 +69,14 @@ const SMOKE_RESAMPLES: usize = 200;
 /// failed leaves the logs of what it started beside them, and says where.
 ///
 /// On a terminal a view shows how far it is, both so far, and the bounds that can already be looked at; elsewhere lines do.
-/// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once.
+/// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once. A service
+/// that dies in the middle is named, and ends the run in the same way.
 ///
-/// Exit codes: 0 done, and every --assert held; 1 one didn't; 2 could not run, or was interrupted before anything was
-/// measured (one line says why); 3 the run is void, whatever was asserted: a bound of its validity was missed (the report
-/// says which on top), or it was interrupted.
+/// It says first how long it will take, and until when. `loadtest full` plays all scenarios, and can be resumed.
+///
+/// Exit codes: 0 done, and every --assert held; 1 one didn't; 2 could not run, or ended before anything was measured (one
+/// line says why); 3 the run is void, whatever was asserted: a bound of its validity was missed (the report says which on
+/// top), it was interrupted, or a service died.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
     /// A file, or the name of one in loadtests/scenarios without its ending; given again: one report of all
@@ -123,7 +128,7 @@ pub struct CompareArgs {
 impl CompareArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        self.allowed()?;
+        allowed(&self.allow_void, self.smoke)?;
         let overrides = self.overrides();
         // A wrong scenario is said before anything is started.
         let drawn =
@@ -132,6 +137,7 @@ impl CompareArgs {
         self.fits(&drawn)?;
         self.beside.check()?;
         let asserts = self.asserts(&drawn)?;
+        let scenarios: Vec<_> = drawn.into_iter().map(|drawn| drawn.scenario).collect();
         let given = self.given.meet()?;
         if let Some(path) = &self.junit {
             report::writable(path)?;
@@ -140,7 +146,7 @@ impl CompareArgs {
         let folder = Folder::make(self.folder(at)?)?;
         // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let compared = runtime.block_on(self.compare(drawn, given, at, &folder));
+        let compared = runtime.block_on(self.compare(&scenarios, given, at, &folder));
         let report = match compared.and_then(|report| self.conclude(report, &asserts, folder.path())) {
             Ok(report) => report,
             Err(error) => return Err(folder.give_up(error)),
@@ -211,77 +217,69 @@ impl CompareArgs {
         }
     }
 
-    fn allowed(&self) -> anyhow::Result<Vec<String>> {
-        let mut allowed = self.allow_void.clone();
-        let may = |name: &str| OF_THE_MACHINE.contains(&name) || BY_NAME.contains(&name);
-        if let Some(name) = allowed.iter().find(|name| !may(name)) {
-            bail!(
-                "--allow-void: `{name}` is no bound that may be missed; these may: {}",
-                [OF_THE_MACHINE.as_slice(), &BY_NAME].concat().join(", ")
-            );
-        }
-        if self.smoke {
-            allowed.extend(OF_THE_MACHINE.map(String::from));
-        }
-        Ok(allowed)
-    }
-
     async fn compare(
         &self,
-        drawn: Vec<Drawn>,
+        scenarios: &[Scenario],
         given: Option<Given>,
         at: OffsetDateTime,
         folder: &Folder,
     ) -> anyhow::Result<Report> {
         let started = Instant::now();
         let mut machine = environment::machine()?;
-        let (mut run, ground) = self.begin(given, folder).await?;
+        let order_seed = self.overrides().seed.unwrap_or_else(random_seed);
+        let tasks = self.tasks(scenarios, order_seed);
+        let (mut run, ground) = self.begin(given, order_seed, folder, &expected(&tasks)).await?;
         machine.extend(ground.machine().await?);
-        let mut scenarios = Vec::new();
-        for drawn in drawn {
-            if *run.stopped.borrow() {
-                break;
-            }
-            match run.scenario(&ground, drawn).await {
-                Ok(report) => scenarios.push(report),
-                // What was finished before is reported.
-                Err(error) if *run.stopped.borrow() => run.progress.say(&format!("{error:#}")),
-                Err(error) => return Err(error),
-            }
-        }
-        let about = About { seed: run.order_seed, stopped: &run.stopped, trial: self.smoke };
-        let (limits, solo) = match ground.bench() {
-            Some(bench) => self.beside.measure(bench, &scenarios, about, &run.progress).await?,
-            None => (None, None),
-        };
+        let parts = perform(&mut run, &ground, &tasks).await?;
         run.progress.doing("stopping");
         let (layout, settings) = (ground.lines(), ground.settings().await?);
         let stopping = ground.stop().await;
         run.progress.end();
         stopping?;
-        let interrupted = *run.stopped.borrow();
-        if interrupted && scenarios.iter().all(|scenario| scenario.slices.iter().any(Vec::is_empty)) {
-            return Err(Interrupted.into());
+        let unmeasured = |report: &ScenarioReport| report.slices.iter().any(Vec::is_empty);
+        if *run.stopped.borrow() {
+            if parts.scenarios().iter().all(unmeasured) {
+                return Err(Interrupted.into());
+            }
+            let (begun, count) = (parts.scenarios().len(), scenarios.len());
+            run.trouble.insert(
+                0,
+                format!("The run was interrupted, with {begun} of {count} scenarios begun or done."),
+            );
         }
-        Ok(Report {
-            format: FORMAT,
+        let report = parts.report(Head {
             started_at: at.truncate_to_second().format(&Rfc3339)?,
-            seconds: rounded(started.elapsed().as_secs_f64()),
-            command: std::env::args().collect(),
-            void: self.void(&scenarios, interrupted),
-            allowed: reasons(&scenarios, |bound| bound.allowed),
+            seconds: started.elapsed().as_secs_f64(),
             environment: Environment { machine, layout, settings },
-            contenders: run.contenders,
-            scenarios,
-            asserts: Vec::new(),
-            limits,
-            solo,
-            development: self.beside.development()?,
-        })
+            trouble: run.trouble,
+        });
+        Ok(Report { development: self.beside.development()?, ..report })
+    }
+
+    /// Each scenario, then its controls; then what is measured beside all of them.
+    fn tasks(&self, scenarios: &[Scenario], seed: u64) -> Vec<Task> {
+        // Services that somebody else started can't be started again.
+        let own = !self.given.are_there();
+        let twins = if self.control && own { self.pair.twins() } else { Vec::new() };
+        let of_one = |of: &Scenario| {
+            let pairs = self.control_pairs.map_or(of.pairs, |pairs| usize::from(pairs).min(of.pairs));
+            let control = |twin: &Twin| Task::Control { of: of.clone(), twin: *twin, pairs };
+            let controls = twins.iter().map(control);
+            iter::once(Task::Compared(of.clone())).chain(controls).collect::<Vec<_>>()
+        };
+        let compared = scenarios.iter().flat_map(of_one);
+        let beside = if own { self.beside.tasks(scenarios, seed, self.smoke) } else { Vec::new() };
+        compared.chain(beside).collect()
     }
 
     /// Says who runs where, and starts what the services need where they are the judge's own.
-    async fn begin(&self, given: Option<Given>, folder: &Folder) -> anyhow::Result<(Run, Ground)> {
+    async fn begin(
+        &self,
+        given: Option<Given>,
+        order_seed: u64,
+        folder: &Folder,
+        expected: &str,
+    ) -> anyhow::Result<(Run, Ground)> {
         let (layout, lines) = match &given {
             Some(given) => (given.layout().clone(), given.lines()),
             None => {
@@ -293,16 +291,16 @@ impl CompareArgs {
         // All that this thread starts from here on, the progress line too, stays off the services' core.
         crate::realtime::pin(&layout.around())?;
         let run = Run {
-            allowed: self.allowed()?,
+            allowed: allowed(&self.allow_void, self.smoke)?,
             trial: self.smoke,
-            order_seed: self.overrides().seed.unwrap_or_else(random_seed),
+            order_seed,
             resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
             stopped: stop_on_signal(VOID)?,
             progress: Progress::new(),
-            controlled: self.control,
-            control_pairs: self.control_pairs.map(usize::from),
             contenders: Vec::new(),
+            trouble: Vec::new(),
         };
+        run.progress.say(expected);
         for (who, where_it_runs) in lines {
             run.progress.say(&format!("{who}: {where_it_runs}"));
         }
@@ -317,22 +315,44 @@ impl CompareArgs {
         Ok((run, Ground::Twins { bench, pair, layout }))
     }
 
-    /// Why the run is no good, a sentence a reason.
-    fn void(&self, scenarios: &[ScenarioReport], interrupted: bool) -> Vec<String> {
-        let mut void = reasons(scenarios, Bound::voids);
-        if interrupted {
-            let (begun, count) = (scenarios.len(), self.scenarios.len());
-            void.insert(
-                0,
-                format!("The run was interrupted, with {begun} of {count} scenarios begun or done."),
-            );
-        }
-        void
-    }
-
     fn folder(&self, at: OffsetDateTime) -> anyhow::Result<PathBuf> {
         Ok(self.out.clone().unwrap_or(Path::new(OUT).join(timestamp(at)?)))
     }
+}
+
+/// Bounds that may be missed: those named, and of a trial those of the machine.
+pub(super) fn allowed(named: &[String], trial: bool) -> anyhow::Result<Vec<String>> {
+    let may = |name: &str| OF_THE_MACHINE.contains(&name) || BY_NAME.contains(&name);
+    if let Some(name) = named.iter().find(|name| !may(name)) {
+        bail!(
+            "--allow-void: `{name}` is no bound that may be missed; these may: {}",
+            [OF_THE_MACHINE.as_slice(), &BY_NAME].concat().join(", ")
+        );
+    }
+    let of_trial = if trial { OF_THE_MACHINE.as_slice() } else { &[] };
+    Ok(named.iter().cloned().chain(of_trial.iter().map(|name| (*name).to_owned())).collect())
+}
+
+/// Measures task by task, until all are done, a signal comes, or one can't be finished: then what there is counts.
+async fn perform(run: &mut Run, ground: &Ground, tasks: &[Task]) -> anyhow::Result<Parts> {
+    let mut parts = Parts::default();
+    for task in tasks {
+        if *run.stopped.borrow() || !run.trouble.is_empty() {
+            break;
+        }
+        match run.perform(ground, task).await {
+            Ok(outcome) => parts.add(outcome),
+            Err(error) if error.is::<Interrupted>() => {}
+            Err(error) if *run.stopped.borrow() => run.progress.say(&format!("{error:#}")),
+            Err(error) if parts.scenarios().is_empty() => return Err(error),
+            Err(error) => {
+                run.progress.say(&format!("{}: {error:#}", task.name()));
+                run.trouble.push(format!("{} couldn’t be finished: {error}.", task.name()));
+            }
+        }
+    }
+    parts.meet(std::mem::take(&mut run.contenders));
+    Ok(parts)
 }
 
 /// A moment as a folder's name.
@@ -341,6 +361,43 @@ pub(super) fn timestamp(at: OffsetDateTime) -> anyhow::Result<String> {
 }
 
 /// Another for each run, so that one unlucky order doesn't stay; short enough for every reader of JSON.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish() >> 11
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::budget::GROUND;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        compare: CompareArgs,
+    }
+
+    #[test]
+    fn what_make_loadtest_asks_for_takes_under_five_minutes() {
+        let makefile = include_str!("../../../Makefile");
+        let options = makefile.lines().find_map(|line| line.strip_prefix("BRIEFLY := ")).unwrap();
+        let given = iter::once("loadtest").chain(options.split_whitespace());
+        let Cli { compare } = Cli::try_parse_from(given).unwrap();
+        let one = |name: &String| Scenario::load(name, &compare.overrides()).unwrap();
+        let scenarios: Vec<_> = compare.scenarios.iter().map(one).collect();
+        let tasks = compare.tasks(&scenarios, 1);
+        let names: Vec<_> = tasks.iter().map(Task::name).collect();
+        let wanted = [
+            "checkout",
+            "checkout, Rust against itself",
+            "checkout, Go against itself",
+            "limits of the machine",
+            "checkout, how much each takes alone",
+            "start and memory of each",
+        ];
+        assert_eq!(names, wanted);
+        let seconds = GROUND + tasks.iter().map(Task::seconds).sum::<f64>();
+        assert!((180.0..300.0).contains(&seconds), "{seconds} s");
+    }
 }

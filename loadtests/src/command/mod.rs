@@ -8,18 +8,20 @@ pub mod folder;
 pub mod golden;
 pub mod limits;
 pub mod model;
+pub mod parts;
 pub mod replay;
 pub mod run;
 pub mod signals;
 pub mod solo;
 pub mod tabled;
+pub mod task;
 pub mod trace;
 pub mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use crate::payments::Payments;
@@ -117,6 +119,17 @@ pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
     };
     scenario.trace_file.clone_from(&overrides.trace);
     Ok(Drawn { scenario, trace, workload })
+}
+
+/// The trace of a scenario that was read, and could be drawn, before.
+pub fn drawn(scenario: &Scenario) -> anyhow::Result<Drawn> {
+    let (name, unknown) = (&scenario.name, &scenario.workload);
+    let workload = workload(scenario).with_context(|| format!("{name}: unknown workload `{unknown}`"))?;
+    let trace = match &scenario.trace_file {
+        Some(path) => Trace::read(path, scenario, &*workload)?,
+        None => Trace::draw(name, scenario, &*workload)?,
+    };
+    Ok(Drawn { scenario: scenario.clone(), trace, workload })
 }
 
 /// Who speaks for a scenario's requests; nobody where its workload isn't known here.

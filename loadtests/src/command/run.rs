@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::compare::{OUT, TRIAL_THINK_MS, VOID};
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
-use super::{OverrideArgs, draw_payments};
+use super::{Drawn, OverrideArgs, draw_payments, drawn};
 use crate::environment;
 use crate::payments::capacity::{Effort, Searching};
 use crate::payments::service::Special;
@@ -26,7 +26,6 @@ use crate::scenario::{Scenario, Stage};
 use crate::solo::{Judged, SoloRun, aside, judge, run_table};
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
-use crate::validity::OF_THE_MACHINE;
 use crate::workload::Workload;
 
 /// A service by its language.
@@ -99,7 +98,7 @@ impl RunArgs {
         let mut overrides = self.overrides.overrides();
         overrides.think_time_ms = self.smoke.then_some(TRIAL_THINK_MS);
         // A wrong scenario is said before anything is started; its rates may still be multiples.
-        let (scenario, trace) = draw_payments(&self.scenario, &overrides)?;
+        let (scenario, _) = draw_payments(&self.scenario, &overrides)?;
         if scenario.trace_file.is_some() && multiples(&scenario) {
             bail!(
                 "--trace: {}’s rates are multiples of the capacity: its trace is drawn when that is known",
@@ -108,7 +107,7 @@ impl RunArgs {
         }
         let folder = Folder::make(self.folder(&scenario)?)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let measured = runtime.block_on(self.measure(scenario, trace, &folder));
+        let measured = runtime.block_on(self.measure(scenario, &folder));
         let run = match measured.and_then(|run| write_run(&run, folder.path()).map(|()| run)) {
             Ok(run) => run,
             Err(error) => return Err(folder.give_up(error)),
@@ -119,8 +118,7 @@ impl RunArgs {
             println!("The logs: {}", folder.keep_logs().display());
             return Ok(ExitCode::from(VOID));
         }
-        let flat = run.scenario.solo.as_ref().is_some_and(|solo| solo.flat);
-        if flat && let Some(mib) = run.memory.risen_mib() {
+        if let Some(mib) = run.risen_mib() {
             println!("Memory rose by {mib:.1} MiB: the scenario wants it flat");
             return Ok(ExitCode::from(1));
         }
@@ -133,13 +131,7 @@ impl RunArgs {
         Ok(self.out.clone().unwrap_or_else(|| Path::new(OUT).join(name)))
     }
 
-    async fn measure(
-        &self,
-        mut scenario: Scenario,
-        mut trace: Trace,
-        folder: &Folder,
-    ) -> anyhow::Result<SoloRun> {
-        let (started, started_at) = (Instant::now(), OffsetDateTime::now_utc().truncate_to_second());
+    async fn measure(&self, scenario: Scenario, folder: &Folder) -> anyhow::Result<SoloRun> {
         let mut machine = environment::machine()?;
         let layout = Layout::of(&environment::cores()?);
         crate::realtime::pin(&layout.around())?;
@@ -147,24 +139,51 @@ impl RunArgs {
         let mut progress = Progress::new();
         layout.lines().iter().for_each(|(who, cores)| progress.say(&format!("{who}: {cores}")));
         progress.doing("starting what the service needs");
-        let (twins, say) = ([self.service.into()], |text: &str| progress.say(text));
-        let bench = Bench::start(layout.clone(), &twins, self.smoke, folder.logs(), say).await?;
+        let allowed = super::compare::allowed(&[], self.smoke)?;
+        let (service, capacity, smoke) = (self.service.into(), self.capacity, self.smoke);
+        let alone = Alone { service, capacity, allowed, smoke };
+        let say = |text: &str| progress.say(text);
+        let bench = Bench::start(layout.clone(), &[alone.service], self.smoke, folder.logs(), say).await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
-        bench.prepare(&scenario).await?;
-        let capacity = self.multiply(&bench, &mut scenario, &stopped, &say).await?;
-        if capacity.is_some() {
-            trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
-        }
+        let mut run = alone.measure(&bench, scenario, &stopped, &mut progress).await?;
         let settings = bench.settings().await?;
-        let mut run = self.play(&bench, (scenario, capacity), trace, &stopped, &mut progress).await?;
         progress.doing("stopping");
         let stopping = bench.stop().await;
         progress.end();
         stopping?;
-        run.started_at = started_at.format(&Rfc3339)?;
-        run.seconds = rounded(started.elapsed().as_secs_f64());
         run.environment = Environment { machine, layout: layout.lines(), settings };
         Ok(run)
+    }
+}
+
+/// How a scenario is played on one service.
+pub(super) struct Alone {
+    pub service: Twin,
+    /// Flows a second that it takes, for scenarios in multiples of it; unset: looked for.
+    pub capacity: Option<f64>,
+    /// Bounds that may be missed.
+    pub allowed: Vec<String>,
+    /// It only shows that everything works.
+    pub smoke: bool,
+}
+
+impl Alone {
+    /// Plays it. The environment is the caller's to fill in.
+    pub async fn measure(
+        &self,
+        bench: &Bench,
+        mut scenario: Scenario,
+        stopped: &watch::Receiver<bool>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<SoloRun> {
+        let (started, started_at) = (Instant::now(), OffsetDateTime::now_utc().truncate_to_second());
+        bench.prepare(&scenario).await?;
+        let say = |text: &str| progress.say(text);
+        let capacity = self.multiply(bench, &mut scenario, stopped, &say).await?;
+        let Drawn { scenario, trace, .. } = drawn(&scenario)?;
+        let run = self.play(bench, (scenario, capacity), trace, stopped, progress).await?;
+        let seconds = rounded(started.elapsed().as_secs_f64());
+        Ok(SoloRun { started_at: started_at.format(&Rfc3339)?, seconds, ..run })
     }
 
     /// Makes multiples of the capacity to flows a second; the capacity, where it was needed.
@@ -196,15 +215,10 @@ impl RunArgs {
         stopped: &watch::Receiver<bool>,
         say: &dyn Fn(&str),
     ) -> anyhow::Result<f64> {
-        let effort = Effort {
-            trial: Duration::from_secs(if self.smoke { 1 } else { 4 }),
-            blocks: 1,
-            resolution: 1.1,
-            confirmations: 1,
-            seed: scenario.seed,
-        };
-        let searching = Searching { bench, scenario, effort, stopped, say };
-        let block = searching.block(self.service.into(), 0).await?;
+        let quick = Effort::quick(scenario.seed);
+        let trial = if self.smoke { Duration::from_secs(1) } else { quick.trial };
+        let searching = Searching { bench, scenario, effort: Effort { trial, ..quick }, stopped, say };
+        let block = searching.block(self.service, 0).await?;
         match block.bracket.low {
             Some(low) => Ok(low),
             None => bail!("no rate keeps {}’s bound: give its capacity by --capacity", scenario.name),
@@ -222,7 +236,7 @@ impl RunArgs {
         if *stopped.borrow() {
             return Err(Interrupted.into());
         }
-        let twin = Twin::from(self.service);
+        let twin = self.service;
         bench.prepare(&scenario).await?;
         let service = bench.service(&bench.home(twin, &scenario.name).await?, &Special::default()).await?;
         let trace = Arc::new(trace);
@@ -255,7 +269,7 @@ impl RunArgs {
             rows,
             invariants,
             support_cores: bench.layout().support_cores(),
-            allowed: if self.smoke { OF_THE_MACHINE.map(String::from).to_vec() } else { Vec::new() },
+            allowed: self.allowed.clone(),
             trial: self.smoke,
         };
         judge(&judged, played)

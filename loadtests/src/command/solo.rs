@@ -10,17 +10,16 @@ use stack::instance::Twin;
 use tokio::sync::watch;
 
 use super::draw_payments;
-use super::folder::Interrupted;
-use super::signals::unless_stopped;
 use super::tabled::{TabledArgs, say};
+use super::task::Task;
 use crate::development::Development;
-use crate::limits::{self, Limits};
-use crate::payments::shares::shares;
+use crate::limits;
 use crate::payments::{Bench, capacity, footprint};
-use crate::progress::Progress;
-use crate::report::ScenarioReport;
 use crate::scenario::{Overrides, Scenario};
 use crate::solo::{SoloReport, solo_table};
+
+/// Of a capacity's bracket.
+const RESOLUTION: f64 = 1.05;
 
 /// How long a trial is, and how often what is done.
 #[derive(Debug, Clone, Args)]
@@ -37,13 +36,26 @@ pub struct EffortArgs {
     /// Connections, and requests in flight, that memory is looked at with
     #[arg(long, value_name = "N", default_value_t = 1000)]
     held: usize,
+    /// How close the ends of a capacity's bracket are: the upper by the lower.
+    #[arg(skip = RESOLUTION)]
+    resolution: f64,
+    /// Seconds of the load that memory is looked at after; unset: all of the scenario.
+    #[arg(skip)]
+    load: Option<f64>,
 }
 
 impl EffortArgs {
     /// Beside a comparison.
-    const FULL: Self = Self { trial: 6.0, blocks: 3, starts: 20, held: 1000 };
+    const FULL: Self =
+        Self { trial: 6.0, blocks: 3, starts: 20, held: 1000, resolution: RESOLUTION, load: None };
+    /// In a full report, where more is compared and so more searched.
+    pub(super) const WHOLE: Self = Self { trial: 4.0, load: Some(20.0), ..Self::FULL };
+    /// Beside one that somebody waits for.
+    const BRIEF: Self =
+        Self { trial: 2.0, blocks: 1, starts: 5, held: 300, resolution: 1.1, load: Some(6.0) };
     /// Beside one that only shows that everything works.
-    const TRIAL: Self = Self { trial: 1.0, blocks: 1, starts: 2, held: 50 };
+    pub(super) const TRIAL: Self =
+        Self { trial: 1.0, blocks: 1, starts: 2, held: 50, resolution: RESOLUTION, load: None };
 
     /// Refuses what can't be done.
     pub fn check(&self) -> anyhow::Result<()> {
@@ -54,8 +66,30 @@ impl EffortArgs {
         Ok(())
     }
 
-    /// Measures the scenarios that name a bound, then what services take beside the work.
-    pub async fn measure(
+    /// The capacity of each scenario that names a bound, then what services take beside the work, by the first one.
+    pub fn tasks(&self, scenarios: &[Scenario], seed: u64) -> Vec<Task> {
+        let bounded = scenarios.iter().filter(|scenario| names_bound(scenario));
+        let capacities = bounded.map(|scenario| Task::Capacity(scenario.clone(), self.search(seed)));
+        let effort =
+            footprint::Effort { starts: self.starts, repetitions: self.blocks, held: self.held, seed };
+        let footprints = scenarios.first().map(|scenario| Task::Footprints(self.load(scenario), effort));
+        capacities.chain(footprints).collect()
+    }
+
+    fn search(&self, seed: u64) -> capacity::Effort {
+        let (trial, resolution) = (Duration::from_secs_f64(self.trial), self.resolution);
+        capacity::Effort { trial, blocks: self.blocks, resolution, confirmations: 1, seed }
+    }
+
+    /// The scenario, cut to the wanted length.
+    fn load(&self, scenario: &Scenario) -> Scenario {
+        let fits = |seconds: f64| (seconds * 1e3 / scenario.slice_ms as f64).ceil() as usize;
+        let pairs = self.load.map_or(scenario.pairs, |seconds| fits(seconds).clamp(2, scenario.pairs));
+        Scenario { pairs, ..scenario.clone() }
+    }
+
+    /// Measures all of that.
+    async fn measure(
         &self,
         bench: &Bench,
         scenarios: &[Scenario],
@@ -63,40 +97,31 @@ impl EffortArgs {
         stopped: &watch::Receiver<bool>,
         say: &dyn Fn(&str),
     ) -> anyhow::Result<SoloReport> {
-        let mut report = SoloReport::default();
-        let effort = capacity::Effort {
-            trial: Duration::from_secs_f64(self.trial),
-            blocks: self.blocks,
-            resolution: 1.05,
-            confirmations: 1,
-            seed,
-        };
-        for scenario in scenarios {
-            if scenario.solo.as_ref().and_then(|solo| solo.p99_ms).is_none() {
-                say(&format!("{}: names no solo.p99_ms, so no capacity is looked for", scenario.name));
-                continue;
-            }
-            bench.prepare(scenario).await?;
-            let searching = capacity::Searching { bench, scenario, effort, stopped, say };
-            report.capacities.push(searching.capacity().await?);
+        for scenario in scenarios.iter().filter(|scenario| !names_bound(scenario)) {
+            say(&format!("{}: names no solo.p99_ms, so no capacity is looked for", scenario.name));
         }
-        let Some(scenario) = scenarios.first() else { return Ok(report) };
-        bench.prepare(scenario).await?;
-        let effort =
-            footprint::Effort { starts: self.starts, repetitions: self.blocks, held: self.held, seed };
-        report.footprints = footprint::footprints(bench, scenario, &effort, stopped, say).await?;
+        let mut report = SoloReport::default();
+        for task in self.tasks(scenarios, seed) {
+            if let Some(scenario) = task.scenario() {
+                bench.prepare(scenario).await?;
+            }
+            match &task {
+                Task::Capacity(scenario, effort) => {
+                    let searching = capacity::Searching { bench, scenario, effort: *effort, stopped, say };
+                    report.capacities.push(searching.capacity().await?);
+                }
+                Task::Footprints(scenario, effort) => {
+                    report.footprints = footprint::footprints(bench, scenario, effort, stopped, say).await?;
+                }
+                Task::Compared(_) | Task::Control { .. } | Task::Limits(_) | Task::Alone(..) => {}
+            }
+        }
         Ok(report)
     }
 }
 
-/// How a comparison is run that something is measured beside.
-pub struct About<'a> {
-    /// What orders and traces are drawn from.
-    pub seed: u64,
-    /// Becomes true where everything is to end.
-    pub stopped: &'a watch::Receiver<bool>,
-    /// It only shows that everything works.
-    pub trial: bool,
+fn names_bound(scenario: &Scenario) -> bool {
+    scenario.solo.as_ref().is_some_and(|solo| solo.p99_ms.is_some())
 }
 
 /// What `compare` measures beside the comparison.
@@ -111,12 +136,20 @@ pub struct BesideArgs {
     /// Also show what developing each service takes: the file that `loadtest development` wrote
     #[arg(long, value_name = "FILE")]
     development: Option<PathBuf>,
+    /// Measure that in short: limits 2 times 1 s; alone one search in trials of 2 s to within 10 %, 5 starts, memory once,
+    /// under 6 s of load and with 300 held
+    #[arg(long)]
+    brief: bool,
 }
 
 impl BesideArgs {
     /// What is asked for is about both services, whichever two are compared: one that is missing is said before that.
     pub fn check(&self) -> anyhow::Result<()> {
         self.development()?;
+        ensure!(
+            !self.brief || self.solo || self.limits,
+            "--brief: is about --solo and --limits: give one of them"
+        );
         let both = if self.solo || self.limits { Twin::ALL.as_slice() } else { &[] };
         Ok(both.iter().try_for_each(|twin| twin.binary().map(drop))?)
     }
@@ -126,46 +159,22 @@ impl BesideArgs {
         self.development.as_deref().map(Development::read).transpose()
     }
 
-    /// What was asked for.
-    pub async fn measure(
-        &self,
-        bench: &Bench,
-        compared: &[ScenarioReport],
-        About { seed, stopped, trial }: About<'_>,
-        progress: &Progress,
-    ) -> anyhow::Result<(Option<Limits>, Option<SoloReport>)> {
-        let (mut machine, mut solo) = (None, None);
-        let say = &|text: &str| progress.say(text);
-        if self.limits {
-            let (seconds, repetitions) = if trial { (0.3, 1) } else { (3.0, 5) };
-            let length = Duration::from_secs_f64(seconds);
-            let effort = limits::Effort { length, repetitions, connections: 32 };
-            machine =
-                unless_interrupted(unless_stopped(stopped, limits::measure(bench, &effort, say)).await)?;
-        }
-        if self.solo && !*stopped.borrow() {
-            let effort = if trial { EffortArgs::TRIAL } else { EffortArgs::FULL };
-            let scenarios: Vec<_> = compared.iter().map(|report| report.scenario.clone()).collect();
-            solo = unless_interrupted(effort.measure(bench, &scenarios, seed, stopped, say).await)?;
-            if let (Some(solo), Some(limits)) = (&mut solo, &machine) {
-                for capacity in &solo.capacities {
-                    let scenario = scenarios.iter().find(|scenario| scenario.name == capacity.scenario);
-                    solo.shares.extend(
-                        scenario.map(|scenario| shares(scenario, capacity, limits)).into_iter().flatten(),
-                    );
-                }
-            }
-        }
-        Ok((machine, solo))
+    /// What was asked for; of a trial, as little of it as there can be.
+    pub fn tasks(&self, compared: &[Scenario], seed: u64, trial: bool) -> Vec<Task> {
+        let (effort, limits) = match (trial, self.brief) {
+            (true, _) => (EffortArgs::TRIAL, limits_effort(0.3, 1)),
+            (false, true) => (EffortArgs::BRIEF, limits_effort(1.0, 2)),
+            (false, false) => (EffortArgs::FULL, limits_effort(3.0, 5)),
+        };
+        let limits = self.limits.then_some(Task::Limits(limits));
+        let solo = if self.solo { effort.tasks(compared, seed) } else { Vec::new() };
+        limits.into_iter().chain(solo).collect()
     }
 }
 
-/// Nothing of what was interrupted: what was compared before is reported.
-fn unless_interrupted<T>(measured: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
-    match measured {
-        Err(error) if error.is::<Interrupted>() => Ok(None),
-        measured => measured.map(Some),
-    }
+/// So often, so many seconds each, over as many connections as most scenarios have.
+pub(super) fn limits_effort(seconds: f64, repetitions: usize) -> limits::Effort {
+    limits::Effort { length: Duration::from_secs_f64(seconds), repetitions, connections: 32 }
 }
 
 /// Measure what each service does by itself: capacity, start, memory

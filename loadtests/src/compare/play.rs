@@ -174,8 +174,10 @@ pub struct Playback {
     pub effects: Vec<Vec<Effect>>,
     /// Scheduling policy of the sending thread.
     pub policy: String,
-    /// While the pairs played: wall time, the machine's CPU, this process's, the contenders', each support's.
+    /// While the complete pairs played: wall time, the machine's CPU, this process's, the contenders', each support's.
     pub usage: Usage,
+    /// Why it ended before its time, where nobody stopped it: a contender has gone, say.
+    pub failure: Option<anyhow::Error>,
 }
 
 /// CPU over all measured slices.
@@ -257,7 +259,8 @@ async fn open(order: &Order<'_>, contender: &Contender) -> anyhow::Result<Target
 /// What became of a pair.
 enum Turn {
     Whole(Box<[Slice; 2]>),
-    Torn(Vec<(usize, Slice)>),
+    /// What was played of it, and why no more, where nobody stopped it.
+    Torn(Vec<(usize, Slice)>, Option<anyhow::Error>),
 }
 
 struct Player<'a> {
@@ -282,19 +285,29 @@ impl Player<'_> {
         };
         let used = || Usage::now(processes.as_ref().map_or(&[], |both| both.as_slice()), self.order.support);
         let before = used()?;
-        let (mut pairs, mut torn) = (Vec::new(), vec![Vec::new(), Vec::new()]);
+        let mut usage = used()?.since(&before);
+        let (mut pairs, mut torn, mut failure) = (Vec::new(), vec![Vec::new(), Vec::new()], None);
         for (number, (window, first)) in plan.pairs.iter().enumerate() {
-            match self.pair(number, *window, *first, processes.as_ref()).await? {
+            match self.pair(number, *window, *first, processes.as_ref()).await {
                 Turn::Whole(pair) => pairs.push(*pair),
-                Turn::Torn(slices) => {
+                Turn::Torn(slices, why) => {
                     slices.into_iter().for_each(|(contender, slice)| torn[contender].push(slice.record));
+                    failure = why;
+                    break;
+                }
+            }
+            // After each: at the end one of them may be gone.
+            match used() {
+                Ok(now) => usage = now.since(&before),
+                Err(why) => {
+                    failure = Some(why);
                     break;
                 }
             }
         }
-        let usage = used()?.since(&before);
         let effects = self.targets.iter().map(Target::effects).collect();
-        Ok(Playback { warm_up, pairs, torn, slices_played: self.slices_played, effects, policy, usage })
+        let slices_played = self.slices_played;
+        Ok(Playback { warm_up, pairs, torn, slices_played, effects, policy, usage, failure })
     }
 
     /// One record a contender, in their order; played in the drawn one.
@@ -311,26 +324,32 @@ impl Player<'_> {
         Ok(records)
     }
 
-    /// Half a pair, where the run was stopped meanwhile, is no pair.
+    /// Half a pair, where the run was stopped meanwhile or a slice failed, is no pair.
     async fn pair(
         &mut self,
         number: usize,
         window: Window,
         first: usize,
         processes: Option<&[Process; 2]>,
-    ) -> anyhow::Result<Turn> {
+    ) -> Turn {
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Turn::Torn(Vec::new()));
+            return Turn::Torn(Vec::new(), None);
         }
-        let earlier = self.slice(number, first, window, true, processes).await?;
+        let earlier = match self.slice(number, first, window, true, processes).await {
+            Ok(slice) => slice,
+            Err(why) => return Turn::Torn(Vec::new(), Some(why)),
+        };
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Turn::Torn(vec![(first, earlier)]));
+            return Turn::Torn(vec![(first, earlier)], None);
         }
-        let later = self.slice(number, 1 - first, window, false, processes).await?;
+        let later = match self.slice(number, 1 - first, window, false, processes).await {
+            Ok(slice) => slice,
+            Err(why) => return Turn::Torn(vec![(first, earlier)], Some(why)),
+        };
         if self.stop.load(Ordering::Relaxed) {
-            return Ok(Turn::Torn(vec![(first, earlier), (1 - first, later)]));
+            return Turn::Torn(vec![(first, earlier), (1 - first, later)], None);
         }
-        Ok(Turn::Whole(Box::new(if first == 0 { [earlier, later] } else { [later, earlier] })))
+        Turn::Whole(Box::new(if first == 0 { [earlier, later] } else { [later, earlier] }))
     }
 
     async fn slice(

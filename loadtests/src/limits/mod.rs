@@ -19,6 +19,9 @@ pub use text::table;
 use crate::payments::{Bench, Pair};
 use crate::spread::Spread;
 
+/// Hashes of two languages, statements of two kinds, doors of two services.
+pub const KINDS: usize = 6;
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {

@@ -325,10 +325,11 @@ impl Bench {
 }
 
 impl Pairing {
-    /// The last lines of the log of a service that has ended by itself.
-    pub fn obituary(&self) -> Option<String> {
-        let dead = self.instances.iter().find(|instance| !instance.alive())?;
-        Some(dead.log_tail())
+    /// Who has ended by itself, and the last lines of its log.
+    pub fn obituary(&self) -> Option<(&str, String)> {
+        let mut both = self.labels.iter().zip(&self.instances);
+        let (label, dead) = both.find(|(_, instance)| !instance.alive())?;
+        Some((label, dead.log_tail()))
     }
 
     /// What each was built from.

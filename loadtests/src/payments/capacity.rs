@@ -11,6 +11,7 @@ use super::bench::Bench;
 use super::pair::label;
 use super::service::{Service, Special};
 use super::{Payments, metrics};
+use crate::budget;
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
 use crate::limits::database::CONNECTIONS;
@@ -43,6 +44,24 @@ pub struct Effort {
     pub confirmations: usize,
     /// The order of the services in the blocks and all trials' traces are drawn from it.
     pub seed: u64,
+}
+
+impl Effort {
+    /// For a figure that only other rates are made of; the seed is the scenario's.
+    pub fn quick(seed: u64) -> Self {
+        Self { trial: Duration::from_secs(4), blocks: 1, resolution: 1.1, confirmations: 1, seed }
+    }
+
+    /// Length of the searches of both services, about, in seconds.
+    pub fn seconds(&self, scenario: &Scenario) -> f64 {
+        2.0 * self.blocks as f64 * self.search_seconds(scenario)
+    }
+
+    /// Length of one search, about, in seconds.
+    pub fn search_seconds(&self, scenario: &Scenario) -> f64 {
+        let one = trial(scenario, START, self.trial, self.seed);
+        budget::search(self.trial.as_secs_f64(), one.warm_up.seconds, self.resolution)
+    }
 }
 
 /// What all searches of a scenario have in common.

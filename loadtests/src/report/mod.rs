@@ -26,5 +26,5 @@ pub use model::{
 };
 pub use page::{page, run_page};
 pub(crate) use table::{align, plain};
-pub use table::{summary, table};
+pub use table::{half_widths, summary, table};
 pub use verify::{Redraw, Verified, verify, verify_run};

@@ -14,7 +14,7 @@ use crate::compare::{Generator, Usage};
 use crate::development::Development;
 use crate::limits::Limits;
 use crate::scenario::Scenario;
-use crate::solo::SoloReport;
+use crate::solo::{SoloReport, SoloRun};
 use crate::stats::Ratio;
 use crate::validity::Bound;
 
@@ -53,6 +53,9 @@ pub struct Report {
     /// What developing each service takes; unset: no file of it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub development: Option<Development>,
+    /// Whole scenarios on one service each; none: that wasn't asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alone: Vec<SoloRun>,
 }
 
 /// What it ran on and with.

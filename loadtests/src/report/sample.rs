@@ -72,5 +72,6 @@ pub fn report() -> Report {
         limits: None,
         solo: None,
         development: None,
+        alone: vec![],
     }
 }

@@ -12,7 +12,7 @@ use super::wording::{
 use crate::assert::Asserted;
 use crate::development::TITLE as DEVELOPMENT;
 use crate::limits;
-use crate::solo::{footprint_table, solo_table};
+use crate::solo::{footprint_table, run_table, solo_table};
 
 /// What the terminal shows at the end.
 pub fn table(report: &Report) -> String {
@@ -35,9 +35,35 @@ pub fn table(report: &Report) -> String {
 /// What was measured beside the comparison.
 fn beside(report: &Report) -> String {
     let limits = report.limits.as_ref().map(limits::table);
+    let solo = limits.into_iter().chain(report.solo.as_ref().map(solo_table));
+    let alone = report.alone.iter().map(|run| format!("\n{}", run_table(run)));
     let development = report.development.as_ref();
     let development = development.map(|found| footprint_table(DEVELOPMENT, &found.services));
-    limits.into_iter().chain(report.solo.as_ref().map(solo_table)).chain(development).collect()
+    solo.chain(alone).chain(development).collect()
+}
+
+/// How wide the intervals of the ratios came out, beside what is wanted of a full run.
+pub fn half_widths(report: &Report) -> String {
+    let wanted = [("rate", 0.03), ("cpu", 0.02), ("p99", 0.1), ("p99.9", 0.2)];
+    let head = wanted.map(|(name, most)| format!("{name}, wanted {} %", number(most * 100.0)));
+    let mut header = vec!["half of each 95 % interval"];
+    header.extend(head.iter().map(String::as_str));
+    let mut table = plain(&header);
+    for scenario in &report.scenarios {
+        let reached = |(name, most): (&str, f64)| {
+            let metric = scenario.metrics.iter().find(|metric| metric.name == name);
+            let interval = metric.and_then(|metric| metric.ratio.interval);
+            interval.map_or("can’t be told".to_owned(), |interval| {
+                let mark = if interval.half_width() <= most { "" } else { ", wider" };
+                format!("{} %{mark}", number(interval.half_width() * 100.0))
+            })
+        };
+        let mut cells = vec![scenario.scenario.name.clone()];
+        cells.extend(wanted.map(reached));
+        table.add_row(cells);
+    }
+    align(&mut table, &[1, 2, 3, 4]);
+    table.to_string()
 }
 
 /// summary.md.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
-use super::wording::reasons;
+use super::wording::{reasons, reasons_alone};
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
@@ -55,9 +55,17 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
     if let Some(solo) = &report.solo {
         verified.alone(solo, report.limits.as_ref(), &report.scenarios)?;
     }
+    for run in &report.alone {
+        let found = verify_run(run, redraw)?;
+        let of = |line: String| format!("{}, {} alone: {line}", run.scenario.name, run.service.label);
+        verified.figures += found.figures;
+        verified.differences.extend(found.differences.into_iter().map(of));
+    }
     verified.asserts(report)?;
     verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
+    verified.reasons("void", &report.void, &reasons_alone(&report.alone, Bound::voids));
     verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
+    verified.reasons("allowed", &report.allowed, &reasons_alone(&report.alone, |bound| bound.allowed));
     Ok(verified)
 }
 

@@ -3,6 +3,7 @@
 use super::control::{Control, objections};
 use super::model::{Metric, Report, ScenarioReport};
 use crate::assert::Asserted;
+use crate::solo::SoloRun;
 use crate::spread::Spread;
 use crate::stats::{Interval, Ratio};
 use crate::validity::Bound;
@@ -280,21 +281,34 @@ pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
 /// A sentence for each bound that `which` picks, with its scenario. A control that isn't valid controls nothing, so its
 /// bounds count as the scenario's do.
 pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |place: String, validity: &[Bound]| -> Vec<String> {
-        let sentence =
-            |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
-        validity.iter().filter(|bound| which(bound)).map(sentence).collect()
-    };
-    let mut all = Vec::new();
-    for scenario in scenarios {
+    let of = |scenario: &ScenarioReport| {
         let name = &scenario.scenario.name;
-        all.extend(of(name.clone(), &scenario.validity));
-        for control in &scenario.controls {
-            let place = format!("{name}, {} against itself", control.label);
-            all.extend(of(place, &control.report.validity));
-        }
-    }
-    all
+        let controls = scenario.controls.iter();
+        let controls = controls.flat_map(|control| reasons_of_control(name, control, which));
+        missed(name, &scenario.validity, which).into_iter().chain(controls).collect::<Vec<_>>()
+    };
+    scenarios.iter().flat_map(of).collect()
+}
+
+/// The same of one control, in the scenario of this name.
+pub fn reasons_of_control(scenario: &str, control: &Control, which: fn(&Bound) -> bool) -> Vec<String> {
+    let place = format!("{scenario}, {} against itself", control.label);
+    missed(&place, &control.report.validity, which)
+}
+
+/// The same of services alone.
+pub fn reasons_alone(runs: &[SoloRun], which: fn(&Bound) -> bool) -> Vec<String> {
+    let of = |run: &SoloRun| {
+        let place = format!("{}, {} alone", run.scenario.name, run.service.label);
+        missed(&place, &run.validity, which)
+    };
+    runs.iter().flat_map(of).collect()
+}
+
+fn missed(place: &str, validity: &[Bound], which: fn(&Bound) -> bool) -> Vec<String> {
+    let sentence =
+        |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
+    validity.iter().filter(|bound| which(bound)).map(sentence).collect()
 }
 
 /// The contenders' names for sentences.

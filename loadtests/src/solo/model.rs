@@ -70,6 +70,14 @@ pub struct SoloRun {
     pub basis: Basis,
 }
 
+impl SoloRun {
+    /// By how many MiB memory has risen, where the scenario wants it flat.
+    pub fn risen_mib(&self) -> Option<f64> {
+        self.scenario.solo.as_ref().filter(|solo| solo.flat)?;
+        self.memory.risen_mib()
+    }
+}
+
 /// What became of the requests that were due in a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {

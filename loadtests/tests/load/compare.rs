@@ -168,6 +168,7 @@ pub fn report(pairs: usize) -> Report {
         limits: None,
         solo: None,
         development: None,
+        alone: vec![],
     }
 }
 

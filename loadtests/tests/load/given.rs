@@ -233,6 +233,32 @@ fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
 }
 
 #[test]
+fn one_that_ends_after_some_slices_is_named_on_what_was_measured_before() {
+    let (quick, mut slow) = (Service::start(0), Service::start(0));
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = compare([&quick, &slow], &["--pairs", "100"]);
+    let piped = command.arg("--out").arg(out.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = piped.spawn().expect("it runs");
+    let mut said = String::new();
+    for line in BufReader::new(run.stderr.take().expect("piped")).lines() {
+        let line = line.expect("text");
+        let played =
+            line.split_once("plain-example: ").and_then(|(_, rest)| rest.split_once(" of 200 slices"));
+        if played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4)) {
+            slow.process.kill().expect("it ends");
+        }
+        said += &(line + "\n");
+    }
+    assert_eq!(run.wait().expect("it ends").code(), Some(3), "{said}");
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    let begin = format!("plain-example: B ({}) takes no connection any more: ", slow.url);
+    let why = &report.void[0];
+    assert!(why.starts_with(&begin) && why.ends_with("; what is shown was measured before."), "{why}");
+    let pairs = report.scenarios[0].slices[0].len();
+    assert!((1..100).contains(&pairs), "{pairs} pairs");
+}
+
+#[test]
 fn where_a_process_is_not_known_cpu_and_memory_are_left_out_and_that_is_said() {
     let (shared, other) = (Service::start_with(0, Some(SHARED)), Service::start(0));
     let run = |more: &[&str]| {

@@ -17,10 +17,10 @@ const LINGER: Duration = Duration::from_secs(10);
 type Who = (u32, String);
 
 /// What a run came to, and what it had started when it was interrupted.
-struct End {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct End {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
     children: Vec<Who>,
     listening: Vec<String>,
 }
@@ -31,7 +31,15 @@ fn interrupted(arguments: &[&str], signal: &str, is_time: fn(&str) -> bool) -> E
     interrupted_command(command.args(arguments), signal, is_time)
 }
 
-fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str) -> bool) -> End {
+/// The same of a command.
+pub fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str) -> bool) -> End {
+    ended(command, is_time, |pid| {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill runs").success());
+    })
+}
+
+/// Runs the program, and does `then` with its pid at the first line of its standard error that `is_time` picks.
+fn ended(command: &mut Command, is_time: fn(&str) -> bool, then: impl FnOnce(u32)) -> End {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut run: Child = piped.spawn().expect("it runs");
     let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
@@ -47,8 +55,7 @@ fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str) ->
     assert!(seen, "it ended before its time: {stderr}");
     let children = descendants(run.id());
     let listening = listening(&children);
-    let pid = run.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+    then(run.id());
     lines.for_each(|line| stderr += &(line + "\n"));
     let mut stdout = String::new();
     run.stdout.take().expect("piped").read_to_string(&mut stdout).expect("text");
@@ -57,7 +64,7 @@ fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str) ->
 
 impl End {
     /// No process and no listening socket that was its own is there any more.
-    fn assert_nothing_stays(&self) {
+    pub fn assert_nothing_stays(&self) {
         let begin = Instant::now();
         while self.children.iter().any(|who| stat(who.0).is_some_and(|(_, start)| start == who.1)) {
             assert!(begin.elapsed() < LINGER, "of {:?} some still run", self.children);
@@ -145,6 +152,39 @@ fn an_interrupted_comparison_reports_what_it_measured_and_leaves_nothing_behind(
     assert!((1..60).contains(&slices), "{slices} slices");
     assert!(stdout.contains(&format!("The logs: {path}/logs-")), "{stdout}");
     assert_eq!(logs(out.path()), ["acquirer.log", "tokenize_go.log", "tokenize_rust.log"]);
+}
+
+#[test]
+fn a_service_that_dies_in_the_middle_is_named_and_what_was_measured_before_is_reported() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    let is_time = |line: &str| {
+        let played = line.split_once("tokenize: ").and_then(|(_, rest)| rest.split_once(" of 120 slices"));
+        played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path]);
+    let end = ended(&mut command, is_time, |pid| {
+        let is_service = |(pid, _): &&Who| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "payments")
+        };
+        let children = descendants(pid);
+        let service = children.iter().find(is_service).expect("a service").0.to_string();
+        assert!(Command::new("kill").args(["-KILL", &service]).status().expect("kill runs").success());
+    });
+    let (stdout, stderr) = (&end.stdout, &end.stderr);
+    assert_eq!(end.code, Some(3), "{stdout}{stderr}");
+    end.assert_nothing_stays();
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    let wanted =
+        |label: &str| format!("tokenize: {label} ended during the run; what is shown was measured before.");
+    assert!(["Rust", "Go"].map(wanted).contains(&report.void[0]), "{:?}", report.void);
+    assert!(report.void.iter().any(|reason| reason.starts_with("tokenize, complete: ")), "{:?}", report.void);
+    let pairs = report.scenarios[0].slices[0].len();
+    assert!((1..60).contains(&pairs), "{pairs} pairs");
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(["verify", path]).output().expect("it runs");
+    assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
 }
 
 #[test]

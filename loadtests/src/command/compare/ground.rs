@@ -167,14 +167,14 @@ impl Sides<'_> {
         }
     }
 
-    /// Who has ended by itself, in a sentence.
-    pub fn obituary(&self) -> Option<String> {
+    /// Who has ended by itself, in a sentence, and the end of its log where there is one.
+    pub fn obituary(&self) -> Option<(String, Option<String>)> {
         match self {
             Self::Twins(pairing) => {
-                let log = pairing.obituary()?;
-                Some(format!("a service ended during the run; the end of its log:\n{log}\n"))
+                let (label, log) = pairing.obituary()?;
+                Some((format!("{label} ended during the run"), Some(log)))
             }
-            Self::Given(given) => given.obituary(),
+            Self::Given(given) => Some((given.obituary()?, None)),
         }
     }
 

@@ -1,16 +1,23 @@
-//! A comparison in progress: each scenario on its two services, played while a person is told how far it is.
+//! A run in progress: each of its tasks, measured while a person is told how far it is.
 
 use std::pin::pin;
 use std::sync::Arc;
 
+use anyhow::Context;
 use stack::instance::Twin;
 use tokio::sync::{mpsc, watch};
 
 use super::ground::{Found, Ground, Sides};
-use crate::command::Drawn;
+use crate::command::parts::Outcome;
+use crate::command::run::Alone;
 use crate::command::signals::unless_stopped;
+use crate::command::task::{Task, control_name};
+use crate::command::{Drawn, drawn};
 use crate::compare::{Order, Playback, Played, judge, play};
 use crate::engine::aside;
+use crate::limits;
+use crate::payments::capacity::Searching;
+use crate::payments::footprint::footprints;
 use crate::payments::label;
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Control, ScenarioReport};
@@ -19,18 +26,18 @@ use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
 use crate::workload::Workload;
 
-/// What all of its scenarios share.
-pub(super) struct Run {
+/// What all of its tasks share.
+pub struct Run {
     pub allowed: Vec<String>,
     pub trial: bool,
     pub order_seed: u64,
     pub resamples: usize,
     pub stopped: watch::Receiver<bool>,
     pub progress: Progress,
-    /// Each service is also compared with a second instance of itself, over so many pairs; unset: the scenario's.
-    pub controlled: bool,
-    pub control_pairs: Option<usize>,
+    /// The two, as the tasks so far met them.
     pub contenders: Vec<ContenderReport>,
+    /// Why what there is isn't a result, beside missed bounds.
+    pub trouble: Vec<String>,
 }
 
 impl Run {
@@ -42,47 +49,74 @@ impl Run {
         unless_stopped(&self.stopped, work).await
     }
 
-    /// Plays one scenario and judges it; then its controls.
-    pub async fn scenario(&mut self, ground: &Ground, drawn: Drawn) -> anyhow::Result<ScenarioReport> {
-        let Drawn { scenario, trace, workload } = drawn;
-        let (count, seconds) = (trace.lines.len(), scenario.total_us() as f64 / 1e6);
+    /// Measures what one task asks for.
+    pub async fn perform(&mut self, ground: &Ground, task: &Task) -> anyhow::Result<Outcome> {
+        let (stopped, alone) =
+            (self.stopped.clone(), "only services that loadtest starts are measured alone");
+        let bench = || ground.bench().context(alone);
+        Ok(match task {
+            Task::Compared(scenario) => Outcome::Compared(Box::new(self.compared(ground, scenario).await?)),
+            Task::Control { of, twin, pairs } => {
+                let control = Box::new(self.control(ground, of, *twin, *pairs).await?);
+                Outcome::Control { of: of.name.clone(), control }
+            }
+            Task::Limits(effort) => {
+                let say = &|text: &str| self.progress.say(text);
+                Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, say)).await?)
+            }
+            Task::Capacity(scenario, effort) => {
+                let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
+                bench.prepare(scenario).await?;
+                let searching = Searching { bench, scenario, effort: *effort, stopped: &stopped, say };
+                Outcome::Capacity(Box::new(searching.capacity().await?))
+            }
+            Task::Footprints(scenario, effort) => {
+                let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
+                bench.prepare(scenario).await?;
+                Outcome::Footprints(footprints(bench, scenario, effort, &stopped, say).await?)
+            }
+            Task::Alone(scenario, twin) => {
+                let (service, allowed) = (*twin, self.allowed.clone());
+                let alone = Alone { service, capacity: None, allowed, smoke: self.trial };
+                let run = alone.measure(bench()?, scenario.clone(), &stopped, &mut self.progress).await?;
+                Outcome::Alone(Box::new(run))
+            }
+        })
+    }
+
+    /// Plays one scenario and judges it.
+    async fn compared(&mut self, ground: &Ground, scenario: &Scenario) -> anyhow::Result<ScenarioReport> {
+        let act = Act::of(scenario.name.clone(), scenario)?;
+        let (count, seconds) = (act.trace.lines.len(), scenario.total_us() as f64 / 1e6);
         self.progress.say(&format!(
             "{}: {count} requests in {seconds:.1} s for each, trace sha256 {}",
-            scenario.name, trace.sha256
+            scenario.name, act.trace.sha256
         ));
         if !ground.twins().is_empty() {
             self.progress.doing(&format!("{}: starting both services", scenario.name));
         }
-        self.unless_stopped(ground.prepare(&scenario)).await?;
+        self.unless_stopped(ground.prepare(scenario)).await?;
         let sides = self.unless_stopped(ground.sides(&scenario.name)).await?;
         self.introduce(&sides);
-        let act = Act { name: scenario.name.clone(), scenario, trace: Arc::new(trace), workload };
-        let mut report = self.interleaved(ground, sides, &act).await?;
-        for twin in if self.controlled { ground.twins() } else { Vec::new() } {
-            match self.control(ground, twin, &act).await {
-                Ok(control) => report.controls.push(control),
-                // What was compared before is reported.
-                Err(error) if *self.stopped.borrow() => {
-                    self.progress.say(&format!("{error:#}"));
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(report)
+        self.interleaved(ground, sides, &act).await
     }
 
     /// A service against a second instance of itself, on the scenario's first pairs.
-    async fn control(&mut self, ground: &Ground, twin: Twin, act: &Act) -> anyhow::Result<Control> {
-        let (label, of) = (label(twin), &act.scenario);
-        let name = format!("{}, {label} against itself", of.name);
-        self.progress.doing(&format!("{name}: starting two instances"));
-        let pairs = self.control_pairs.map_or(of.pairs, |pairs| pairs.min(of.pairs));
+    async fn control(
+        &mut self,
+        ground: &Ground,
+        of: &Scenario,
+        twin: Twin,
+        pairs: usize,
+    ) -> anyhow::Result<Control> {
+        let whole = Act::of(control_name(of, twin), of)?;
+        self.progress.doing(&format!("{}: starting two instances", whole.name));
+        self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_control", of.name);
         let sides = self.unless_stopped(ground.control(&databases, twin)).await?;
-        let act = Act { name, scenario: Scenario { pairs, ..of.clone() }, ..act.clone() };
+        let act = Act { scenario: Scenario { pairs: pairs.min(of.pairs), ..of.clone() }, ..whole };
         let report = self.interleaved(ground, sides, &act).await?;
-        Ok(Control { name: twin.name().into(), label: label.into(), report })
+        Ok(Control { name: twin.name().into(), label: label(twin).into(), report })
     }
 
     /// Plays an act on both and judges it.
@@ -92,11 +126,18 @@ impl Run {
         sides: Sides<'_>,
         act: &Act,
     ) -> anyhow::Result<ScenarioReport> {
-        let playback = self.play(ground, &sides, act).await;
-        let playback = playback.map_err(|error| match sides.obituary() {
-            Some(told) => error.context(told),
-            None => error,
-        })?;
+        let mut playback = match self.play(ground, &sides, act).await {
+            Ok(playback) => playback,
+            Err(error) => return Err(self.explained(&sides, error)),
+        };
+        if let Some(failure) = playback.failure.take() {
+            let failure = self.explained(&sides, failure);
+            if playback.pairs.is_empty() {
+                return Err(failure);
+            }
+            self.progress.say(&format!("{}: {failure:#}", act.name));
+            self.trouble.push(format!("{}: {failure}; what is shown was measured before.", act.name));
+        }
         let labels = sides.labels();
         let Found { rows, invariants, builds, inapplicable } = sides.found().await?;
         sides.stop().await;
@@ -119,6 +160,15 @@ impl Run {
             builds,
             inapplicable,
         })
+    }
+
+    /// With who has ended, where that is why; its log's end is said.
+    fn explained(&self, sides: &Sides<'_>, error: anyhow::Error) -> anyhow::Error {
+        let Some((who, log)) = sides.obituary() else { return error };
+        if let Some(log) = log {
+            self.progress.say(&format!("{who}; the end of its log:\n{log}"));
+        }
+        error.context(who)
     }
 
     fn introduce(&mut self, sides: &Sides<'_>) {
@@ -177,4 +227,11 @@ struct Act {
     scenario: Scenario,
     trace: Arc<Trace>,
     workload: Arc<dyn Workload + Send + Sync>,
+}
+
+impl Act {
+    fn of(name: String, scenario: &Scenario) -> anyhow::Result<Self> {
+        let Drawn { scenario, trace, workload } = drawn(scenario)?;
+        Ok(Self { name, scenario, trace: Arc::new(trace), workload })
+    }
 }

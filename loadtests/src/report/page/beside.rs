@@ -9,7 +9,7 @@ use crate::development::{self, Development};
 use crate::limits::Limits;
 use crate::report::Report;
 use crate::report::wording::{labels, number, repeated, spread};
-use crate::solo::{Capacity, Footprint, LimitShare, footprint_ratio};
+use crate::solo::{Capacity, Footprint, LimitShare, SoloRun, StageReport, footprint_ratio, memory_over_time};
 use crate::spread::Spread;
 
 /// One table, with what it says.
@@ -42,6 +42,7 @@ pub(super) fn beside(report: &Report) -> anyhow::Result<(Vec<Beside>, Vec<Chart>
         let note = "Start-up, memory, size: median (least to most); the ratio with its 95 % interval over the repetitions, each on a fresh service.";
         parts.extend(footprints("What each takes beside the work", note.into(), &solo.footprints));
     }
+    parts.extend(report.alone.iter().map(alone));
     parts.extend(report.development.as_ref().and_then(development));
     Ok((parts, charts))
 }
@@ -190,6 +191,47 @@ fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Bes
         missing: footprints.iter().flat_map(left_out).collect(),
         ..Beside::default()
     })
+}
+
+fn alone(run: &SoloRun) -> Beside {
+    let percent = |count: u64, of: u64| number(count as f64 / of.max(1) as f64 * 100.0);
+    let line = |stage: &StageReport| {
+        let other = stage.offered.saturating_sub(stage.expected + stage.shed);
+        let mut cells = vec![
+            format!("{} s", number(stage.from_seconds)),
+            number(stage.rate),
+            number(stage.offered_rate()),
+            number(stage.goodput()),
+            percent(stage.shed, stage.offered),
+            percent(other, stage.offered),
+        ];
+        cells.extend(stage.latency_ms.map(|ms| ms.map_or("too few".into(), number)));
+        row(cells)
+    };
+    Beside {
+        title: format!("{}: {} alone", run.scenario.name, run.service.label),
+        note: format!(
+            "{} A stage a row; latencies in ms from the due time, of what was answered as expected. CPU a reply: {} µs. Memory: {}.",
+            run.scenario.description,
+            number(run.cpu_us_a_reply),
+            memory_over_time(&run.memory)
+        ),
+        class: "alone",
+        head: head(&[
+            "from",
+            "flows/s",
+            "offered/s",
+            "good/s",
+            "shed, %",
+            "other, %",
+            "p50",
+            "p90",
+            "p99",
+            "p99.9",
+        ]),
+        rows: run.stages.iter().map(line).collect(),
+        ..Beside::default()
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! What a run finds, part by part, and the report that is put together from the parts, whichever run found them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
+use crate::payments::shares::shares;
+use crate::report::wording::{reasons, reasons_alone, reasons_of_control};
+use crate::report::{ContenderReport, Control, Environment, FORMAT, Report, ScenarioReport, Version};
+use crate::solo::{Capacity, Footprint, SoloReport, SoloRun};
+use crate::stats::rounded;
+use crate::validity::Bound;
+
+/// What one part found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The two against each other.
+    Compared(Box<ScenarioReport>),
+    /// One against itself.
+    Control {
+        /// The scenario's name.
+        of: String,
+        /// What was found.
+        control: Box<Control>,
+    },
+    /// What the machine could do at most.
+    Limits(Limits),
+    /// How much each takes of one scenario.
+    Capacity(Box<Capacity>),
+    /// What each takes beside the work.
+    Footprints(Vec<Footprint>),
+    /// One service, one scenario.
+    Alone(Box<SoloRun>),
+}
+
+impl Outcome {
+    /// Why it is no result; none: it is.
+    pub fn void(&self) -> Vec<String> {
+        match self {
+            Self::Compared(report) => reasons(std::slice::from_ref(&**report), Bound::voids),
+            Self::Control { of, control } => reasons_of_control(of, control, Bound::voids),
+            Self::Alone(run) => reasons_alone(std::slice::from_ref(&**run), Bound::voids),
+            Self::Limits(_) | Self::Capacity(_) | Self::Footprints(_) => Vec::new(),
+        }
+    }
+}
+
+/// What is said of a whole run, and isn't in its parts.
+pub struct Head {
+    /// Begin, RFC 3339.
+    pub started_at: String,
+    /// What it took.
+    pub seconds: f64,
+    /// What it ran on.
+    pub environment: Environment,
+    /// Why it is void, beside the bounds that were missed.
+    pub trouble: Vec<String>,
+}
+
+/// The parts so far.
+#[derive(Default)]
+pub struct Parts {
+    contenders: Vec<ContenderReport>,
+    scenarios: Vec<ScenarioReport>,
+    limits: Option<Limits>,
+    solo: SoloReport,
+    alone: Vec<SoloRun>,
+}
+
+impl Parts {
+    /// Of these two, whatever comes.
+    pub fn of(contenders: Vec<ContenderReport>) -> Self {
+        Self { contenders, ..Self::default() }
+    }
+
+    /// One more. A control follows its scenario; one without it would control nothing.
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Compared(report) => self.scenarios.push(*report),
+            Outcome::Control { of, control } => {
+                let controlled = self.scenarios.iter_mut().find(|report| report.scenario.name == of);
+                if let Some(report) = controlled {
+                    report.controls.push(*control);
+                }
+            }
+            Outcome::Limits(limits) => self.limits = Some(limits),
+            Outcome::Capacity(capacity) => self.solo.capacities.push(*capacity),
+            Outcome::Footprints(footprints) => self.solo.footprints = footprints,
+            Outcome::Alone(run) => {
+                let unmet = |one: &&mut ContenderReport| {
+                    one.name == run.service.name && one.version == Version::default()
+                };
+                if let Some(unmet) = self.contenders.iter_mut().find(unmet) {
+                    unmet.version = run.service.version.clone();
+                }
+                self.alone.push(*run);
+            }
+        }
+    }
+
+    /// The two as one more part met them: what they say of themselves, and how long they took to start.
+    pub fn meet(&mut self, contenders: Vec<ContenderReport>) {
+        for (index, met) in contenders.into_iter().enumerate() {
+            match self.contenders.get_mut(index) {
+                Some(known) => {
+                    known.version = met.version;
+                    known.ready_ms.extend(met.ready_ms);
+                }
+                None => self.contenders.push(met),
+            }
+        }
+    }
+
+    /// Scenarios so far.
+    pub fn scenarios(&self) -> &[ScenarioReport] {
+        &self.scenarios
+    }
+
+    /// All of it.
+    pub fn report(self, head: Head) -> Report {
+        let Self { contenders, scenarios, limits, mut solo, alone } = self;
+        if let Some(limits) = &limits {
+            for capacity in &solo.capacities {
+                let scenario = scenarios.iter().find(|report| report.scenario.name == capacity.scenario);
+                let found = scenario.map(|report| shares(&report.scenario, capacity, limits));
+                solo.shares.extend(found.into_iter().flatten());
+            }
+        }
+        let Head { started_at, seconds, environment, trouble } = head;
+        Report {
+            format: FORMAT,
+            started_at,
+            seconds: rounded(seconds),
+            command: std::env::args().collect(),
+            void: [trouble, reasons(&scenarios, Bound::voids), reasons_alone(&alone, Bound::voids)].concat(),
+            allowed: [
+                reasons(&scenarios, |bound| bound.allowed),
+                reasons_alone(&alone, |bound| bound.allowed),
+            ]
+            .concat(),
+            environment,
+            contenders,
+            scenarios,
+            asserts: Vec::new(),
+            limits,
+            solo: (solo != SoloReport::default()).then_some(solo),
+            alone,
+            development: None,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run is made of: tasks, each measured by itself.
+
+use stack::instance::Twin;
+
+use crate::budget::{after, spoken};
+use crate::payments::{capacity, footprint, label};
+use crate::scenario::Scenario;
+use crate::{budget, limits};
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// The two against each other.
+    Compared(Scenario),
+    /// One against a second instance of itself, on the scenario's first pairs.
+    Control {
+        /// The whole scenario.
+        of: Scenario,
+        /// The one.
+        twin: Twin,
+        /// Pairs of slices.
+        pairs: usize,
+    },
+    /// What the machine could do at most.
+    Limits(limits::Effort),
+    /// How much each service takes of a scenario that names a bound.
+    Capacity(Scenario, capacity::Effort),
+    /// What each service takes beside the work; the scenario is its load.
+    Footprints(Scenario, footprint::Effort),
+    /// All of a scenario on one service.
+    Alone(Scenario, Twin),
+}
+
+impl Task {
+    /// For a person; no two of a run have the same.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Compared(scenario) => scenario.name.clone(),
+            Self::Control { of, twin, .. } => control_name(of, *twin),
+            Self::Limits(_) => "limits of the machine".into(),
+            Self::Capacity(scenario, _) => format!("{}, how much each takes alone", scenario.name),
+            Self::Footprints(..) => "start and memory of each".into(),
+            Self::Alone(scenario, twin) => format!("{}, {} alone", scenario.name, label(*twin)),
+        }
+    }
+
+    /// How long it takes, about.
+    pub fn seconds(&self) -> f64 {
+        match self {
+            Self::Compared(scenario) => budget::interleaved(scenario, scenario.pairs),
+            Self::Control { of, pairs, .. } => budget::interleaved(of, *pairs),
+            Self::Limits(effort) => budget::limits(effort),
+            Self::Capacity(scenario, effort) => effort.seconds(scenario),
+            Self::Footprints(scenario, effort) => {
+                budget::footprints(scenario, effort.starts, effort.repetitions, effort.held)
+            }
+            Self::Alone(scenario, _) => {
+                let multiples = scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity);
+                let search = if multiples {
+                    capacity::Effort::quick(scenario.seed).search_seconds(scenario)
+                } else {
+                    0.0
+                };
+                search + budget::alone(scenario)
+            }
+        }
+    }
+
+    /// The scenario that it plays; limits play none.
+    pub fn scenario(&self) -> Option<&Scenario> {
+        match self {
+            Self::Compared(scenario)
+            | Self::Control { of: scenario, .. }
+            | Self::Capacity(scenario, _)
+            | Self::Footprints(scenario, _)
+            | Self::Alone(scenario, _) => Some(scenario),
+            Self::Limits(_) => None,
+        }
+    }
+}
+
+/// How long all of them take, about, and until when: a line.
+pub fn expected(tasks: &[Task]) -> String {
+    let seconds = budget::GROUND + tasks.iter().map(Task::seconds).sum::<f64>();
+    let each = tasks.iter().map(|task| format!("{} {}", task.name(), spoken(task.seconds())));
+    let each = each.collect::<Vec<_>>().join("; ");
+    format!("about {}, until {}: {each}", spoken(seconds), after(seconds))
+}
+
+/// A service against itself, in a scenario.
+pub fn control_name(scenario: &Scenario, twin: Twin) -> String {
+    format!("{}, {} against itself", scenario.name, label(twin))
+}
