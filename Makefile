@@ -41,6 +41,10 @@ LOADTEST := $(if $(filter rust%go go%rust,$(PAIR)),$(BRIEFLY),--scenario checkou
 loadtest: build ## compare the two under load (under 5 minutes) and write a page (PAIR=rust,rust or go,go: one with itself)
 	@target/release/loadtest compare $(LOADTEST) --pair $(PAIR)
 
+.PHONY: loadtest-full
+loadtest-full: build ## every scenario, limits, each service alone: about 2 hours; says how long, and goes on after an interruption
+	@target/release/loadtest full
+
 .PHONY: conformance
 conformance: build-debug ## show that both services keep the contract, over both doors
 	@target/debug/stack with-postgres -- target/debug/loadtest conformance

@@ -7,6 +7,7 @@ use loadtests::command::calibrate::{CalibrateArgs, SpinArgs};
 use loadtests::command::compare::CompareArgs;
 use loadtests::command::development::DevelopmentArgs;
 use loadtests::command::diff::DiffArgs;
+use loadtests::command::full::FullArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
 use loadtests::command::model::Model;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Trace(TraceArgs),
     Compare(Box<CompareArgs>),
+    Full(FullArgs),
     Run(RunArgs),
     Solo(SoloArgs),
     Limits(LimitsArgs),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
     let outcome: anyhow::Result<ExitCode> = match Cli::parse().command {
         Command::Trace(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Full(args) => args.run(),
         Command::Run(args) => args.run(),
         Command::Solo(args) => args.run(),
         Command::Limits(args) => args.run(),

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod development;
 pub mod diff;
 pub mod folder;
+pub mod full;
 pub mod golden;
 pub mod limits;
 pub mod model;

@@ -9,6 +9,7 @@ mod contenders;
 mod development;
 mod diff;
 mod engine;
+mod full;
 mod given;
 mod interrupt;
 mod limits;
