@@ -5,6 +5,7 @@ package telemetry
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -91,7 +92,8 @@ type Telemetry struct {
 // New makes the telemetry of one process. Spans are exported only where an OTLP endpoint is given.
 func New(ctx context.Context, otlpEndpoint string, level slog.Leveler, logs io.Writer) (*Telemetry, error) {
 	t := &Telemetry{Log: newLogger(logs, level), registry: prometheus.NewRegistry(), tracer: noop.NewTracerProvider().Tracer(scope)}
-	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo())
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(t.registry), otelprometheus.WithoutScopeInfo(),
+		otelprometheus.WithProducer(runtimeHistograms{since: time.Now()}))
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -101,7 +103,8 @@ func New(ctx context.Context, otlpEndpoint string, level slog.Leveler, logs io.W
 	}
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(named))
 	t.stop = append(t.stop, meters.Shutdown)
-	if err := t.makeInstruments(meters.Meter(scope)); err != nil {
+	meter := meters.Meter(scope)
+	if err := errors.Join(t.makeInstruments(meter), observeRuntime(meter)); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	if otlpEndpoint == "" {

@@ -48,6 +48,8 @@ pub struct Golden {
 struct Run {
     played: Vec<Played>,
     metrics: Families,
+    /// Of both: what only one of them can have.
+    own_metrics: Sections,
     logs: Vec<String>,
 }
 
@@ -73,7 +75,7 @@ impl Golden {
         let (rust, go) = tokio::try_join!(start(Twin::Rust), start(Twin::Go))?;
         let (rust_played, go_played) = tokio::try_join!(rust.play(&bench, &cases), go.play(&bench, &cases))?;
         let players = [rust, go];
-        let [rust_metrics, go_metrics] = settled_metrics(&bench, &players).await?;
+        let ([rust_metrics, go_metrics], own_metrics) = settled_metrics(&bench, &players).await?;
         // Without its connections the drain needn't wait for idle ones.
         drop(bench);
         let [rust, go] = players;
@@ -83,8 +85,13 @@ impl Golden {
         if refused > 0 {
             bail!("{refused} spans didn't fit into {SPANS_LIMIT} bytes");
         }
-        let rust = Run { played: rust_played, metrics: rust_metrics, logs: rust_logs };
-        let go = Run { played: go_played, metrics: go_metrics, logs: go_logs };
+        let rust = Run {
+            played: rust_played,
+            metrics: rust_metrics,
+            own_metrics: own_metrics.clone(),
+            logs: rust_logs,
+        };
+        let go = Run { played: go_played, metrics: go_metrics, own_metrics, logs: go_logs };
         let port = merchant.port();
         let (rust, go) = (rust.tell(Twin::Rust, &spans, port), go.tell(Twin::Go, &spans, port));
         let mut well = self.conclude(&rust, &go)?;
@@ -145,6 +152,7 @@ impl Run {
         }
         told.insert("resources.txt".into(), resources(spans.iter().filter(|span| service(span) != other)));
         told.insert("metrics.txt".into(), self.metrics.sections());
+        told.insert("metrics_of_one.txt".into(), self.own_metrics);
         let mut messages = Messages::default();
         self.logs.iter().for_each(|log| messages.add(log));
         told.insert("logs.txt".into(), messages.sections());

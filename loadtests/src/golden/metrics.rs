@@ -4,11 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
+use stack::instance::Twin;
 
 use super::file::Sections;
 
 /// Labels whose value differs between twins or between builds.
 const VARIABLE: [&str; 3] = ["service_name", "telemetry_sdk_language", "telemetry_sdk_version"];
+
+/// Families that one twin alone can have, by how their names begin, and why. All others are both's.
+const OF_ONE: [(Twin, &str, &str); 3] = [
+    (Twin::Go, "go_", "its runtime's, by the names of OpenTelemetry's conventions"),
+    (Twin::Rust, "jemalloc_", "its allocator's; that of Go is a part of the runtime"),
+    (Twin::Rust, "tokio_", "its runtime's, which is a library of Rust"),
+];
 
 static LABEL: LazyLock<Regex> = LazyLock::new(|| pattern(r#"([a-zA-Z0-9_]+)="((?:[^"\\]|\\.)*)""#));
 static SAMPLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^([a-zA-Z0-9_:]+)(?:\{(.*)\})? \S+$"));
@@ -78,17 +86,32 @@ impl Families {
         parts.into_iter().find(histogram).unwrap_or(sample)
     }
 
+    /// Takes out what only `twin` can have; without buckets, which its runtime chooses.
+    pub fn take_own(&mut self, twin: Twin) -> Sections {
+        let mut own = Sections::new();
+        for (_, prefix, why) in OF_ONE.into_iter().filter(|(of, ..)| *of == twin) {
+            for (name, family) in self.0.extract_if(.., |name, _| name.starts_with(prefix)) {
+                let body = Family { bounds: Vec::new(), ..family }.body();
+                own.push((name, format!("{} alone: {why}\n{body}", twin.name())));
+            }
+        }
+        own
+    }
+
     /// One section a family.
     pub fn sections(&self) -> Sections {
-        let section = |(name, family): (&String, &Family)| {
-            let mut body = format!("{}: {}\n", family.kind, family.help);
-            if !family.bounds.is_empty() {
-                body.push_str(&format!("buckets {}\n", family.bounds.join(" ")));
-            }
-            family.series.iter().for_each(|series| body.push_str(&format!("  {series}\n")));
-            (name.clone(), body)
-        };
-        self.0.iter().map(section).collect()
+        self.0.iter().map(|(name, family)| (name.clone(), family.body())).collect()
+    }
+}
+
+impl Family {
+    fn body(&self) -> String {
+        let mut body = format!("{}: {}\n", self.kind, self.help);
+        if !self.bounds.is_empty() {
+            body.push_str(&format!("buckets {}\n", self.bounds.join(" ")));
+        }
+        self.series.iter().for_each(|series| body.push_str(&format!("  {series}\n")));
+        body
     }
 }
 
@@ -113,5 +136,22 @@ mod tests {
                 ("not understood: ?".into(), ": \n".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn what_one_twin_alone_can_have_is_taken_out_of_its_own_and_of_no_other_s() {
+        let text = "# TYPE go_a histogram\ngo_a_bucket{le=\"0.5\"} 1\ngo_a_sum 1\ngo_a_count 2\n# TYPE tokio_b gauge\ntokio_b 1\n# TYPE c gauge\nc 1\n";
+        let told = |twin| {
+            let mut families = Families::default();
+            families.add(text);
+            let own = families.take_own(twin);
+            let names = |sections: Sections| sections.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+            (own.first().cloned(), names(own), names(families.sections()))
+        };
+        let (first, own, left) = told(Twin::Go);
+        assert_eq!((own, left), (vec!["go_a".into()], vec!["c".into(), "tokio_b".into()]));
+        let body = "go alone: its runtime's, by the names of OpenTelemetry's conventions\nhistogram: \n  (no labels)\n";
+        assert_eq!(first.map(|(_, body)| body).as_deref(), Some(body));
+        assert_eq!(told(Twin::Rust).2, ["c", "go_a"]);
     }
 }

@@ -11,6 +11,7 @@ use stack::instance::{Instance, Twin};
 use stack::test_postgres;
 use tokio::time::Instant;
 
+use super::file::Sections;
 use super::metrics::Families;
 use super::tree::CALLER;
 use crate::conformance::case::{Case, Door, Stage};
@@ -99,8 +100,8 @@ impl Player {
         Ok(played)
     }
 
-    /// What all processes show at `/metrics`.
-    pub async fn metrics(&self, bench: &Bench) -> anyhow::Result<Families> {
+    /// What all processes show at `/metrics`, and of that what only this twin can have.
+    async fn metrics(&self, bench: &Bench) -> anyhow::Result<(Families, Sections)> {
         let mut families = Families::default();
         for (_, instance) in &self.staged {
             let get = Outgoing {
@@ -118,7 +119,8 @@ impl Player {
             }
             families.add(&String::from_utf8_lossy(&reply.body));
         }
-        Ok(families)
+        let own = families.take_own(self.twin);
+        Ok((families, own))
     }
 
     /// Ends all processes in good order, so that they send what they still hold, and reads their logs.
@@ -135,13 +137,17 @@ impl Player {
     }
 }
 
-/// The metrics of both, once they agree, or at the latest when a limit is over.
-pub async fn settled_metrics(bench: &Bench, players: &[Player; 2]) -> anyhow::Result<[Families; 2]> {
+/// The metrics of both, once they agree, or at the latest when a limit is over; then what only one of them can have.
+pub async fn settled_metrics(
+    bench: &Bench,
+    players: &[Player; 2],
+) -> anyhow::Result<([Families; 2], Sections)> {
     let limit = Instant::now() + SETTLED_WITHIN;
     loop {
-        let both = [players[0].metrics(bench).await?, players[1].metrics(bench).await?];
-        if both[0] == both[1] || Instant::now() >= limit {
-            return Ok(both);
+        let [(first, of_first), (second, of_second)] =
+            [players[0].metrics(bench).await?, players[1].metrics(bench).await?];
+        if first == second || Instant::now() >= limit {
+            return Ok(([first, second], [of_first, of_second].concat()));
         }
         tokio::time::sleep(POLL).await;
     }

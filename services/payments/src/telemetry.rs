@@ -3,6 +3,7 @@
 
 mod drops;
 mod log;
+mod runtime;
 
 use std::sync::Arc;
 
@@ -292,6 +293,7 @@ impl Metrics {
             .with_description("Spans that were dropped: the queue was full, or the export failed.")
             .with_callback(|counter| counter.observe(DROPS.dropped(), &[]))
             .build();
+        runtime::observe(&meter);
         let seconds = |name, about| {
             let histogram = meter.f64_histogram(name).with_description(about).with_unit("s");
             histogram.with_boundaries(BUCKETS.to_vec()).build()
