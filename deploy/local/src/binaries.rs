@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::folders;
+use crate::instance::Twin;
 
 /// The Rust service: `payments`, beside the running program. `TWINPAY_BIN_RUST` overrides.
 pub fn rust() -> Result<PathBuf> {
@@ -16,6 +17,16 @@ pub fn rust() -> Result<PathBuf> {
 /// The Go service: `target/go/payments` of the clone. `TWINPAY_BIN_GO` overrides.
 pub fn go() -> Result<PathBuf> {
     find("TWINPAY_BIN_GO", folders::repository().join("target/go/payments"))
+}
+
+/// A twin's tuned build: `target/tuned/payments` or `target/go-tuned/payments` of the clone. `TWINPAY_BIN_RUST_TUNED` or
+/// `TWINPAY_BIN_GO_TUNED` overrides.
+pub fn tuned(twin: Twin) -> Result<PathBuf> {
+    let (variable, program) = match twin {
+        Twin::Rust => ("TWINPAY_BIN_RUST_TUNED", "target/tuned/payments"),
+        Twin::Go => ("TWINPAY_BIN_GO_TUNED", "target/go-tuned/payments"),
+    };
+    find_of(variable, folders::repository().join(program), "make build-tuned")
 }
 
 /// The card network: `acquirer`, beside the running program. `TWINPAY_BIN_ACQUIRER` overrides.
@@ -54,8 +65,13 @@ impl Build {
 const BUILD: &str = if cfg!(debug_assertions) { "make build-debug" } else { "make build" };
 
 fn find(variable: &'static str, usual: PathBuf) -> Result<PathBuf> {
+    find_of(variable, usual, BUILD)
+}
+
+/// The same, of what another command builds.
+fn find_of(variable: &'static str, usual: PathBuf, command: &'static str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).map_or(usual, PathBuf::from);
-    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, command: BUILD, variable }) }
+    if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, command, variable }) }
 }
 
 fn beside_us(name: &str) -> PathBuf {

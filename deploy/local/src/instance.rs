@@ -51,6 +51,11 @@ impl Twin {
             Twin::Go => binaries::go(),
         }
     }
+
+    /// Its program as `make build-tuned` makes it.
+    pub fn tuned_binary(self) -> Result<PathBuf> {
+        binaries::tuned(self)
+    }
 }
 
 /// How to start a twin.

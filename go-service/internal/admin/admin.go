@@ -14,15 +14,19 @@ import (
 // Commit is set by the linker: -X twinpay.dev/payments/internal/admin.Commit=…
 var Commit = "unknown"
 
-// profile tells a build that is fit to be measured from one with the race detector.
+// profile tells a build that is fit to be measured from one with the race detector, and one that was optimised by a profile from both.
 func profile() string {
 	info, _ := debug.ReadBuildInfo()
+	kind := "release"
 	for _, setting := range info.Settings {
-		if setting.Key == "-race" && setting.Value == "true" {
+		switch {
+		case setting.Key == "-race" && setting.Value == "true":
 			return "race"
+		case setting.Key == "-pgo" && setting.Value != "":
+			kind = "tuned"
 		}
 	}
-	return "release"
+	return kind
 }
 
 // Readiness says whether the service should get requests.

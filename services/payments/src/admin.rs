@@ -82,7 +82,11 @@ pub fn version() -> Version {
     Version {
         implementation: "rust",
         commit: option_env!("TWINPAY_COMMIT").unwrap_or("unknown"),
-        profile: if cfg!(debug_assertions) { "debug" } else { "release" },
+        profile: match option_env!("TWINPAY_PROFILE") {
+            _ if cfg!(debug_assertions) => "debug",
+            Some(profile) => profile,
+            None => "release",
+        },
     }
 }
 
@@ -92,6 +96,7 @@ pub struct Version {
     implementation: &'static str,
     /// Given to the build by TWINPAY_COMMIT.
     commit: &'static str,
+    /// Given to the build by TWINPAY_PROFILE, where it isn't the usual one: a program can't see how it was linked.
     profile: &'static str,
 }
 

@@ -64,10 +64,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// As many worker threads as cores that the process may use.
+/// As many worker threads as cores that the process may use, or as TOKIO_WORKER_THREADS says.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn apply(migration: Migration) -> Result<(), Cause> {
