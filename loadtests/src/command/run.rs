@@ -137,7 +137,7 @@ impl RunArgs {
         crate::realtime::pin(&layout.around())?;
         let stopped = stop_on_signal(VOID)?;
         let mut progress = Progress::new();
-        layout.lines().iter().for_each(|(who, cores)| progress.say(&format!("{who}: {cores}")));
+        layout.lines_alone().iter().for_each(|(who, cores)| progress.say(&format!("{who}: {cores}")));
         progress.doing("starting what the service needs");
         let allowed = super::compare::allowed(&[], self.smoke)?;
         let (service, capacity, smoke) = (self.service.into(), self.capacity, self.smoke);
@@ -151,7 +151,7 @@ impl RunArgs {
         let stopping = bench.stop().await;
         progress.end();
         stopping?;
-        run.environment = Environment { machine, layout: layout.lines(), settings };
+        run.environment = Environment { machine, layout: layout.lines_alone(), settings };
         Ok(run)
     }
 }

@@ -75,14 +75,23 @@ impl Layout {
         self.generator.iter().chain(&self.support).copied().collect()
     }
 
-    /// For the report.
+    /// For the report of two.
     pub fn lines(&self) -> Vec<(String, String)> {
+        self.told("Both services", ", one of them idle")
+    }
+
+    /// For the report of one.
+    pub fn lines_alone(&self) -> Vec<(String, String)> {
+        self.told("The service", "")
+    }
+
+    fn told(&self, service: &str, more: &str) -> Vec<(String, String)> {
         let cores = |cores: &[usize]| {
             let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             format!("core {list}")
         };
         let mut lines = vec![
-            ("Both services".to_owned(), format!("{}, one of them idle", cores(&self.service))),
+            (service.to_owned(), format!("{}{more}", cores(&self.service))),
             ("Load generator".to_owned(), cores(&self.generator)),
             ("Postgres and card network".to_owned(), cores(&self.support)),
         ];

@@ -110,7 +110,8 @@ impl Act {
             // The slices begin when both are warm.
             Event::Warm(_) => self.played = Some((Instant::now(), Instant::now())),
             Event::Slice(seen) => {
-                self.slices.0 += 1;
+                // Waiting for the last replies may take longer than was planned.
+                self.slices.0 = (self.slices.0 + 1).min(self.slices.1);
                 self.played = self.played.map(|(begun, _)| (begun, Instant::now()));
                 self.sides[seen.contender].take(&seen);
             }

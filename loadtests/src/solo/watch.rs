@@ -195,6 +195,35 @@ mod tests {
         Scenario::parse("x.toml", "x", &text, &Overrides::default()).unwrap()
     }
 
+    /// Greets, and answers nothing.
+    struct Greeter;
+
+    impl Player for Greeter {
+        fn greeting(&self, _: Door) -> Option<Prepared> {
+            Some(Prepared::default())
+        }
+
+        fn prepare(&mut self, _: &Line) -> Option<Prepared> {
+            None
+        }
+
+        fn check(&mut self, _: &Line, _: &Reply, _: bool) -> Checked {
+            Checked::Expected
+        }
+
+        fn effects(&self) -> Vec<Effect> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn whose_replies_are_noted_greets_as_before() {
+        let (events, _told) = tokio::sync::mpsc::unbounded_channel();
+        let live = Live::new(events, "rust", 0);
+        let watched = Watched { inner: Box::new(Greeter), seen: Rc::default(), live };
+        assert!(watched.greeting(Door::Http).is_some());
+    }
+
     #[test]
     fn stages_are_walked_again_until_the_trace_ends() {
         let found = stages(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 0.75 }"));

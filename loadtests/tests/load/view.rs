@@ -112,6 +112,9 @@ fn the_view_of_one_service_shows_its_load_by_the_second() {
     act.event(Event::Warm("go".into()));
     let second = |pair: usize| Seen { shed: 50, lag: Sparse::default(), ..seen(0, pair, 1500) };
     (0..3).for_each(|pair| act.event(Event::Slice(Box::new(second(pair)))));
+    let mut long = act.clone();
+    (3..45).for_each(|pair| long.event(Event::Slice(Box::new(second(pair)))));
+    assert_eq!(long.slices, (40, 40));
     let mut state = State::new(Instant::now());
     state.act = Some(act);
     let text = shown(&state, Duration::ZERO, COLUMNS, ROWS);
