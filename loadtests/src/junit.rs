@@ -1,10 +1,10 @@
 //! A report as JUnit XML, which CI systems show: a suite a scenario; in it a test case for each bound of its validity, of
-//! its controls' too, and for each assert.
+//! its controls' and tuned services' too, and for each assert.
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use crate::assert::Asserted;
-use crate::report::{Report, ScenarioReport};
+use crate::report::{Report, ScenarioReport, rows};
 use crate::validity::Bound;
 
 /// The whole file. In a void run asserts count as skipped: their figures aren't to be used.
@@ -24,6 +24,9 @@ fn suite(report: &Report, scenario: &ScenarioReport) -> TestSuite {
     for control in &scenario.controls {
         let place = format!("{name}.control_{}.validity", control.name);
         suite.add_test_cases(bounds(&place, &control.report.validity));
+    }
+    for (compared, validity) in rows::bounds(scenario) {
+        suite.add_test_cases(bounds(&format!("{name}.{}.validity", compared.name), validity));
     }
     let asserted = report.asserts.iter().filter(|asserted| asserted.scenario == *name);
     let void = !report.void.is_empty();

@@ -59,17 +59,37 @@ pub fn waited_cpu_ns() -> u64 {
     stat(std::process::id()).map_or(0, |stat| stat.waited_ticks) * tick_ns()
 }
 
-/// Context switches, of their own will or not, of a process's threads that are there now.
-pub fn context_switches(pid: u32) -> u64 {
+/// Context switches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Switches {
+    /// A thread had to wait.
+    pub voluntary: u64,
+    /// Its time was up, or another one came first.
+    pub involuntary: u64,
+}
+
+/// Context switches of a process's threads that are there now.
+pub fn switches(pid: u32) -> Switches {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     // A thread may end meanwhile.
     let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-    statuses.map(|status| switches_in(&status)).sum()
+    let mut all = Switches::default();
+    for status in statuses {
+        all.voluntary += switches_in(&status, "voluntary_ctxt_switches:");
+        all.involuntary += switches_in(&status, "nonvoluntary_ctxt_switches:");
+    }
+    all
 }
 
-fn switches_in(status: &str) -> u64 {
-    let counted = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
-    counted.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+/// All of them, of their own will or not.
+pub fn context_switches(pid: u32) -> u64 {
+    let Switches { voluntary, involuntary } = switches(pid);
+    voluntary + involuntary
+}
+
+fn switches_in(status: &str, kind: &str) -> u64 {
+    let count = status.lines().find_map(|line| line.strip_prefix(kind));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// CPU time of the machine since its boot, by ticks.
@@ -158,7 +178,8 @@ mod tests {
     #[test]
     fn switches_of_both_kinds_count() {
         let status = "Name:\tx\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t3\n";
-        assert_eq!(switches_in(status), 15);
+        let kinds = ["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:", "no_switches:"];
+        assert_eq!(kinds.map(|kind| switches_in(status, kind)), [12, 3, 0]);
         assert!(context_switches(std::process::id()) > 0);
     }
 

@@ -126,8 +126,10 @@ pub struct Build {
     pub name: String,
     /// `unknown` where the build wasn't told; `-dirty` at the end where there were changes beyond it.
     pub commit: String,
-    /// `release` or another.
+    /// `release`, `tuned` or another.
     pub profile: String,
+    /// It is to be a tuned build; else a release build.
+    pub tuned: bool,
 }
 
 /// One contender's counts over a whole scenario.
@@ -238,6 +240,9 @@ fn of_cores(evidence: &Evidence) -> [(&'static str, &'static str, f64, f64); 4] 
 fn build_asks(evidence: &Evidence) -> &'static str {
     if evidence.builds.is_empty() {
         return "the generator is a release build";
+    }
+    if evidence.builds.iter().any(|build| build.tuned) {
+        return "both services are built from the same known commit; what is called tuned is a tuned build, all else and the generator are release builds";
     }
     "both services are built from the same known commit, and they and the generator are release builds"
 }
@@ -368,7 +373,8 @@ fn built(evidence: &Evidence) -> String {
 
 fn fit(evidence: &Evidence) -> bool {
     let known = |build: &Build| !build.commit.is_empty() && build.commit != "unknown";
-    evidence.builds.iter().all(|build| known(build) && build.profile == "release")
+    let wanted = |build: &Build| if build.tuned { "tuned" } else { "release" };
+    evidence.builds.iter().all(|build| known(build) && build.profile == wanted(build))
         && evidence.builds.windows(2).all(|two| two[0].commit == two[1].commit)
         && evidence.generator_profile == "release"
 }

@@ -25,7 +25,7 @@ use super::solo::BesideArgs;
 use super::task::{Task, expected};
 use super::{Drawn, OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
-use crate::payments::{Bench, Layout, Pair};
+use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
 use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
 use crate::report::{self, Environment, Report, ScenarioReport, table};
@@ -97,6 +97,10 @@ pub struct CompareArgs {
     /// control can't tell isn't called a difference [default: all of the scenario's]
     #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u16).range(2..))]
     control_pairs: Option<u16>,
+    /// Also play each scenario on both services tuned, and on each tuned against itself as it is by default. How is in a
+    /// file: loadtests/tuning.toml, or another (--tuned=FILE). Needs `make build-tuned`. Takes four times as long
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = USUAL_TUNING)]
+    tuned: Option<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
     /// Folder of the report [default: loadtests/out/<time>]
@@ -137,6 +141,7 @@ impl CompareArgs {
         self.fits(&drawn)?;
         self.beside.check()?;
         let asserts = self.asserts(&drawn)?;
+        let tuning = self.tuning()?;
         let scenarios: Vec<_> = drawn.into_iter().map(|drawn| drawn.scenario).collect();
         let given = self.given.meet()?;
         if let Some(path) = &self.junit {
@@ -146,7 +151,7 @@ impl CompareArgs {
         let folder = Folder::make(self.folder(at)?)?;
         // This thread starts the services, and they end with it: so it stays until the end, and the load has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let compared = runtime.block_on(self.compare(&scenarios, given, at, &folder));
+        let compared = runtime.block_on(self.compare(&scenarios, tuning.as_ref(), given, at, &folder));
         let report = match compared.and_then(|report| self.conclude(report, &asserts, folder.path())) {
             Ok(report) => report,
             Err(error) => return Err(folder.give_up(error)),
@@ -190,6 +195,14 @@ impl CompareArgs {
         self.asserts.iter().map(parse).collect()
     }
 
+    /// How the services are tuned; a tuned program that isn't there is said before anything is started.
+    fn tuning(&self) -> anyhow::Result<Option<Tuning>> {
+        let Some(path) = &self.tuned else { return Ok(None) };
+        let tuning = Tuning::read(path)?;
+        self.pair.twins().into_iter().try_for_each(|twin| twin.tuned_binary().map(drop))?;
+        Ok(Some(tuning))
+    }
+
     /// Holds the asserts against the report and writes everything.
     fn conclude(&self, mut report: Report, asserts: &[Assert], folder: &Path) -> anyhow::Result<Report> {
         report.asserts = asserts.iter().flat_map(|assert| assert.judge(&report.scenarios)).collect();
@@ -220,6 +233,7 @@ impl CompareArgs {
     async fn compare(
         &self,
         scenarios: &[Scenario],
+        tuning: Option<&Tuning>,
         given: Option<Given>,
         at: OffsetDateTime,
         folder: &Folder,
@@ -227,7 +241,7 @@ impl CompareArgs {
         let started = Instant::now();
         let mut machine = environment::machine()?;
         let order_seed = self.overrides().seed.unwrap_or_else(random_seed);
-        let tasks = self.tasks(scenarios, order_seed);
+        let tasks = self.tasks(scenarios, tuning, order_seed);
         let (mut run, ground) = self.begin(given, order_seed, folder, &expected(&tasks)).await?;
         machine.extend(ground.machine().await?);
         let parts = perform(&mut run, &ground, &tasks).await?;
@@ -256,8 +270,8 @@ impl CompareArgs {
         Ok(Report { development: self.beside.development()?, ..report })
     }
 
-    /// Each scenario, then its controls; then what is measured beside all of them.
-    fn tasks(&self, scenarios: &[Scenario], seed: u64) -> Vec<Task> {
+    /// Each scenario, then its controls, then the same tuned; then what is measured beside all of them.
+    fn tasks(&self, scenarios: &[Scenario], tuning: Option<&Tuning>, seed: u64) -> Vec<Task> {
         // Services that somebody else started can't be started again.
         let own = !self.given.are_there();
         let twins = if self.control && own { self.pair.twins() } else { Vec::new() };
@@ -265,7 +279,15 @@ impl CompareArgs {
             let pairs = self.control_pairs.map_or(of.pairs, |pairs| usize::from(pairs).min(of.pairs));
             let control = |twin: &Twin| Task::Control { of: of.clone(), twin: *twin, pairs };
             let controls = twins.iter().map(control);
-            iter::once(Task::Compared(of.clone())).chain(controls).collect::<Vec<_>>()
+            let rows = tuning.map_or(Vec::new(), |tuning| self.pair.rows(tuning));
+            let rows = rows.into_iter().zip(tuning.into_iter().cycle());
+            let tuned = rows.map(|((name, pair), tuning)| Task::Tuned {
+                of: of.clone(),
+                name,
+                pair: Box::new(pair),
+                tuning: Box::new(tuning.clone()),
+            });
+            iter::once(Task::Compared(of.clone())).chain(controls).chain(tuned).collect::<Vec<_>>()
         };
         let compared = scenarios.iter().flat_map(of_one);
         let beside = if own { self.beside.tasks(scenarios, seed, self.smoke) } else { Vec::new() };
@@ -386,7 +408,7 @@ mod tests {
         let Cli { compare } = Cli::try_parse_from(given).unwrap();
         let one = |name: &String| Scenario::load(name, &compare.overrides()).unwrap();
         let scenarios: Vec<_> = compare.scenarios.iter().map(one).collect();
-        let tasks = compare.tasks(&scenarios, 1);
+        let tasks = compare.tasks(&scenarios, None, 1);
         let names: Vec<_> = tasks.iter().map(Task::name).collect();
         let wanted = [
             "checkout",

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 use crate::payments::shares::shares;
-use crate::report::wording::{reasons, reasons_alone, reasons_of_control};
-use crate::report::{ContenderReport, Control, Environment, FORMAT, Report, ScenarioReport, Version};
+use crate::report::wording::{reasons, reasons_alone, reasons_of_control, reasons_of_tuned};
+use crate::report::{
+    Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Version,
+};
 use crate::solo::{Capacity, Footprint, SoloReport, SoloRun};
 use crate::stats::rounded;
 use crate::validity::Bound;
@@ -23,6 +25,15 @@ pub enum Outcome {
         /// What was found.
         control: Box<Control>,
     },
+    /// Services that are tuned, or one of them and its default.
+    Tuned {
+        /// The scenario's name.
+        of: String,
+        /// What each was given, by default and tuned.
+        given: Vec<Given>,
+        /// What was found.
+        compared: Box<Compared>,
+    },
     /// What the machine could do at most.
     Limits(Limits),
     /// How much each takes of one scenario.
@@ -39,6 +50,7 @@ impl Outcome {
         match self {
             Self::Compared(report) => reasons(std::slice::from_ref(&**report), Bound::voids),
             Self::Control { of, control } => reasons_of_control(of, control, Bound::voids),
+            Self::Tuned { of, compared, .. } => reasons_of_tuned(of, compared, Bound::voids),
             Self::Alone(run) => reasons_alone(std::slice::from_ref(&**run), Bound::voids),
             Self::Limits(_) | Self::Capacity(_) | Self::Footprints(_) => Vec::new(),
         }
@@ -81,6 +93,13 @@ impl Parts {
                 let controlled = self.scenarios.iter_mut().find(|report| report.scenario.name == of);
                 if let Some(report) = controlled {
                     report.controls.push(*control);
+                }
+            }
+            Outcome::Tuned { of, given, compared } => {
+                let report = self.scenarios.iter_mut().find(|report| report.scenario.name == of);
+                if let Some(report) = report {
+                    let rows = report.rows.get_or_insert(Rows { given, compared: Vec::new() });
+                    rows.compared.push(*compared);
                 }
             }
             Outcome::Limits(limits) => self.limits = Some(limits),

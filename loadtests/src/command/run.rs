@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use stack::instance::Twin;
 use time::OffsetDateTime;
@@ -16,17 +16,21 @@ use super::compare::{OUT, TRIAL_THINK_MS, VOID};
 use super::folder::{Folder, Interrupted};
 use super::signals::stop_on_signal;
 use super::{Drawn, OverrideArgs, draw_payments, drawn};
+use crate::compare::Event;
 use crate::environment;
 use crate::payments::capacity::{Effort, Searching};
-use crate::payments::service::Special;
+use crate::payments::service::{Service, Special};
 use crate::payments::{Bench, Layout, Payments, label};
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Environment, write_run};
 use crate::scenario::{Scenario, Stage};
-use crate::solo::{Judged, SoloRun, aside, judge, run_table};
+use crate::solo::{Judged, Order, Played, SoloRun, aside, judge, run_table};
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
 use crate::workload::Workload;
+
+/// Longer ones are refused by the services.
+const PROFILE_MAX_SECONDS: u64 = 60;
 
 /// A service by its language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,6 +87,10 @@ pub struct RunArgs {
     /// Folder of the report [default: loadtests/out/<time>-<service>-<scenario>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Also record where the service spends its CPU time, from the warm-up on and for at most a minute, for `go tool
+    /// pprof`. That costs some: a run for figures is another one
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// To see that it works: light hashes, and a busy machine, a debug build and a few unserved requests don't void it
     #[arg(long)]
     smoke: bool,
@@ -141,7 +149,7 @@ impl RunArgs {
         progress.doing("starting what the service needs");
         let allowed = super::compare::allowed(&[], self.smoke)?;
         let (service, capacity, smoke) = (self.service.into(), self.capacity, self.smoke);
-        let alone = Alone { service, capacity, allowed, smoke };
+        let alone = Alone { service, capacity, allowed, smoke, profile: self.profile.clone() };
         let say = |text: &str| progress.say(text);
         let bench = Bench::start(layout.clone(), &[alone.service], self.smoke, folder.logs(), say).await?;
         machine.push(("Postgres".into(), bench.postgres_version().await?));
@@ -165,6 +173,8 @@ pub(super) struct Alone {
     pub allowed: Vec<String>,
     /// It only shows that everything works.
     pub smoke: bool,
+    /// Gets a profile of the service.
+    pub profile: Option<PathBuf>,
 }
 
 impl Alone {
@@ -248,7 +258,7 @@ impl Alone {
             label(twin)
         ));
         let mut follow = progress.alone(&scenario.name, &scenario, label(twin));
-        let played = aside(order, stopped, &mut |event| follow.event(event)).await;
+        let played = self.played(&service, order, stopped, &mut |event| follow.event(event)).await;
         let played = played.map_err(|error| service.explain(error))?;
         let (rows, invariants) = (service.rows().await?, service.invariants().await?);
         let contender = ContenderReport {
@@ -273,6 +283,24 @@ impl Alone {
             trial: self.smoke,
         };
         judge(&judged, played)
+    }
+
+    /// Plays it, and records a profile meanwhile where one is asked for.
+    async fn played(
+        &self,
+        service: &Service,
+        order: Order,
+        stopped: &watch::Receiver<bool>,
+        follow: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<Played> {
+        let seconds = (order.scenario.total_us() / 1_000_000).clamp(1, PROFILE_MAX_SECONDS);
+        let recording = self.profile.as_ref().map(|path| (path, tokio::spawn(service.profile(seconds))));
+        let played = aside(order, stopped, follow).await?;
+        // One that was interrupted isn't of the whole load.
+        if let Some((path, profile)) = recording.filter(|_| played.complete) {
+            std::fs::write(path, profile.await??).with_context(|| path.display().to_string())?;
+        }
+        Ok(played)
     }
 }
 

@@ -113,7 +113,11 @@ impl EffortArgs {
                 Task::Footprints(scenario, effort) => {
                     report.footprints = footprint::footprints(bench, scenario, effort, stopped, say).await?;
                 }
-                Task::Compared(_) | Task::Control { .. } | Task::Limits(_) | Task::Alone(..) => {}
+                Task::Compared(_)
+                | Task::Control { .. }
+                | Task::Tuned { .. }
+                | Task::Limits(_)
+                | Task::Alone(..) => {}
             }
         }
         Ok(report)

@@ -3,7 +3,7 @@
 use stack::instance::Twin;
 
 use crate::budget::{after, spoken};
-use crate::payments::{capacity, footprint, label};
+use crate::payments::{Pair, Tuning, capacity, footprint, label};
 use crate::scenario::Scenario;
 use crate::{budget, limits};
 
@@ -21,6 +21,17 @@ pub enum Task {
         /// Pairs of slices.
         pairs: usize,
     },
+    /// Services that are tuned, or one of them and its default.
+    Tuned {
+        /// The scenario.
+        of: Scenario,
+        /// In report.json.
+        name: String,
+        /// The two.
+        pair: Box<Pair>,
+        /// How.
+        tuning: Box<Tuning>,
+    },
     /// What the machine could do at most.
     Limits(limits::Effort),
     /// How much each service takes of a scenario that names a bound.
@@ -37,6 +48,7 @@ impl Task {
         match self {
             Self::Compared(scenario) => scenario.name.clone(),
             Self::Control { of, twin, .. } => control_name(of, *twin),
+            Self::Tuned { of, pair, .. } => tuned_name(of, pair),
             Self::Limits(_) => "limits of the machine".into(),
             Self::Capacity(scenario, _) => format!("{}, how much each takes alone", scenario.name),
             Self::Footprints(..) => "start and memory of each".into(),
@@ -49,6 +61,7 @@ impl Task {
         match self {
             Self::Compared(scenario) => budget::interleaved(scenario, scenario.pairs),
             Self::Control { of, pairs, .. } => budget::interleaved(of, *pairs),
+            Self::Tuned { of, .. } => budget::interleaved(of, of.pairs),
             Self::Limits(effort) => budget::limits(effort),
             Self::Capacity(scenario, effort) => effort.seconds(scenario),
             Self::Footprints(scenario, effort) => {
@@ -71,6 +84,7 @@ impl Task {
         match self {
             Self::Compared(scenario)
             | Self::Control { of: scenario, .. }
+            | Self::Tuned { of: scenario, .. }
             | Self::Capacity(scenario, _)
             | Self::Footprints(scenario, _)
             | Self::Alone(scenario, _) => Some(scenario),
@@ -90,4 +104,9 @@ pub fn expected(tasks: &[Task]) -> String {
 /// A service against itself, in a scenario.
 pub fn control_name(scenario: &Scenario, twin: Twin) -> String {
     format!("{}, {} against itself", scenario.name, label(twin))
+}
+
+/// Two tuned services, or one and its default, in a scenario.
+pub fn tuned_name(scenario: &Scenario, pair: &Pair) -> String {
+    format!("{}, {}", scenario.name, pair.against())
 }

@@ -4,6 +4,7 @@
 use anyhow::{Context, bail};
 
 use super::evidence::{Heard, Side, evidence};
+use super::server::{self, ServerRow};
 use crate::histogram::Sparse;
 use crate::report::{CurvePoint, Metric, OperationRow, RawSlice, ScenarioReport};
 use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
@@ -28,6 +29,7 @@ pub fn computed(report: &ScenarioReport) -> anyhow::Result<ScenarioReport> {
     let points = computed.curves[0].iter().zip(&computed.curves[1]).map(|(point, _)| point.percentile);
     computed.curve_ratios = bootstrap.percentiles(&points.collect::<Vec<_>>());
     computed.validity = validity::judge(&grounds.evidence(), &report.basis.allowed);
+    computed.server = grounds.server();
     computed.generator.lag_us = grounds.four(|heard| &heard.lag);
     computed.generator.wake_lag_us = grounds.four(|heard| &heard.wake_lag);
     computed.generator.generator.cpu_us_a_request = grounds.generator_cpu_us();
@@ -85,6 +87,11 @@ impl<'a> Grounds<'a> {
     fn offered_rate(&self, contender: usize) -> f64 {
         let asked_ms = self.slices(contender).len() as u64 * self.report.scenario.slice_ms;
         self.sum(contender, |slice| slice.offered) as f64 * 1e3 / asked_ms.max(1) as f64
+    }
+
+    fn server(&self) -> Vec<ServerRow> {
+        let looks = [0, 1].map(|contender: usize| self.report.basis.contenders[contender].looks.as_ref());
+        server::rows(looks, [0, 1].map(|contender| self.sum(contender, |slice| slice.replies)))
     }
 
     fn curve(&self, contender: usize) -> Vec<CurvePoint> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::figures::computed;
 use super::play::{Generator, Playback, Slice, SupportCores};
+use super::server::Look;
 use crate::engine::Record;
 use crate::environment;
 use crate::histogram::encode;
@@ -31,6 +32,8 @@ pub struct Played<'a> {
     pub rows: Vec<Vec<u64>>,
     /// What must hold of all that was found there, one list a contender.
     pub invariants: Vec<Vec<Invariant>>,
+    /// Each contender before the first slice and after the last, where its process is known.
+    pub looks: Vec<Option<[Look; 2]>>,
     /// What the contenders say of themselves.
     pub builds: Vec<Build>,
     /// Where what stands around runs.
@@ -73,6 +76,8 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
         controls: Vec::new(),
         basis: basis(played),
         curve_ratios: Vec::new(),
+        server: Vec::new(),
+        rows: None,
     };
     computed(&without_figures)
 }
@@ -125,6 +130,7 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
         unexpected,
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: played.invariants[contender].clone(),
+        looks: played.looks[contender].clone(),
     }
 }
 

@@ -2,13 +2,14 @@
 //! then on the other, in an order drawn at random for each pair.
 //!
 //! `plan` cuts the trace, `play` plays it in a thread of its own, `judge` writes down what came back, `figures` computes
-//! from that. Nothing here knows what the requests mean.
+//! from that, `server` from what the services tell of themselves. Nothing here knows what the requests mean.
 
 mod evidence;
 mod figures;
 mod judge;
 mod plan;
 mod play;
+mod server;
 
 pub use evidence::{Heard, Side, evidence};
 pub use figures::{METRICS, MetricLine, computed, sample};
@@ -17,3 +18,4 @@ pub use plan::{Plan, Window};
 pub use play::{
     Contender, Event, Generator, Order, Playback, Seen, Slice, Support, SupportCores, Usage, play,
 };
+pub use server::{Look, ServerRow};

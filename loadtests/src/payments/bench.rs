@@ -2,20 +2,22 @@
 //! each scenario fresh databases and fresh services, each pinned from its first instruction.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use futures::FutureExt;
-use futures::future::LocalBoxFuture;
+use futures::future::{LocalBoxFuture, try_join_all};
 use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
 use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
+use super::metrics::look;
 use super::pair::Pair;
 use super::service::version;
+use super::tuning::Places;
 use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, USUAL_LATENCY};
-use super::{client, rows, setup, upkeep};
-use crate::compare::{Contender, Support, SupportCores};
+use super::{client, pools, rows, setup, upkeep};
+use crate::compare::{Contender, Look, Support, SupportCores};
 use crate::conformance::ledger::invariants;
 use crate::engine::Addresses;
 use crate::limits::hash::ROUNDS;
@@ -149,8 +151,11 @@ pub struct Pairing {
     pub versions: [Version; 2],
     /// From start to ready, in ms.
     pub ready_ms: [f64; 2],
+    tuned: [bool; 2],
     instances: Vec<Instance>,
     owner_urls: Vec<String>,
+    /// Before the first slice; one of each, or none yet.
+    before: Arc<Mutex<Vec<Look>>>,
 }
 
 impl Bench {
@@ -202,6 +207,12 @@ impl Bench {
                 TwinOptions::new(side.twin, &database.service_url, &self.card_network(), &credentials, &log);
             options.cpus = self.layout.service.clone();
             options.env = self.service_env();
+            let mut program = side.twin.binary()?;
+            if let Some(tuned) = &side.tuned {
+                program = side.twin.tuned_binary()?;
+                options.env.extend(tuned.env(self.places()?));
+            }
+            options.program = Some(program.clone());
             let instance = Instance::twin(options).await?;
             let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
             let addresses = Addresses {
@@ -213,7 +224,7 @@ impl Bench {
                 pid: Some(instance.pid()),
                 target: PlayerTarget { addresses, credentials },
             });
-            versions.push(version(&instance, side.twin).await?);
+            versions.push(version(&instance, side.twin, &program).await?);
             instances.push(instance);
             owner_urls.push(database.owner_url);
         }
@@ -224,9 +235,17 @@ impl Bench {
             contenders: contenders.try_into().map_err(|_| anyhow::anyhow!(two))?,
             versions: versions.try_into().map_err(|_| anyhow::anyhow!(two))?,
             ready_ms,
+            tuned: pair.0.each_ref().map(|side| side.tuned.is_some()),
             instances,
             owner_urls,
+            before: Arc::default(),
         })
+    }
+
+    /// What settings of a runtime may depend on, in the scenario that is prepared.
+    pub fn places(&self) -> anyhow::Result<Places> {
+        let cores = self.layout.service.len();
+        Ok(Places { cores, permits: pools::permits(&self.service_env(), cores)? })
     }
 
     /// Has the card network be as the scenario's settings ask, for the services that are started from then on.
@@ -320,7 +339,10 @@ impl Bench {
             line("Velocity limit", "off"),
             line("Merchants", &super::MERCHANTS.to_string()),
         ];
-        settings.extend(self.env.iter().cloned());
+        let pools = pools::lines(&self.env, self.layout.service.len())?;
+        settings
+            .extend(self.env.iter().filter(|(name, _)| pools.iter().all(|(pool, _)| pool != name)).cloned());
+        settings.extend(pools);
         Ok(settings)
     }
 
@@ -343,21 +365,41 @@ impl Pairing {
 
     /// What each was built from.
     pub fn builds(&self) -> Vec<Build> {
-        let build = |(label, version): (&String, &Version)| Build {
-            name: label.clone(),
-            commit: version.commit.clone(),
-            profile: version.profile.clone(),
+        let build = |index: usize| Build {
+            name: self.labels[index].clone(),
+            commit: self.versions[index].commit.clone(),
+            profile: self.versions[index].profile.clone(),
+            tuned: self.tuned[index],
         };
-        self.labels.iter().zip(&self.versions).map(build).collect()
+        [0, 1].map(build).into()
     }
 
-    /// What is done between warm-up and slices: both databases are vacuumed and analysed.
+    /// What is done between warm-up and slices: both databases are vacuumed and analysed, and both services looked at.
     pub fn settle(&self) -> impl Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
-        let urls = self.owner_urls.clone();
+        let (urls, watched, before) = (self.owner_urls.clone(), self.watched(), Arc::clone(&self.before));
         move || {
-            let urls = urls.clone();
-            async move { upkeep::vacuum(&urls).await }.boxed_local()
+            let (urls, watched, before) = (urls.clone(), watched.clone(), Arc::clone(&before));
+            async move {
+                upkeep::vacuum(&urls).await?;
+                let looks = try_join_all(watched.iter().map(|(pid, admin)| look(*pid, admin))).await?;
+                *locked(&before) = looks;
+                Ok(())
+            }
+            .boxed_local()
         }
+    }
+
+    fn watched(&self) -> Vec<(u32, String)> {
+        self.instances.iter().map(|instance| (instance.pid(), instance.admin())).collect()
+    }
+
+    /// What each one's process and runtime told before the first slice, and tell now.
+    pub async fn looks(&self) -> anyhow::Result<Vec<Option<[Look; 2]>>> {
+        let before = locked(&self.before).clone();
+        let watched = self.watched();
+        let now = try_join_all(watched.iter().map(|(pid, admin)| look(*pid, admin))).await?;
+        let pair = |(index, now): (usize, Look)| Some([before.get(index)?.clone(), now]);
+        Ok(now.into_iter().enumerate().map(pair).collect())
     }
 
     /// Rows in each one's database, in the order of the player's effects.

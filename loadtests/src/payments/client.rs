@@ -27,6 +27,11 @@ pub async fn text(url: &str, path: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// The body of a GET that may take as long as `limit`; a status that isn't 2xx is an error.
+pub async fn bytes(url: &str, path: &str, limit: Duration) -> anyhow::Result<Bytes> {
+    within(limit, Method::GET, url, path, None, None).await
+}
+
 /// Sends a request with an optional bearer token and body; a status that isn't 2xx is an error with its reason.
 pub async fn request(
     method: Method,
@@ -40,6 +45,17 @@ pub async fn request(
 }
 
 async fn exchange(
+    method: Method,
+    url: &str,
+    path: &str,
+    bearer: Option<&str>,
+    body: Option<Value>,
+) -> anyhow::Result<Bytes> {
+    within(LIMIT, method, url, path, bearer, body).await
+}
+
+async fn within(
+    limit: Duration,
     method: Method,
     url: &str,
     path: &str,
@@ -69,5 +85,5 @@ async fn exchange(
         Ok(bytes)
     };
     let context = || format!("{method} {url}{path}");
-    tokio::time::timeout(LIMIT, exchange).await.with_context(context)?.with_context(context)
+    tokio::time::timeout(limit, exchange).await.with_context(context)?.with_context(context)
 }

@@ -120,10 +120,8 @@ fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Foot
         row("request", format!("Memory a request in flight, of {held}"), "KiB", &gathered.request_kib),
         row("switches", "Context switches a reply".into(), "", &gathered.switches),
     ];
-    let mut left_out = gathered.left_out;
-    left_out
-        .push("pauses of garbage collection and figures of the allocator: its /metrics has none".to_owned());
-    Ok(Footprint { label: label(twin).into(), rows: rows.into_iter().flatten().collect(), left_out })
+    let rows = rows.into_iter().flatten().collect();
+    Ok(Footprint { label: label(twin).into(), rows, left_out: gathered.left_out })
 }
 
 fn rss(service: &Service) -> anyhow::Result<f64> {

@@ -1,4 +1,12 @@
-//! Sums out of a service's `/metrics`.
+//! Sums out of a service's `/metrics`, and what its language's runtime tells there.
+
+use std::collections::BTreeMap;
+
+use super::client;
+use crate::clock::now_ns;
+use crate::compare::Look;
+use crate::procstat::switches;
+use crate::stats::rounded;
 
 /// Time that statements ran.
 pub const STATEMENTS: &str = "db_client_operation_duration_seconds_sum";
@@ -33,6 +41,25 @@ pub fn sum(text: &str, name: &str, without: &[&str]) -> f64 {
     text.lines().filter_map(value).sum()
 }
 
+/// How the names of what a runtime or an allocator tells begin.
+const OF_RUNTIMES: [&str; 3] = ["go_", "jemalloc_", "tokio_"];
+
+/// A service as its process and its runtime tell of it now.
+pub async fn look(pid: u32, admin: &str) -> anyhow::Result<Look> {
+    let series = of_runtime(&client::text(admin, "/metrics").await?);
+    Ok(Look { at_ns: now_ns(), switches: switches(pid), series })
+}
+
+/// Its series by name and labels.
+fn of_runtime(text: &str) -> BTreeMap<String, f64> {
+    let ours = |line: &&str| OF_RUNTIMES.iter().any(|prefix| line.starts_with(prefix));
+    let series = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), rounded(value.parse().ok()?)))
+    };
+    text.lines().filter(ours).filter_map(series).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +71,14 @@ mod tests {
         assert_eq!(sum(text, "a_sum", &OF_WORKERS), 3.5);
         assert_eq!(sum(text, "a_sum", &[]), 43.5);
         assert_eq!(sum(text, "b_sum", &[]), 0.0);
+    }
+
+    #[test]
+    fn only_what_runtimes_tell_is_kept_by_name_and_labels() {
+        let text =
+            "# TYPE go_a gauge\ngo_a{state=\"g c\"} 1.5e-06\ngoes 3\njemalloc_b 2\nhttp_c 4\ntokio_d 5\n";
+        let found = of_runtime(text);
+        let wanted = [("go_a{state=\"g c\"}", 1.5e-6), ("jemalloc_b", 2.0), ("tokio_d", 5.0)];
+        assert_eq!(found, BTreeMap::from(wanted.map(|(name, value)| (name.to_owned(), value))));
     }
 }

@@ -1,8 +1,8 @@
 //! The payment workload: the only part of the load test that knows what a payment is.
 //!
 //! Operations and their parameters (`vocabulary`), requests and replies (`player`, spoken by `over_http` and
-//! `over_grpc`), card numbers (`card`), which two services are compared (`pair`), they and what stands around them
-//! (`bench`), what is made before (`setup`), kept away meanwhile (`upkeep`) and counted after (`rows`).
+//! `over_grpc`), card numbers (`card`), which two services are compared (`pair`) and how they are tuned (`tuning`), they and
+//! what stands around them (`bench`), what is made before (`setup`), kept away meanwhile (`upkeep`) and counted after (`rows`).
 
 mod bench;
 pub mod capacity;
@@ -14,13 +14,16 @@ mod over_grpc;
 mod over_http;
 mod pair;
 mod player;
+mod pools;
 mod rows;
 pub mod service;
 mod setup;
 pub mod shares;
+mod tuning;
 mod upkeep;
 mod vocabulary;
 
 pub use bench::{Bench, Layout, Pairing};
 pub use pair::{Pair, Side, label};
+pub use tuning::{Tuning, USUAL as USUAL_TUNING};
 pub use vocabulary::{MERCHANTS, Payments};

@@ -1,9 +1,13 @@
 //! Which two services are compared: one of each, or one of them against a second instance of itself.
 
 use std::fmt::{Display, Formatter};
+use std::iter;
 use std::str::FromStr;
 
 use stack::instance::Twin;
+
+use super::tuning::{Tuned, Tuning};
+use crate::report::rows::TUNED;
 
 /// One of the two that are started, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +18,23 @@ pub struct Side {
     pub name: String,
     /// In sentences: `Rust`, or `Rust A`.
     pub label: String,
+    /// How it is tuned; unset: it is as by default.
+    pub tuned: Option<Tuned>,
+}
+
+impl Side {
+    fn of(twin: Twin) -> Self {
+        Self { twin, name: twin.name().into(), label: label(twin).into(), tuned: None }
+    }
+
+    fn tuned(&self, tuning: &Tuning) -> Self {
+        Self {
+            twin: self.twin,
+            name: format!("{}_tuned", self.name),
+            label: format!("{} tuned", self.label),
+            tuned: Some(tuning.of(self.twin).clone()),
+        }
+    }
 }
 
 /// The two, in the order of every ratio: the first's by the second's.
@@ -25,15 +46,37 @@ impl Pair {
     pub fn of(twins: [Twin; 2]) -> Self {
         let same = twins[0] == twins[1];
         let side = |index: usize| {
-            let twin = twins[index];
-            let (mut name, mut text) = (twin.name().to_owned(), label(twin).to_owned());
+            let mut side = Side::of(twins[index]);
             if same {
-                name += ["_a", "_b"][index];
-                text += [" A", " B"][index];
+                side.name += ["_a", "_b"][index];
+                side.label += [" A", " B"][index];
             }
-            Side { twin, name, label: text }
+            side
         };
         Self([side(0), side(1)])
+    }
+
+    /// The same two, tuned.
+    pub fn tuned(&self, tuning: &Tuning) -> Self {
+        Self(self.0.each_ref().map(|side| side.tuned(tuning)))
+    }
+
+    /// A service tuned, and as it is by default.
+    pub fn gain(twin: Twin, tuning: &Tuning) -> Self {
+        let default = Side::of(twin);
+        Self([default.tuned(tuning), default])
+    }
+
+    /// What tuning adds to this pair, by its name in report.json: both tuned, then each tuned and its default.
+    pub fn rows(&self, tuning: &Tuning) -> Vec<(String, Self)> {
+        let gains = self.twins().into_iter().map(|twin| Self::gain(twin, tuning));
+        let gains = gains.map(|pair| (pair.0[0].name.clone(), pair));
+        iter::once((TUNED.to_owned(), self.tuned(tuning))).chain(gains).collect()
+    }
+
+    /// As a sentence calls the two.
+    pub fn against(&self) -> String {
+        self.0.each_ref().map(|side| side.label.as_str()).join(" against ")
     }
 
     /// What is started, each once.
@@ -93,6 +136,19 @@ mod tests {
         assert_eq!(sides("rust,rust"), both(["rust_a", "Rust A"], ["rust_b", "Rust B"]));
         assert_eq!(sides("go,go"), both(["go_a", "Go A"], ["go_b", "Go B"]));
         assert_eq!(Pair::default(), "rust,go".parse().unwrap());
+    }
+
+    #[test]
+    fn what_is_tuned_is_called_so_and_set_so() {
+        let tuning = Tuning::read(std::path::Path::new(crate::payments::USUAL_TUNING)).unwrap();
+        let called = |pair: Pair| pair.0.map(|side| (side.name, side.label, side.tuned.is_some()));
+        let side = |name: &str, label: &str, tuned| (name.to_owned(), label.to_owned(), tuned);
+        let both = [side("rust_tuned", "Rust tuned", true), side("go_tuned", "Go tuned", true)];
+        assert_eq!(called(Pair::default().tuned(&tuning)), both);
+        let gain = [side("go_tuned", "Go tuned", true), side("go", "Go", false)];
+        assert_eq!(called(Pair::gain(Twin::Go, &tuning)), gain);
+        let of = |pair: Pair| pair.0[0].tuned.clone();
+        assert_eq!(of(Pair::gain(Twin::Go, &tuning)).as_ref(), Some(tuning.of(Twin::Go)));
     }
 
     #[test]

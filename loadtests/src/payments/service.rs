@@ -1,8 +1,11 @@
 //! One service by itself on a database of its own, started as a comparison starts it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
 use http::Method;
 use stack::instance::{Credentials, Instance, Twin, TwinOptions};
 use stack::migrate::Database;
@@ -19,6 +22,9 @@ use crate::solo::{Order, Settle};
 use crate::trace::Trace;
 use crate::validity::Invariant;
 use crate::workload::PlayerTarget;
+
+/// The first profile of a Rust program reads its debug information.
+const PROFILE_WRITTEN: Duration = Duration::from_secs(30);
 
 /// A database for one service, and the secrets that belong to it.
 pub struct Home {
@@ -73,7 +79,7 @@ impl Bench {
         };
         Ok(Service {
             contender,
-            version: version(&instance, home.twin).await?,
+            version: version(&instance, home.twin, &home.twin.binary()?).await?,
             ready_ms: instance.ready_after().as_secs_f64() * 1e3,
             instance,
             owner_url: home.database.owner_url.clone(),
@@ -91,12 +97,12 @@ impl Bench {
     }
 }
 
-/// What a service says of itself; fails where it is the other one.
-pub(super) async fn version(instance: &Instance, twin: Twin) -> anyhow::Result<Version> {
+/// What a service says of itself; fails where its program is the other one.
+pub(super) async fn version(instance: &Instance, twin: Twin, program: &Path) -> anyhow::Result<Version> {
     let told = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
     let version: Version = serde_json::from_value(told)?;
     let (is, wanted) = (&version.implementation, twin.name());
-    ensure!(is == wanted, "{}: this is the {is} service, wanted the {wanted} one", twin.binary()?.display());
+    ensure!(is == wanted, "{}: this is the {is} service, wanted the {wanted} one", program.display());
     Ok(version)
 }
 
@@ -104,6 +110,13 @@ impl Service {
     /// What its `/metrics` shows.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         client::text(&self.instance.admin(), "/metrics").await
+    }
+
+    /// Where it spends its CPU time in the next seconds, as `go tool pprof` reads it.
+    pub fn profile(&self, seconds: u64) -> impl Future<Output = anyhow::Result<Bytes>> + Send + use<> {
+        let (admin, path) = (self.instance.admin(), format!("/debug/pprof/profile?seconds={seconds}"));
+        let limit = Duration::from_secs(seconds) + PROFILE_WRITTEN;
+        async move { client::bytes(&admin, &path, limit).await }
     }
 
     /// A play of the whole trace on it; before the load its database is vacuumed and analysed.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::SupportCores;
+use crate::compare::{Look, SupportCores};
 use crate::validity::{Build, Invariant};
 
 /// Counts and settings that no slice holds.
@@ -59,4 +59,6 @@ pub struct Aside {
     pub effects: Vec<(String, u64, u64)>,
     /// What must always hold of the rows.
     pub invariants: Vec<Invariant>,
+    /// The service before the first slice and after the last; unset where its process isn't known.
+    pub looks: Option<[Look; 2]>,
 }

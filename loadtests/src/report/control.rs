@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::model::ScenarioReport;
 use super::wording;
 use crate::stats::Ratio;
+use crate::validity::Bound;
 
 /// One service against a second instance of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,17 +67,22 @@ pub fn cells(controls: &[Control], pick: impl Fn(&Control) -> Option<&Ratio>) ->
 pub fn note(scenario: &ScenarioReport, control: &Control) -> String {
     let (played, of) = (control.report.scenario.pairs, scenario.scenario.pairs);
     let pairs = if played == of { format!("all {of}") } else { format!("the first {played} of {of}") };
-    let missed: Vec<_> = control.report.validity.iter().filter(|bound| bound.missed()).collect();
-    let missed: Vec<_> = missed.iter().map(|bound| format!("{} ({})", bound.name, bound.measured)).collect();
-    let kept = if missed.is_empty() {
-        "every bound was kept".to_owned()
-    } else {
-        format!("missed: {}", missed.join(", "))
-    };
+    let kept = kept(&control.report.validity);
     format!(
         "Control (A/A): {} against a second instance of itself, {pairs} pairs of slices; {kept}.",
         control.label
     )
+}
+
+/// Whether every bound was kept, or which weren't.
+pub fn kept(validity: &[Bound]) -> String {
+    let missed = validity.iter().filter(|bound| bound.missed());
+    let missed: Vec<_> = missed.map(|bound| format!("{} ({})", bound.name, bound.measured)).collect();
+    if missed.is_empty() {
+        "every bound was kept".to_owned()
+    } else {
+        format!("missed: {}", missed.join(", "))
+    }
 }
 
 #[cfg(test)]

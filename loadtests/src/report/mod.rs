@@ -9,8 +9,10 @@ mod document;
 mod files;
 mod model;
 mod page;
+pub mod rows;
 #[cfg(test)]
 pub mod sample;
+mod server;
 mod table;
 mod verify;
 pub mod wording;
@@ -25,6 +27,7 @@ pub use model::{
     Report, ScenarioReport, Version,
 };
 pub use page::{page, run_page};
+pub use rows::{Compared, Given, Rows};
 pub(crate) use table::{align, plain};
 pub use table::{half_widths, summary, table};
 pub use verify::{Redraw, Verified, verify, verify_run};

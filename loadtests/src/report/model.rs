@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::basis::Basis;
 use super::control::Control;
 use super::files::replace_all;
+use super::rows::Rows;
 use crate::assert::Asserted;
-use crate::compare::{Generator, Usage};
+use crate::compare::{Generator, ServerRow, Usage};
 use crate::development::Development;
 use crate::limits::Limits;
 use crate::scenario::Scenario;
@@ -122,6 +123,10 @@ pub struct ScenarioReport {
     pub basis: Basis,
     /// First by second at each point that both curves have.
     pub curve_ratios: Vec<Ratio>,
+    /// What kernel and runtime tell of each.
+    pub server: Vec<ServerRow>,
+    /// The same with tuned services; unset where that wasn't asked for.
+    pub rows: Option<Rows>,
 }
 
 /// A line of the table.

@@ -22,6 +22,8 @@ use plots::{Class, distribution, plots, processes_known, slices};
 
 use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
+use super::rows::{self, Cells};
+use super::server;
 use super::wording::{
     IDLE, MEMORY, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts,
     verdict, verdict_word, whole,
@@ -166,6 +168,26 @@ struct View {
     distribution: Vec<Class>,
     /// Head and rows.
     slices: (Vec<String>, Vec<Row>),
+    /// Defaults and tuned, and what differed.
+    tuned: Vec<Part>,
+    tuned_said: Vec<String>,
+    /// Inside the services.
+    server: Vec<Part>,
+}
+
+/// A table under a heading of its own, or under the one before.
+#[derive(Serialize)]
+struct Part {
+    title: &'static str,
+    note: &'static str,
+    class: &'static str,
+    head: Vec<String>,
+    rows: Vec<Row>,
+}
+
+fn part(title: &'static str, note: &'static str, class: &'static str, (head, lines): Cells) -> Part {
+    let rows = lines.into_iter().map(|cells| Row { class: "", cells }).collect();
+    Part { title, note, class, head, rows }
 }
 
 #[derive(Serialize)]
@@ -251,7 +273,21 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         timed: timed(scenario, &labels),
         distribution: distribution(scenario),
         slices: slices(report, scenario),
+        tuned: tuned(scenario),
+        tuned_said: rows::sentences(scenario).into_iter().map(unbroken).collect(),
+        server: inside(scenario),
     }
+}
+
+fn inside(scenario: &ScenarioReport) -> Vec<Part> {
+    let cells = server::cells(scenario).into_iter();
+    cells.map(|cells| part(server::TITLE, server::NOTE, "server", cells)).collect()
+}
+
+fn tuned(scenario: &ScenarioReport) -> Vec<Part> {
+    let compared = rows::cells(scenario, "\n").map(|cells| part(rows::TITLE, rows::NOTE, "rows", cells));
+    let given = scenario.rows.as_ref().map(|rows| part("", "", "given", rows::given(rows)));
+    compared.into_iter().chain(given).collect()
 }
 
 /// A row of the curves.

@@ -43,6 +43,8 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
         controls: vec![],
         basis: Basis { labels: vec!["Rust".into(), "Go".into()], ..Basis::default() },
         curve_ratios: vec![],
+        server: vec![],
+        rows: None,
     }
 }
 

@@ -5,6 +5,8 @@ use comfy_table::{CellAlignment, Table, TableStyle};
 
 use super::control;
 use super::model::{Report, ScenarioReport};
+use super::rows::{self, Cells};
+use super::server;
 use super::wording::{
     IDLE, MEMORY, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict,
     verdict_word,
@@ -24,6 +26,7 @@ pub fn table(report: &Report) -> String {
             metrics(report, scenario, UTF8_FULL_CONDENSED, "\n"),
             notes(scenario, "")
         );
+        text += &more(scenario, UTF8_FULL_CONDENSED, "\n");
     }
     if !report.asserts.is_empty() {
         text += &format!("\n{}\n", asserts(report, UTF8_FULL_CONDENSED));
@@ -82,11 +85,13 @@ pub fn summary(report: &Report) -> String {
         text += &format!("\n{}\n\n{IDLE} {MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN, "; "));
         text += &notes(scenario, "\n");
         text += &format!(
-            "\n{}\n\nTrace: {} requests, sha256 `{}`.\n\n",
+            "\n{}\n\nTrace: {} requests, sha256 `{}`.\n",
             operations(report, scenario),
             scenario.requests,
             scenario.trace_sha256
         );
+        text += &more(scenario, ASCII_MARKDOWN, ": ");
+        text += "\n";
         for bound in &scenario.validity {
             let kept = match (bound.applies, bound.held) {
                 (false, _) => "not asked",
@@ -123,6 +128,29 @@ fn standing_lines(report: &Report, mark: &str) -> String {
 
 fn title(scenario: &ScenarioReport) -> String {
     format!("{}: {}", scenario.scenario.name, scenario.scenario.description)
+}
+
+/// The rows and what is inside of the services, where there is something; `between` two in one cell.
+fn more(scenario: &ScenarioReport, style: TableStyle, between: &str) -> String {
+    let part = |title: &str, cells: Cells| format!("\n{title}\n\n{}\n", of_cells(style, cells));
+    let mut text = String::new();
+    if let Some(cells) = rows::cells(scenario, between) {
+        text += &part(&format!("{}. {}", rows::TITLE, rows::NOTE), cells);
+        rows::sentences(scenario).iter().for_each(|said| text += &format!("- {said}\n"));
+    }
+    if let Some(rows) = &scenario.rows {
+        text += &format!("\n{}\n", of_cells(style, rows::given(rows)));
+    }
+    if let Some(cells) = server::cells(scenario) {
+        text += &part(&format!("{}. {}", server::TITLE, server::NOTE), cells);
+    }
+    text
+}
+
+fn of_cells(style: TableStyle, (head, lines): Cells) -> Table {
+    let mut table = styled(style, &head.iter().map(String::as_str).collect::<Vec<_>>());
+    table.add_rows(lines);
+    table
 }
 
 /// What its controls were, a line each.

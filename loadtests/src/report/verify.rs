@@ -48,6 +48,9 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
             // A control plays the first pairs of the same trace.
             verified.scenario(&name, &control.report, trace.as_ref())?;
         }
+        for compared in scenario.rows.iter().flat_map(|rows| &rows.compared) {
+            verified.scenario(&format!("{name}, {}", compared.label), &compared.report, trace.as_ref())?;
+        }
     }
     verified.repeated("limits", &serde_json::to_value(&report.limits)?)?;
     verified.repeated("solo", &serde_json::to_value(&report.solo)?)?;
@@ -205,6 +208,7 @@ impl OfScenario<'_> {
             pair("curve_ratios", [&printed.curve_ratios, &again.curve_ratios])?,
             pair("validity", [&printed.validity, &again.validity])?,
             pair("generator", [&printed.generator, &again.generator])?,
+            pair("server", [&printed.server, &again.server])?,
         ];
         for (what, [printed, again]) in &parts {
             self.verified.walk(&format!("{}: {what}", self.name), printed, again, self.labels);

@@ -2,6 +2,7 @@
 
 use super::control::{Control, objections};
 use super::model::{Metric, Report, ScenarioReport};
+use super::rows::Compared;
 use crate::assert::Asserted;
 use crate::solo::SoloRun;
 use crate::spread::Spread;
@@ -285,7 +286,9 @@ pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<S
         let name = &scenario.scenario.name;
         let controls = scenario.controls.iter();
         let controls = controls.flat_map(|control| reasons_of_control(name, control, which));
-        missed(name, &scenario.validity, which).into_iter().chain(controls).collect::<Vec<_>>()
+        let tuned = scenario.rows.iter().flat_map(|rows| &rows.compared);
+        let tuned = tuned.flat_map(|compared| reasons_of_tuned(name, compared, which));
+        missed(name, &scenario.validity, which).into_iter().chain(controls).chain(tuned).collect::<Vec<_>>()
     };
     scenarios.iter().flat_map(of).collect()
 }
@@ -294,6 +297,11 @@ pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<S
 pub fn reasons_of_control(scenario: &str, control: &Control, which: fn(&Bound) -> bool) -> Vec<String> {
     let place = format!("{scenario}, {} against itself", control.label);
     missed(&place, &control.report.validity, which)
+}
+
+/// The same of tuned services.
+pub fn reasons_of_tuned(scenario: &str, compared: &Compared, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&format!("{scenario}, {}", compared.label), &compared.report.validity, which)
 }
 
 /// The same of services alone.

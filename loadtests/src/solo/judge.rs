@@ -111,8 +111,12 @@ impl Played {
 
 fn basis(judged: &Judged<'_>, played: &Played) -> Basis {
     let ContenderReport { label, version, .. } = &judged.service;
-    let build =
-        Build { name: label.clone(), commit: version.commit.clone(), profile: version.profile.clone() };
+    let build = Build {
+        name: label.clone(),
+        commit: version.commit.clone(),
+        profile: version.profile.clone(),
+        tuned: false,
+    };
     let window = judged.trace.window(judged.scenario.warm_up_us(), judged.scenario.total_us());
     let asked = |kind: usize| window.clone().any(|line| judged.kinds.of_line(line) == kind);
     let named = judged.kinds.names().iter().enumerate().filter(|(kind, _)| asked(*kind));
@@ -145,5 +149,6 @@ fn aside(judged: &Judged<'_>, played: &Played) -> Aside {
         unexpected: warm_up.kinds.clone(),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: judged.invariants.clone(),
+        looks: None,
     }
 }

@@ -8,7 +8,7 @@ fn invariant(violations: i64) -> Invariant {
 }
 
 fn build(name: &str, commit: &str) -> Build {
-    Build { name: name.into(), commit: commit.into(), profile: "release".into() }
+    Build { name: name.into(), commit: commit.into(), profile: "release".into(), tuned: false }
 }
 
 fn good() -> Evidence {

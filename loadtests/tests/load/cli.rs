@@ -4,7 +4,9 @@ use std::process::{Command, Output};
 
 fn loadtest(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.args(arguments).env("TWINPAY_BIN_GO", "/nowhere/payments").output().expect("it runs")
+    command.env("TWINPAY_BIN_GO", "/nowhere/payments").env("TWINPAY_BIN_GO_TUNED", "/nowhere/tuned");
+    command.env("TWINPAY_BIN_RUST_TUNED", env!("CARGO_BIN_EXE_loadtest"));
+    command.args(arguments).output().expect("it runs")
 }
 
 fn refusal(arguments: &[&str]) -> String {
@@ -153,4 +155,25 @@ fn a_trace_goes_with_no_rates_that_are_multiples_of_the_capacity() {
     assert!(loadtest(&["trace", "--scenario", "overload", "--out", path]).status.success());
     let said = refusal(&["run", "--service", "rust", "--scenario", "overload", "--trace", path]);
     assert!(said.starts_with("loadtest: --trace: overload’s rates are multiples of the capacity"), "{said}");
+}
+
+#[test]
+fn tuned_programs_that_are_not_built_are_named_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let path = out.to_str().expect("a path");
+    let said = refusal(&["compare", "--tuned", "--out", path]);
+    let wanted = "loadtest: /nowhere/tuned is missing: build it with `make build-tuned`, or name another by TWINPAY_BIN_GO_TUNED";
+    assert_eq!(said, wanted);
+    let file = folder.path().join("mine.toml");
+    let usual = include_str!("../../tuning.toml");
+    std::fs::write(&file, usual.replace("GOGC", "TWINPAY_RATE_LIMIT")).expect("written");
+    let said = refusal(&["compare", &format!("--tuned={}", file.display()), "--out", path]);
+    assert!(
+        said.contains("mine.toml: line ") && said.contains("TWINPAY_RATE_LIMIT is a setting of both"),
+        "{said}"
+    );
+    let said = refusal(&["compare", "--tuned=/nowhere.toml", "--out", path]);
+    assert!(said.contains("/nowhere.toml: "), "{said}");
+    assert!(!out.exists(), "nothing was begun");
 }

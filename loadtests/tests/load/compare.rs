@@ -5,10 +5,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
-use loadtests::compare::{Contender, Event, Order, Plan, Playback, Played, SupportCores, judge, play};
+use loadtests::compare::{
+    Contender, Event, Look, Order, Plan, Playback, Played, SupportCores, computed, judge, play,
+};
 use loadtests::engine::Addresses;
+use loadtests::procstat::Switches;
 use loadtests::report::wording::reasons;
-use loadtests::report::{ContenderReport, Environment, FORMAT, RawSlice, Report, Version, table};
+use loadtests::report::{
+    Compared, ContenderReport, Environment, FORMAT, Given, RawSlice, Report, Rows, ScenarioReport, Version,
+    table,
+};
 use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::{Kinds, Trace};
@@ -27,6 +33,39 @@ pub const SUPPORT_CORES: SupportCores =
 fn invariants() -> Vec<Vec<Invariant>> {
     let holds = Invariant { name: "what was made stays made".into(), looked_at: 1, ..Invariant::default() };
     vec![vec![holds.clone()], vec![holds]]
+}
+
+/// One told of a collector, the other of none.
+fn looks() -> Vec<Option<[Look; 2]>> {
+    let switched = |at_ns: u64, voluntary: u64| Look {
+        at_ns,
+        switches: Switches { voluntary, involuntary: 0 },
+        ..Look::default()
+    };
+    let collected = |look: Look, cycles: f64| Look {
+        series: [("go_memory_gc_cycles_total".to_owned(), cycles)].into(),
+        ..look
+    };
+    let slow = [collected(switched(0, 5), 1.0), collected(switched(2_000_000_000, 1005), 7.0)];
+    vec![Some([switched(0, 0), switched(1, 9_000)]), Some(slow)]
+}
+
+/// The same slices once more, as if they were those of tuned servers.
+fn tuned_rows(scenario: &ScenarioReport) -> Rows {
+    let mut tuned = scenario.clone();
+    tuned.basis.labels = LABELS.map(|label| format!("{label} tuned")).into();
+    let report = computed(&tuned).expect("computed");
+    let env = vec![("GOGC".into(), "400".into())];
+    let given =
+        |row: &str, env| Given { row: row.into(), label: LABELS[1].into(), build: "as ever".into(), env };
+    Rows {
+        given: vec![given("defaults", vec![]), given("tuned", env)],
+        compared: vec![Compared {
+            name: "tuned".into(),
+            label: "Quick tuned against Slow tuned".into(),
+            report,
+        }],
+    }
 }
 
 pub fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
@@ -110,6 +149,7 @@ pub fn judged_strictly<'a>(scenario: &'a Scenario, trace: &'a Trace, playback: P
         rows: playback.effects.iter().map(counts).collect(),
         playback,
         invariants: invariants(),
+        looks: vec![None; 2],
         builds: vec![],
         support_cores: SUPPORT_CORES,
         resamples: 50,
@@ -135,12 +175,15 @@ pub fn report(pairs: usize) -> Report {
     let playback = playback(&scenario, &trace, [quick, slow], None);
     let played = Played {
         floors: vec![("make".into(), 20_000)],
+        looks: looks(),
         resamples: 200,
         // Other tests use the machine meanwhile.
         allowed: [OF_THE_MACHINE.as_slice(), &BY_NAME].concat().into_iter().map(String::from).collect(),
         ..judged_strictly(&scenario, &trace, playback)
     };
-    let scenarios = vec![judge(&played).expect("judged")];
+    let mut scenario = judge(&played).expect("judged");
+    scenario.rows = Some(tuned_rows(&scenario));
+    let scenarios = vec![scenario];
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
         label: label.into(),

@@ -3,12 +3,18 @@
 use std::fs;
 use std::process::Command;
 
-use loadtests::report::Report;
+use loadtests::report::{Report, ScenarioReport};
+use stack::instance::Twin;
 
 /// A comparison of seconds that ends with `code`; its report, and its folder.
 fn compared(code: i32, arguments: &[&str]) -> (Report, tempfile::TempDir) {
     let out = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    // The programs of this build stand in for tuned ones.
+    for twin in Twin::ALL {
+        let name = format!("TWINPAY_BIN_{}_TUNED", twin.name().to_uppercase());
+        command.env(name, twin.binary().expect("built"));
+    }
     // How fast an unoptimised build is on a busy machine is not the business here.
     let unserved = "skipped,shed,dropped,connections";
     let run = ["compare", "--smoke", "--scenario", "tokenize", "--allow-void", unserved];
@@ -71,6 +77,52 @@ fn a_control_of_each_service_stands_beside_the_ratios() {
         for wanted in [
             "Go against a second instance of itself, the first 2 of 3 pairs of slices",
             "Each was compared with a second instance of itself, too",
+        ] {
+            assert!(text.contains(wanted), "{file} lacks {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn tuned_services_are_compared_too_and_each_with_its_default() {
+    let (report, out) = compared(0, &["--tuned", "--pairs", "2"]);
+    let scenario = &report.scenarios[0];
+    let rows = scenario.rows.as_ref().expect("rows");
+    let names: Vec<_> = rows.compared.iter().map(|one| (one.name.as_str(), one.label.as_str())).collect();
+    let wanted = [
+        ("tuned", "Rust tuned against Go tuned"),
+        ("rust_tuned", "Rust tuned against Rust"),
+        ("go_tuned", "Go tuned against Go"),
+    ];
+    assert_eq!(names, wanted);
+    for one in &rows.compared {
+        let played = &one.report;
+        assert_eq!(played.trace_sha256, scenario.trace_sha256);
+        assert!(played.slices.iter().all(|slices| slices.len() == 2), "raw slices of both");
+        let [first, second] = &one.report.basis.builds[..] else { panic!("{:?}", one.report.basis.builds) };
+        assert_eq!((first.tuned, second.tuned), (true, one.name == "tuned"));
+    }
+    // What a runtime was told is what it does.
+    let looked = |report: &ScenarioReport, of: usize, series: &str| {
+        let looks = report.basis.contenders[of].looks.as_ref().expect("it was looked at");
+        looks.each_ref().map(|look| look.series.get(series).copied())
+    };
+    let (default, tuned) = (scenario, &rows.compared[0].report);
+    let gogc = |report: &ScenarioReport| looked(report, 1, "go_config_gogc_percent");
+    assert_eq!([gogc(default), gogc(tuned)], [[Some(100.0); 2], [Some(400.0); 2]]);
+    let processors = |report: &ScenarioReport| looked(report, 1, "go_processor_limit")[0];
+    assert_eq!([processors(default), processors(tuned)], [Some(1.0), Some(2.0)]);
+    assert_eq!(looked(default, 0, "tokio_workers"), [Some(1.0); 2]);
+    for row in ["gc_cycles", "jemalloc_resident", "switches_voluntary"] {
+        assert!(default.server.iter().any(|told| told.name == row), "{row}: {:?}", default.server);
+    }
+    for file in ["report.html", "summary.md"] {
+        let text = fs::read_to_string(out.path().join(file)).expect("written");
+        for wanted in [
+            "Rust tuned against Go tuned",
+            "GOMAXPROCS=2",
+            "TWINPAY_DATABASE_CONNECTIONS",
+            "Inside the services",
         ] {
             assert!(text.contains(wanted), "{file} lacks {wanted:?}");
         }

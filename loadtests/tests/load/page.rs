@@ -163,6 +163,38 @@ fn the_figures_on_the_page_are_those_of_report_json() {
 }
 
 #[test]
+fn what_tuning_changed_and_what_the_services_tell_of_themselves_are_on_the_page() {
+    let report = whole();
+    let (scenario, shown) = (&report.scenarios[0], shown(&html(report), &[]));
+    let compared = rows(&shown.dom, "rows");
+    assert_eq!(compared.len(), scenario.metrics.len());
+    let tuned = &scenario.rows.as_ref().expect("rows").compared[0].report;
+    for (row, (default, tuned)) in compared.iter().zip(scenario.metrics.iter().zip(&tuned.metrics)) {
+        assert_eq!(row[0], default.label);
+        for (cell, metric) in row[1..].iter().zip([default, tuned]) {
+            let ends = metric.ratio.interval.map(|interval| [interval.low, interval.high]);
+            let ratio = metric.ratio.estimate.into_iter().chain(ends.into_iter().flatten());
+            let cell = cell.split('(').next().unwrap_or_default().replace(['[', ',', ']'], " ");
+            near(&cell, &metric.values.into_iter().chain(ratio).collect::<Vec<_>>());
+        }
+    }
+    assert!(shown.text.contains("Quick tuned’s is ") && shown.text.contains("Quick tuned / Slow tuned"));
+    let given: Vec<_> =
+        rows(&shown.dom, "given").into_iter().map(|row| [1, 3].map(|cell| row[cell].clone())).collect();
+    assert_eq!(given, [["defaults", "none"], ["tuned", "GOGC=400"]]);
+    let inside = rows(&shown.dom, "server");
+    for (row, wanted) in inside.iter().zip(&scenario.server) {
+        assert_eq!(row[0], wanted.label);
+        for (cell, value) in row[1..3].iter().zip(wanted.values) {
+            near(cell, &value.into_iter().collect::<Vec<_>>());
+            assert_eq!(cell == "–", value.is_none());
+        }
+    }
+    let names: Vec<_> = scenario.server.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!((inside.len(), names), (3, vec!["switches_voluntary", "switches_involuntary", "gc_cycles"]));
+}
+
+#[test]
 fn the_distribution_counts_every_reply_once() {
     let shown = shown(&html(whole()), &[]);
     for (contender, column) in [(0, 1), (1, 3)] {

@@ -36,6 +36,19 @@ fn one_scenario_is_played_once_on_one_service_and_everything_is_counted() {
 }
 
 #[test]
+fn a_profile_of_the_service_is_recorded_while_its_load_lasts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = folder.path().join("go.pprof");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["run", "--service", "go", "--smoke", "--rate", "10", "--pairs", "2", "--slice", "1000"]);
+    command.args(["--warm-up", "0.5", "--out"]).arg(folder.path().join("out")).arg("--profile").arg(&profile);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let written = std::fs::read(&profile).expect("a profile");
+    assert!(written.len() > 200 && written.starts_with(&[0x1f, 0x8b]), "no gzip: {} bytes", written.len());
+}
+
+#[test]
 fn what_services_take_beside_the_work_is_measured() {
     let folder = tempfile::tempdir().expect("a folder");
     let (json, scenario) = (folder.path().join("solo.json"), folder.path().join("boundless.toml"));

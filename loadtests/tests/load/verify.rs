@@ -85,6 +85,15 @@ fn each_kind_of_wrong_figure_is_named() {
         ("/basis/contenders/1/reopened", "toy: validity.connections.measured: "),
         ("/basis/slices_played", "toy: validity.complete.held: "),
         ("/scenario/seed", "toy: trace_sha256: "),
+        ("/server/0/values/1", "toy: server.switches_voluntary.values.Slow: "),
+        (
+            "/basis/contenders/1/looks/1/series/go_memory_gc_cycles_total",
+            "toy: server.gc_cycles.values.Slow: ",
+        ),
+        (
+            "/rows/compared/0/report/metrics/0/values/0",
+            "toy, Quick tuned against Slow tuned: metrics.p50.values.Quick tuned: ",
+        ),
         ("/trace_sha256", "toy: trace_sha256: "),
         ("/requests", "toy: requests: "),
     ];

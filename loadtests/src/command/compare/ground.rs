@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use stack::instance::Twin;
 
-use crate::compare::{Contender, Support};
+use crate::compare::{Contender, Look, Support};
 use crate::payments::{Bench, Layout, Pair, Pairing};
 use crate::plain::Given;
 use crate::report::Version;
@@ -33,6 +33,8 @@ pub struct Found {
     pub rows: Vec<Vec<u64>>,
     pub invariants: Vec<Vec<Invariant>>,
     pub builds: Vec<Build>,
+    /// Before the first slice and after the last.
+    pub looks: Vec<Option<[Look; 2]>>,
     /// Bounds that can't be looked at, and why.
     pub inapplicable: Vec<(String, String)>,
 }
@@ -54,13 +56,11 @@ impl Ground {
         }
     }
 
-    /// Two instances of one; only where the judge starts them.
-    pub async fn control(&self, name: &str, twin: Twin) -> anyhow::Result<Sides<'_>> {
+    /// Two others than the run's; only where the judge starts them.
+    pub async fn others(&self, name: &str, pair: &Pair) -> anyhow::Result<Sides<'_>> {
         match self {
-            Self::Twins { bench, .. } => {
-                Ok(Sides::Twins(Box::new(bench.pairing(name, &Pair::of([twin, twin])).await?)))
-            }
-            Self::Given(_) => anyhow::bail!("a control needs services that loadtest can start twice"),
+            Self::Twins { bench, .. } => Ok(Sides::Twins(Box::new(bench.pairing(name, pair).await?))),
+            Self::Given(_) => anyhow::bail!("this needs services that loadtest can start"),
         }
     }
 
@@ -185,12 +185,14 @@ impl Sides<'_> {
                 rows: pairing.rows().await?,
                 invariants: pairing.invariants().await?,
                 builds: pairing.builds(),
+                looks: pairing.looks().await?,
                 inapplicable: Vec::new(),
             },
             Self::Given(given) => Found {
                 rows: vec![Vec::new(); 2],
                 invariants: vec![Vec::new(); 2],
                 builds: Vec::new(),
+                looks: vec![None; 2],
                 inapplicable: given.inapplicable(),
             },
         })

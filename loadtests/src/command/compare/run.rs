@@ -11,16 +11,16 @@ use super::ground::{Found, Ground, Sides};
 use crate::command::parts::Outcome;
 use crate::command::run::Alone;
 use crate::command::signals::unless_stopped;
-use crate::command::task::{Task, control_name};
+use crate::command::task::{Task, control_name, tuned_name};
 use crate::command::{Drawn, drawn};
 use crate::compare::{Order, Playback, Played, judge, play};
 use crate::engine::aside;
 use crate::limits;
 use crate::payments::capacity::Searching;
 use crate::payments::footprint::footprints;
-use crate::payments::label;
+use crate::payments::{Pair, label};
 use crate::progress::Progress;
-use crate::report::{ContenderReport, Control, ScenarioReport};
+use crate::report::{Compared, ContenderReport, Control, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
@@ -60,6 +60,11 @@ impl Run {
                 let control = Box::new(self.control(ground, of, *twin, *pairs).await?);
                 Outcome::Control { of: of.name.clone(), control }
             }
+            Task::Tuned { of, name, pair, tuning } => {
+                let compared = Box::new(self.tuned(ground, of, name, pair).await?);
+                let given = tuning.given(&ground.twins(), bench()?.places()?);
+                Outcome::Tuned { of: of.name.clone(), given, compared }
+            }
             Task::Limits(effort) => {
                 let say = &|text: &str| self.progress.say(text);
                 Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, say)).await?)
@@ -77,7 +82,7 @@ impl Run {
             }
             Task::Alone(scenario, twin) => {
                 let (service, allowed) = (*twin, self.allowed.clone());
-                let alone = Alone { service, capacity: None, allowed, smoke: self.trial };
+                let alone = Alone { service, capacity: None, allowed, smoke: self.trial, profile: None };
                 let run = alone.measure(bench()?, scenario.clone(), &stopped, &mut self.progress).await?;
                 Outcome::Alone(Box::new(run))
             }
@@ -113,10 +118,27 @@ impl Run {
         self.progress.doing(&format!("{}: starting two instances", whole.name));
         self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_control", of.name);
-        let sides = self.unless_stopped(ground.control(&databases, twin)).await?;
+        let sides = self.unless_stopped(ground.others(&databases, &Pair::of([twin, twin]))).await?;
         let act = Act { scenario: Scenario { pairs: pairs.min(of.pairs), ..of.clone() }, ..whole };
         let report = self.interleaved(ground, sides, &act).await?;
         Ok(Control { name: twin.name().into(), label: label(twin).into(), report })
+    }
+
+    /// Services that are tuned, or one of them, on the scenario's slices.
+    async fn tuned(
+        &mut self,
+        ground: &Ground,
+        of: &Scenario,
+        name: &str,
+        pair: &Pair,
+    ) -> anyhow::Result<Compared> {
+        let act = Act::of(tuned_name(of, pair), of)?;
+        self.progress.doing(&format!("{}: starting both services", act.name));
+        self.unless_stopped(ground.prepare(of)).await?;
+        let databases = format!("{}_{name}", of.name);
+        let sides = self.unless_stopped(ground.others(&databases, pair)).await?;
+        let report = self.interleaved(ground, sides, &act).await?;
+        Ok(Compared { name: name.into(), label: pair.against(), report })
     }
 
     /// Plays an act on both and judges it.
@@ -139,7 +161,7 @@ impl Run {
             self.trouble.push(format!("{}: {failure}; what is shown was measured before.", act.name));
         }
         let labels = sides.labels();
-        let Found { rows, invariants, builds, inapplicable } = sides.found().await?;
+        let Found { rows, invariants, builds, looks, inapplicable } = sides.found().await?;
         sides.stop().await;
         self.progress.doing(&format!("{}: resampling", act.name));
         let kinds = Kinds::of(&act.trace, act.workload.operations());
@@ -158,6 +180,7 @@ impl Run {
             allowed: self.allowed.clone(),
             trial: self.trial,
             builds,
+            looks,
             inapplicable,
         })
     }

@@ -161,6 +161,7 @@ mod tests {
             let pairs = match &one.task {
                 Task::Compared(scenario) => scenario.pairs,
                 Task::Control { pairs, .. } => *pairs,
+                Task::Tuned { of, .. } => of.pairs,
                 Task::Limits(_) | Task::Capacity(..) | Task::Footprints(..) | Task::Alone(..) => continue,
             };
             assert!(pairs >= PAIRS_MIN, "{}: {pairs} pairs", one.task.name());
