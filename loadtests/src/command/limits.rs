@@ -9,7 +9,7 @@ use super::signals::unless_stopped;
 use super::tabled::{TabledArgs, say};
 use crate::limits::{Effort, measure, table};
 
-/// Measure what this machine could do at most, on the cores of the comparison
+/// Measure what this machine could do at most, and how near the services come
 ///
 /// Three kinds, in turn, so many times over; everything is started here and stopped again:
 ///
@@ -23,8 +23,10 @@ use crate::limits::{Effort, measure, table};
 /// doors: GET /livez on each service's HTTP port, each connection asking again as soon as it is answered. It bounds
 /// everything. Where the generator's core is the full one, the CPU a reply tells what the service could have done.
 ///
-/// Each row has the median, the least and the most of the repetitions. A share of a limit is to be had from
-/// `loadtest compare --solo --limits`. Figures of a debug build say nothing.
+/// And in turn with them, what each service answers at most: 64 clients that ask again as soon as they are answered, for
+/// tokens, for sales, for a payment; the rate, its CPU a reply, and the share of its limit in the same repetition.
+///
+/// Each row has the median, the least and the most of the repetitions. Figures of a debug build say nothing.
 ///
 /// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]

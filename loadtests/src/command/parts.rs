@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::payments::shares::shares;
 use crate::report::wording::{reasons, reasons_alone, reasons_of_control, reasons_of_tuned};
 use crate::report::{
     Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Version,
@@ -137,14 +136,7 @@ impl Parts {
 
     /// All of it.
     pub fn report(self, head: Head) -> Report {
-        let Self { contenders, scenarios, limits, mut solo, alone } = self;
-        if let Some(limits) = &limits {
-            for capacity in &solo.capacities {
-                let scenario = scenarios.iter().find(|report| report.scenario.name == capacity.scenario);
-                let found = scenario.map(|report| shares(&report.scenario, capacity, limits));
-                solo.shares.extend(found.into_iter().flatten());
-            }
-        }
+        let Self { contenders, scenarios, limits, solo, alone } = self;
         let Head { started_at, seconds, environment, trouble } = head;
         Report {
             format: FORMAT,

@@ -1,26 +1,30 @@
 //! What the machine could do at most, measured on the cores of the comparison: hashes in a tight loop, the statements
-//! without a service around them, a handler that does nothing. A service's figure is then a share of its limit.
+//! without a service around them, a handler that does nothing; and what each service comes to, as a share of its limit.
 //!
-//! `hash`, `database` and `door` measure one kind each; here they take turns, so that a machine's mood hits all alike.
+//! `hash`, `database`, `door` and `saturation` measure one kind each; here they take turns, so that a machine's mood hits
+//! all alike.
 
 pub mod database;
 pub mod door;
 pub mod hash;
 mod pinned;
+pub mod saturation;
 mod text;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stack::instance::Twin;
 
 pub use pinned::{on_cores, said_on_cores};
+use saturation::Saturated;
 pub use text::table;
 
-use crate::payments::{Bench, Pair};
+use crate::payments::{Bench, Special};
 use crate::spread::Spread;
 
-/// Hashes of two languages, statements of two kinds, doors of two services.
-pub const KINDS: usize = 6;
+/// Hashes of two languages, statements of two kinds, doors of two services; three kinds of requests to two services.
+pub const KINDS: usize = 12;
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,30 @@ pub struct Limits {
     pub seconds: f64,
     /// One a kind and, where it matters, a service.
     pub rows: Vec<Limit>,
+    /// One a kind of request and service.
+    #[serde(default)]
+    pub saturations: Vec<Saturation>,
+}
+
+/// What a service answered at most.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Saturation {
+    /// `saturated_tokenize_rust` and so on.
+    pub name: String,
+    /// As a person calls it.
+    pub label: String,
+    /// Of the rate and of its limit.
+    pub unit: String,
+    /// Over the repetitions.
+    pub rate: Spread,
+    /// CPU of the service a reply, in µs.
+    pub cpu_us: Spread,
+    /// The limit, as a person calls it.
+    pub limit: String,
+    /// Of the limit as it was measured in the same repetition, from 0 to 1; unset where that is missing.
+    pub share: Option<Spread>,
+    /// How busy the service's cores and the others were.
+    pub full: String,
 }
 
 /// One limit.
@@ -60,6 +88,12 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// What a rate is of it, each as measured in the same repetition; nothing where it is missing.
+    pub fn share(&self, rate: &Spread) -> Option<Spread> {
+        let pairs = rate.values.iter().zip(&self.figure.as_ref()?.values);
+        Spread::of(&pairs.map(|(rate, limit)| rate / limit).collect::<Vec<_>>())
+    }
+
     fn measured(name: &str, label: String, unit: &str, values: &[f64], full: Option<String>) -> Self {
         let figure = Spread::of(values);
         Self { name: name.into(), label, unit: unit.into(), figure, full, missing: None }
@@ -82,15 +116,27 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let layout = bench.layout();
     let mut hashes = hash::Hashes::find(&layout.service, bench.hash_rounds()?);
     let mut database = database::Statements::prepare(bench).await?;
-    let pairing = bench.pairing("limits", &Pair::default()).await?;
-    let mut doors = door::Doors::of(&pairing.contenders, &layout.generator, effort.connections)?;
+    let env = saturation::PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let special = Special { env: env.into(), ..Special::default() };
+    let mut services = Vec::new();
+    for twin in Twin::ALL {
+        services.push(bench.service(&bench.home(twin, "limits").await?, &special).await?);
+    }
+    let contenders: Vec<_> = services.iter().map(|service| service.contender.clone()).collect();
+    let mut doors = door::Doors::of(&contenders, &layout.generator, effort.connections)?;
+    let mut saturated =
+        Saturated::of(&contenders, bench.support(), layout.support_cores(), &layout.generator);
     for repetition in 1..=effort.repetitions {
         say(&format!("limits: repetition {repetition} of {}", effort.repetitions));
         hashes.repeat(effort.length).await?;
         doors.repeat(effort.length).await?;
         database.repeat(effort.length).await?;
+        saturated.repeat(effort.length).await?;
     }
-    pairing.stop().await;
+    for service in services {
+        service.stop().await;
+    }
     let rows = [hashes.limits(), database.limits(), doors.limits()].concat();
-    Ok(Limits { seconds: effort.length.as_secs_f64(), rows })
+    let saturations = saturated.rows(&rows);
+    Ok(Limits { seconds: effort.length.as_secs_f64(), rows, saturations })
 }

@@ -1,6 +1,6 @@
 //! The limits as a table.
 
-use super::{Limit, Limits};
+use super::{Limit, Limits, Saturation};
 use crate::report::wording::number;
 use crate::report::{align, plain};
 
@@ -13,7 +13,29 @@ pub fn table(limits: &Limits) -> String {
     align(&mut table, &[1, 2, 4]);
     let missing = limits.rows.iter().filter_map(|limit| Some((&limit.label, limit.missing.as_ref()?)));
     let missing: String = missing.map(|(label, why)| format!("{label}: {why}\n")).collect();
-    format!("{table}\n{missing}")
+    format!("{table}\n{missing}{}", saturations(&limits.saturations))
+}
+
+fn saturations(saturations: &[Saturation]) -> String {
+    if saturations.is_empty() {
+        return String::new();
+    }
+    let mut table =
+        plain(&["answered at most", "median", "least to most", "unit", "CPU a reply µs", "share", "of"]);
+    for one in saturations {
+        let share = one.share.as_ref().map_or("–".to_owned(), |share| format!("{:.2}", share.median));
+        table.add_row([
+            one.label.clone(),
+            number(one.rate.median),
+            format!("{} to {}", number(one.rate.low), number(one.rate.high)),
+            one.unit.clone(),
+            number(one.cpu_us.median),
+            share,
+            format!("{}\n{}", one.limit, one.full),
+        ]);
+    }
+    align(&mut table, &[1, 2, 4, 5]);
+    format!("What each service answers at most, and its share of the limit in the same minutes\n{table}\n")
 }
 
 fn cells(limit: &Limit) -> [String; 6] {
@@ -29,6 +51,7 @@ fn cells(limit: &Limit) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spread::Spread;
 
     #[test]
     fn a_row_has_its_figure_unit_and_n_or_why_it_has_none() {
@@ -36,8 +59,28 @@ mod tests {
             Limit::measured("a", "Loop".into(), "hashes/s", &[300.0, 310.0, 290.0], Some("a core".into())),
             Limit::missing("b", "Sale".into(), "sales/s", "pgbench is missing: get it".into()),
         ];
-        let text = table(&Limits { seconds: 1.0, rows });
-        for wanted in ["300", "290 to 310", "hashes/s", "a core", "Sale: pgbench is missing: get it"] {
+        let spread = |value: f64| Spread::of(&[value]).unwrap();
+        let saturation = Saturation {
+            name: "saturated".into(),
+            label: "Tokens".into(),
+            unit: "tokens/s".into(),
+            rate: spread(270.0),
+            cpu_us: spread(3300.0),
+            limit: "Loop".into(),
+            share: Some(spread(0.9)),
+            full: "service 99 %".into(),
+        };
+        let text = table(&Limits { seconds: 1.0, rows, saturations: vec![saturation] });
+        for wanted in [
+            "300",
+            "290 to 310",
+            "hashes/s",
+            "a core",
+            "Sale: pgbench is missing: get it",
+            "270",
+            "0.90",
+            "service 99 %",
+        ] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }
     }

@@ -20,6 +20,7 @@ use super::{Payments, metrics};
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
 use crate::limits::door;
+use crate::limits::saturation::PATIENT;
 use crate::procstat::Process;
 use crate::scenario::{Overrides, Scenario};
 use crate::solo::{Footprint, Row, aside};
@@ -163,13 +164,8 @@ async fn held(
     options.env = vec![("ACQUIRER_LATENCY".into(), format!("fixed:{}ms", HELD.as_millis()))];
     let slow = Instance::acquirer(options).await?;
     // Nothing but the card network is to hold them up.
-    let env = [
-        ("TWINPAY_HASH_ITERATIONS", "1"),
-        ("TWINPAY_HASH_QUEUE", "65536"),
-        ("TWINPAY_HASH_WAIT_MS", "30000"),
-        ("TWINPAY_DATABASE_WAIT_MS", "30000"),
-    ];
-    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let env = [PATIENT.as_slice(), &[("TWINPAY_HASH_ITERATIONS", "1")]].concat();
+    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let home = bench.home(twin, &format!("{name}_held")).await?;
     let service = bench.service(&home, &Special { env, acquirer: Some(slow.grpc()) }).await?;
     tokio::time::sleep(REST).await;

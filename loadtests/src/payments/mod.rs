@@ -16,14 +16,14 @@ mod pair;
 mod player;
 mod pools;
 mod rows;
-pub mod service;
+mod service;
 mod setup;
-pub mod shares;
 mod tuning;
 mod upkeep;
 mod vocabulary;
 
 pub use bench::{Bench, Layout, Pairing};
 pub use pair::{Pair, Side, label};
+pub use service::{Service, Special};
 pub use tuning::{Tuning, USUAL as USUAL_TUNING};
 pub use vocabulary::{MERCHANTS, Payments};

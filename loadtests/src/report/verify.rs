@@ -53,10 +53,11 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
         }
     }
     verified.repeated("limits", &serde_json::to_value(&report.limits)?)?;
+    verified.saturations(report.limits.as_ref())?;
     verified.repeated("solo", &serde_json::to_value(&report.solo)?)?;
     verified.repeated("development", &serde_json::to_value(&report.development)?)?;
     if let Some(solo) = &report.solo {
-        verified.alone(solo, report.limits.as_ref(), &report.scenarios)?;
+        verified.alone(solo, &report.scenarios)?;
     }
     for run in &report.alone {
         let found = verify_run(run, redraw)?;

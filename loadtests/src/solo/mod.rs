@@ -13,7 +13,6 @@ mod model;
 mod play;
 mod search;
 mod settings;
-mod shares;
 mod text;
 mod watch;
 
@@ -21,12 +20,11 @@ pub use capacity::{full, missed, p99_ms, unserved};
 pub use figures::{computed, percentiles};
 pub use judge::{Judged, judge, overall};
 pub use model::{
-    Block, Capacity, Footprint, LimitShare, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
+    Block, Capacity, Footprint, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
     StageReport, Used, footprint_ratio,
 };
 pub use play::{Order, Played, Sample, Settle, aside, play};
 pub use search::{Bracket, Reach, Search};
 pub use settings::Settings;
-pub use shares::part;
 pub use text::{footprint_table, memory_over_time, run_table, solo_table};
 pub use watch::{Kind, Seen, Stage, Tally, stages, tally, ticks};

@@ -144,37 +144,6 @@ pub struct SoloReport {
     pub capacities: Vec<Capacity>,
     /// One a service.
     pub footprints: Vec<Footprint>,
-    /// One a scenario, service and limit that was measured.
-    #[serde(default)]
-    pub shares: Vec<LimitShare>,
-}
-
-/// How much of a limit of the machine a service came to use.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LimitShare {
-    /// As sentences call it.
-    pub service: String,
-    /// Of its capacity.
-    pub scenario: String,
-    /// As a person calls it.
-    pub limit: String,
-    /// Its name among the limits.
-    pub limit_name: String,
-    /// The operations that it is about; none: all.
-    pub operations: Vec<String>,
-    /// The most of what the limit is about that was answered as expected, over all trials; the median of the blocks.
-    pub rate: f64,
-    /// The limit, in the same unit.
-    pub of: f64,
-    /// Of both.
-    pub unit: String,
-}
-
-impl LimitShare {
-    /// From 0 to 1.
-    pub fn share(&self) -> f64 {
-        self.rate / self.of
-    }
 }
 
 /// How much each service takes before it misses the scenario's bound.

@@ -1,8 +1,7 @@
 //! Services by themselves, as tables for the terminal.
 
 use super::model::{
-    Capacity, Footprint, LimitShare, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport,
-    footprint_ratio,
+    Capacity, Footprint, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport, footprint_ratio,
 };
 use crate::report::wording::{number, repeated, spread, standing_of};
 use crate::report::{align, plain};
@@ -75,27 +74,7 @@ pub fn memory_over_time(memory: &MemoryOverTime) -> String {
 pub fn solo_table(report: &SoloReport) -> String {
     let capacities = report.capacities.iter().map(capacity);
     let footprints = footprint_table("What a service takes beside the work", &report.footprints);
-    capacities.chain([shares(&report.shares), footprints]).collect()
-}
-
-fn shares(shares: &[LimitShare]) -> String {
-    if shares.is_empty() {
-        return String::new();
-    }
-    let mut table = plain(&["", "scenario", "of the limit", "most", "limit", "unit", "share"]);
-    for share in shares {
-        table.add_row([
-            share.service.clone(),
-            share.scenario.clone(),
-            share.limit.clone(),
-            number(share.rate),
-            number(share.of),
-            share.unit.clone(),
-            format!("{:.2}", share.share()),
-        ]);
-    }
-    align(&mut table, &[3, 4]);
-    format!("\nShares of the machine’s limits: the most that was answered as expected\n{table}\n")
+    capacities.chain([footprints]).collect()
 }
 
 fn capacity(capacity: &Capacity) -> String {

@@ -39,4 +39,14 @@ fn every_limit_is_measured_or_says_how_to_get_it() {
         assert!(figure.values.len() == 1 && figure.low > 0.0 && figure.median <= figure.high, "{row:?}");
         assert!(table.contains(&row.label), "{table}");
     }
+    let names: Vec<_> = limits.saturations.iter().map(|one| one.name.as_str()).collect();
+    let wanted = ["tokenize", "sale", "read"]
+        .map(|kind| ["rust", "go"].map(|twin| format!("saturated_{kind}_{twin}")));
+    assert_eq!(names, wanted.concat(), "{table}");
+    for one in &limits.saturations {
+        let limit = limits.rows.iter().find(|row| row.label == one.limit).expect("a row of it");
+        assert!(one.rate.low > 0.0 && one.cpu_us.low > 0.0, "{one:?}");
+        assert_eq!(one.share.is_some(), limit.figure.is_some(), "{one:?}");
+        assert!(table.contains(&one.label), "{table}");
+    }
 }

@@ -2,11 +2,11 @@
 
 use loadtests::development::Development;
 use loadtests::histogram::{encode, record_ns, recorder};
-use loadtests::limits::{Limit, Limits};
+use loadtests::limits::{Limit, Limits, Saturation};
 use loadtests::report::Report;
 use loadtests::solo::{
-    Block, Capacity, Footprint, LimitShare, Probe, Reach, Row, Search, ServiceCapacity, Settings, SoloReport,
-    StageReport, Used, missed, part,
+    Block, Capacity, Footprint, Probe, Reach, Row, Search, ServiceCapacity, Settings, SoloReport,
+    StageReport, Used, missed,
 };
 use loadtests::spread::Spread;
 use serde_json::{Value, json};
@@ -56,18 +56,6 @@ pub fn report() -> Report {
         ServiceCapacity::of(label, vec![block(turn, takes), block(turn + 2, takes * 1.02)])
     };
     let services = vec![service("Quick", 400.0, 0), service("Slow", 310.0, 1)];
-    let most = services[0].most_goodput.as_ref().expect("some").median;
-    let operations = vec!["make".to_owned()];
-    let share = LimitShare {
-        service: "Quick".into(),
-        scenario: "toy".into(),
-        limit: "Makes in a loop".into(),
-        limit_name: "makes".into(),
-        rate: loadtests::stats::rounded(most * part(&report.scenarios[0].scenario, &operations)),
-        operations,
-        of: 300.0,
-        unit: "makes/s".into(),
-    };
     let limit = Limit {
         name: "makes".into(),
         label: "Makes in a loop".into(),
@@ -96,11 +84,22 @@ pub fn report() -> Report {
         machine: vec![("Kernel".into(), "6.1".into())],
         services: vec![Footprint { label: "Quick".into(), rows: vec![build], left_out: vec![] }],
     });
-    report.limits = Some(Limits { seconds: 1.0, rows: vec![limit] });
+    let spread = |values: [f64; 3]| Spread::of(&values).expect("values");
+    let rate = spread([270.0, 280.0, 270.0]);
+    let saturation = Saturation {
+        name: "saturated_make_quick".into(),
+        label: "Makes, Quick".into(),
+        unit: "makes/s".into(),
+        cpu_us: spread([3300.0, 3200.0, 3400.0]),
+        limit: limit.label.clone(),
+        share: limit.share(&rate),
+        rate,
+        full: "service 99 % of a core".into(),
+    };
+    report.limits = Some(Limits { seconds: 1.0, rows: vec![limit], saturations: vec![saturation] });
     report.solo = Some(SoloReport {
         capacities: vec![capacity],
         footprints: vec![Footprint { label: "Quick".into(), rows: vec![row], left_out: vec![] }],
-        shares: vec![share],
     });
     report
 }
@@ -168,8 +167,8 @@ fn each_wrong_figure_beside_the_comparison_is_named() {
             "/solo/capacities/0/reach/start".into(),
             "solo.capacities.toy.services.Quick.blocks.0.probes.0.rate: ",
         ),
-        ("/solo/shares/0/rate".into(), "solo.shares.toy.Quick.makes.rate: "),
-        ("/solo/shares/0/of".into(), "solo.shares.toy.Quick.makes.of: "),
+        ("/limits/saturations/0/rate/values/0".into(), "limits.saturations.saturated_make_quick.share: "),
+        ("/limits/saturations/0/share/values/1".into(), "limits.saturations.saturated_make_quick.share: "),
         (
             "/development/services/0/rows/0/figure/high".into(),
             "development.services.Quick.rows.build_clean.figure: ",
@@ -213,14 +212,14 @@ fn the_command_ends_in_1_where_a_bracket_is_wrong() {
     for place in [
         "/solo/capacities/0/services/1/blocks/0/bracket/low",
         "/solo/capacities/0/services/1/most_goodput/median",
-        "/solo/shares/0/rate",
+        "/limits/saturations/0/share/median",
         "/solo/footprints/0/rows/0/figure/median",
         "/development/services/0/rows/0/figure/median",
     ] {
         tampered(place, &grow).write(folder.path()).expect("written");
         let (code, said) = loadtest(folder.path());
         assert!(
-            code == Some(1) && (said.starts_with("solo.") || said.starts_with("development.")),
+            code == Some(1) && ["solo.", "limits.", "development."].iter().any(|part| said.starts_with(part)),
             "{place}: {said}"
         );
     }

@@ -6,10 +6,10 @@ use super::Row;
 use super::chart::Chart;
 use super::knee::{brackets, knee, trials};
 use crate::development::{self, Development};
-use crate::limits::Limits;
+use crate::limits::{Limits, Saturation};
 use crate::report::Report;
 use crate::report::wording::{labels, number, repeated, spread};
-use crate::solo::{Capacity, Footprint, LimitShare, SoloRun, StageReport, footprint_ratio, memory_over_time};
+use crate::solo::{Capacity, Footprint, SoloRun, StageReport, footprint_ratio, memory_over_time};
 use crate::spread::Spread;
 
 /// One table, with what it says.
@@ -33,12 +33,12 @@ pub(super) struct Beside {
 pub(super) fn beside(report: &Report) -> anyhow::Result<(Vec<Beside>, Vec<Chart>)> {
     let (mut parts, mut charts) = (Vec::new(), Vec::new());
     parts.extend(report.limits.iter().map(limits));
+    parts.extend(report.limits.iter().filter_map(saturations));
     if let Some(solo) = &report.solo {
         for one in &solo.capacities {
             parts.extend(capacity(one, charts.len())?);
             charts.push(knee(one, &labels(report))?);
         }
-        parts.extend(shares(&solo.shares));
         let note = "Start-up, memory, size: median (least to most); the ratio with its 95 % interval over the repetitions, each on a fresh service.";
         parts.extend(footprints("What each takes beside the work", note.into(), &solo.footprints));
     }
@@ -72,7 +72,7 @@ fn limits(limits: &Limits) -> Beside {
     Beside {
         title: "What the machine could do at most".into(),
         note: format!(
-            "In the same run, on the same cores, {} s each: median (least to most). A service’s figure is a share of its limit.",
+            "In the same run, on the same cores, {} s each: median (least to most).",
             number(limits.seconds)
         ),
         class: "limits",
@@ -135,20 +135,24 @@ fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
     Ok([all, found, tried])
 }
 
-fn shares(shares: &[LimitShare]) -> Option<Beside> {
-    let line = |share: &LimitShare| {
-        let figure = |value: f64| format!("{} {}", number(value), share.unit);
-        let LimitShare { service, scenario, limit, rate, of, .. } = share;
-        let told = format!("{:.2}", share.share());
-        row(vec![service.clone(), scenario.clone(), limit.clone(), figure(*rate), figure(*of), told])
+fn saturations(limits: &Limits) -> Option<Beside> {
+    let line = |one: &Saturation| {
+        let figure = |of: &Spread, unit: &str| format!("{} {unit}", spread(of));
+        row(vec![
+            one.label.clone(),
+            figure(&one.rate, &one.unit),
+            figure(&one.cpu_us, "µs"),
+            one.share.as_ref().map_or("–".into(), spread),
+            one.limit.clone(),
+            one.full.clone(),
+        ])
     };
-    (!shares.is_empty()).then(|| Beside {
-        title: "Shares of the machine’s limits".into(),
-        note: "The most of what each limit is about that a service answered as expected, in any trial."
-            .into(),
-        class: "shares",
-        head: head(&["", "scenario", "of the limit", "most", "limit", "share"]),
-        rows: shares.iter().map(line).collect(),
+    (!limits.saturations.is_empty()).then(|| Beside {
+        title: "What each answers at most".into(),
+        note: "Clients that ask again as soon as they are answered, in turn with the limits: median (least to most). A share is of the limit as it was measured in the same turn.".into(),
+        class: "saturations",
+        head: head(&["", "answered", "CPU a reply", "share", "of the limit", "how busy"]),
+        rows: limits.saturations.iter().map(line).collect(),
         ..Beside::default()
     })
 }
@@ -266,7 +270,17 @@ mod tests {
             missing: values.is_none().then(|| "pgbench is missing: get it".into()),
         };
         let rows = vec![limit("Hash", Some(&[300.0, 310.0, 290.0])), limit("Sale", None)];
-        report.limits = Some(Limits { seconds: 1.0, rows });
+        let saturation = Saturation {
+            name: "saturated_sale_go".into(),
+            label: "Sales, go".into(),
+            unit: "sales".into(),
+            rate: of(&[656.0]),
+            cpu_us: of(&[700.0]),
+            limit: "Sale".into(),
+            share: Some(of(&[0.8])),
+            full: "service 50 %".into(),
+        };
+        report.limits = Some(Limits { seconds: 1.0, rows, saturations: vec![saturation] });
         let footprint = |label: &str, mib: f64| Footprint {
             label: label.into(),
             rows: vec![crate::solo::Row {
@@ -278,17 +292,7 @@ mod tests {
             left_out: vec!["its heap".into()],
         };
         let footprints = vec![footprint("Rust", 12.5), footprint("Go", 31.0)];
-        let shares = vec![LimitShare {
-            service: "Go".into(),
-            scenario: "sale".into(),
-            limit: "Sale".into(),
-            limit_name: "database_sale".into(),
-            operations: vec![],
-            rate: 656.0,
-            of: 820.0,
-            unit: "sales".into(),
-        }];
-        report.solo = Some(SoloReport { capacities: vec![], footprints, shares });
+        report.solo = Some(SoloReport { capacities: vec![], footprints });
         let page = page(&report).unwrap();
         for wanted in [
             heading,
@@ -296,7 +300,7 @@ mod tests {
             "Sale: pgbench is missing: get it",
             "<td>12.5 MiB</td><td>31.0 MiB</td><td>0.40</td><td>1</td>",
             "Go: its heap",
-            "<td>656 sales</td><td>820 sales</td><td>0.80</td>",
+            "<td>656 sales</td><td>700 µs</td><td>0.80</td><td>Sale</td><td>service 50 %</td>",
         ] {
             assert!(page.contains(wanted), "no {wanted:?}");
         }

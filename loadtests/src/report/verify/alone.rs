@@ -7,17 +7,11 @@ use super::Verified;
 use crate::histogram::decode;
 use crate::limits::Limits;
 use crate::report::model::ScenarioReport;
-use crate::solo::{Block, Capacity, LimitShare, Probe, Search, ServiceCapacity, SoloReport, missed, part};
-use crate::stats::rounded;
+use crate::solo::{Block, Capacity, Probe, Search, ServiceCapacity, SoloReport, missed};
 
 impl Verified {
     /// All of it; spreads and percentiles are looked at elsewhere.
-    pub(super) fn alone(
-        &mut self,
-        solo: &SoloReport,
-        limits: Option<&Limits>,
-        scenarios: &[ScenarioReport],
-    ) -> anyhow::Result<()> {
+    pub(super) fn alone(&mut self, solo: &SoloReport, scenarios: &[ScenarioReport]) -> anyhow::Result<()> {
         for capacity in &solo.capacities {
             let at = format!("solo.capacities.{}", capacity.scenario);
             let scenario = scenarios.iter().find(|one| one.scenario.name == capacity.scenario);
@@ -26,9 +20,6 @@ impl Verified {
             for service in &capacity.services {
                 self.service(&format!("{at}.services.{}", service.label), capacity, service)?;
             }
-        }
-        for share in &solo.shares {
-            self.share(share, solo, limits, scenarios);
         }
         Ok(())
     }
@@ -86,24 +77,14 @@ impl Verified {
         Ok(again)
     }
 
-    fn share(
-        &mut self,
-        share: &LimitShare,
-        solo: &SoloReport,
-        limits: Option<&Limits>,
-        scenarios: &[ScenarioReport],
-    ) {
-        let LimitShare { service, scenario, limit_name, .. } = share;
-        let at = format!("solo.shares.{scenario}.{service}.{limit_name}");
-        let capacity = solo.capacities.iter().find(|capacity| capacity.scenario == *scenario);
-        let most = capacity.and_then(|capacity| {
-            let found = capacity.services.iter().find(|one| one.label == *service)?;
-            found.most_goodput.as_ref().map(|most| most.median)
-        });
-        let played = scenarios.iter().find(|one| one.scenario.name == *scenario);
-        let rate = most.zip(played).map(|(most, played)| most * part(&played.scenario, &share.operations));
-        let of = limits.and_then(|limits| Some(limits.figure(limit_name)?.median));
-        self.equal(format!("{at}.rate"), share.rate, rate.map_or(f64::NAN, rounded));
-        self.equal(format!("{at}.of"), share.of, of.unwrap_or(f64::NAN));
+    /// Shares of limits, from what both were in each repetition.
+    pub(super) fn saturations(&mut self, limits: Option<&Limits>) -> anyhow::Result<()> {
+        let Some(Limits { rows, saturations, .. }) = limits else { return Ok(()) };
+        for one in saturations {
+            let share = rows.iter().find(|row| row.label == one.limit).and_then(|row| row.share(&one.rate));
+            let what = format!("limits.saturations.{}.share", one.name);
+            self.equal(what, serde_json::to_value(&one.share)?, serde_json::to_value(share)?);
+        }
+        Ok(())
     }
 }

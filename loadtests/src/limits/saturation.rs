@@ -1,0 +1,249 @@
+//! What a service answers at most, one kind of request at a time: clients that ask again as soon as they are answered, as
+//! those of the limits do, and in turn with them, so that a share is of the same minutes.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::future::try_join_all;
+use http_body_util::BodyExt;
+
+use super::{Limit, Saturation, door, on_cores};
+use crate::clock::now_ns;
+use crate::compare::{Contender, Support, SupportCores, Usage};
+use crate::payments::Payments;
+use crate::procstat::Process;
+use crate::report::wording::number;
+use crate::scenario::{Overrides, Scenario};
+use crate::spread::Spread;
+use crate::trace::Trace;
+use crate::workload::{Checked, Player, Reply, Workload};
+
+/// More than a service has connections to Postgres, so that the card network's answers are never waited for by all.
+const CLIENTS: usize = 64;
+/// Warm-up, which makes what the load is about: tokens to pay with, payments to read.
+const WARM_UP_SECONDS: f64 = 0.5;
+/// Clients wait for each other, for longer than a service usually lets them.
+pub const PATIENT: [(&str, &str); 3] = [
+    ("TWINPAY_HASH_QUEUE", "65536"),
+    ("TWINPAY_HASH_WAIT_MS", "30000"),
+    ("TWINPAY_DATABASE_WAIT_MS", "30000"),
+];
+
+/// What is asked for, and the limit that bounds it.
+struct Kind {
+    /// Of these requests alone.
+    scenario: &'static str,
+    label: &'static str,
+    unit: &'static str,
+    /// Of the limit's row.
+    limit: &'static str,
+    /// There is a limit a service.
+    of_service: bool,
+    /// More a second than any service answers.
+    supply: f64,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind {
+        scenario: "tokenize",
+        label: "Tokenisations",
+        unit: "tokens/s",
+        limit: "hash_",
+        of_service: true,
+        supply: 4_000.0,
+    },
+    Kind {
+        scenario: "sale",
+        label: "Sales",
+        unit: "sales/s",
+        limit: "database_sale",
+        of_service: false,
+        supply: 8_000.0,
+    },
+    Kind {
+        scenario: "read",
+        label: "Reads of a payment",
+        unit: "replies/s",
+        limit: "door_",
+        of_service: true,
+        supply: 40_000.0,
+    },
+];
+
+/// One measurement.
+#[derive(Debug, Clone)]
+struct Turn {
+    replies: u64,
+    usage: Usage,
+}
+
+/// Every kind on every service, measured in turn.
+pub struct Saturated {
+    services: Vec<Contender>,
+    support: Vec<Support>,
+    cores: SupportCores,
+    generator: Vec<usize>,
+    turns: Vec<Vec<Turn>>,
+    count: u64,
+}
+
+impl Saturated {
+    /// Of services that let their clients wait (`PATIENT`); asked from the generator's cores.
+    pub fn of(
+        services: &[Contender],
+        support: Vec<Support>,
+        cores: SupportCores,
+        generator: &[usize],
+    ) -> Self {
+        let turns = vec![Vec::new(); services.len() * KINDS.len()];
+        Self { services: services.to_vec(), support, cores, generator: generator.to_vec(), turns, count: 0 }
+    }
+
+    /// One measurement of each; which service is first changes from turn to turn.
+    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+        let count = self.services.len();
+        for (row, kind) in KINDS.iter().enumerate() {
+            for step in 0..count {
+                let index = (step + self.count as usize) % count;
+                let (contender, support) = (self.services[index].clone(), self.support.clone());
+                // Another seed each time: keys of an earlier turn would be answered from what is stored.
+                let trace = self.trace(kind, length)?;
+                let what = format!("{}: {} by {CLIENTS} clients", contender.name, kind.label);
+                let work = move || ask(&contender, &support, &trace, length);
+                let turn = on_cores(&self.generator, work).await.context(what)?;
+                self.turns[row * count + index].push(turn);
+            }
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn trace(&self, kind: &Kind, length: Duration) -> anyhow::Result<(Trace, usize)> {
+        let file = Scenario::load(kind.scenario, &Overrides::default())?;
+        let overrides = Overrides {
+            seed: Some(file.seed.wrapping_add(self.count)),
+            warm_up_seconds: Some(WARM_UP_SECONDS),
+            pairs: Some(1),
+            slice_ms: Some(length.as_millis() as u64),
+            ..Overrides::default()
+        };
+        let mut scenario = Scenario::load(kind.scenario, &overrides)?;
+        scenario.stages.iter_mut().for_each(|stage| stage.rate = kind.supply);
+        let trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
+        let warm = trace.window(0, scenario.warm_up_us()).len();
+        Ok((trace, warm))
+    }
+
+    /// One a kind and service; shares are of the limit as it was measured in the same turn.
+    pub fn rows(self, limits: &[Limit]) -> Vec<Saturation> {
+        let each = KINDS.iter().flat_map(|kind| self.services.iter().map(move |service| (kind, service)));
+        let row = |((kind, service), turns): ((&Kind, &Contender), &Vec<Turn>)| {
+            let values = |of: fn(&Turn) -> f64| turns.iter().map(of).collect::<Vec<_>>();
+            let name = match kind.of_service {
+                true => format!("{}{}", kind.limit, service.name),
+                false => kind.limit.to_owned(),
+            };
+            let limit = limits.iter().find(|limit| limit.name == name);
+            let rate = Spread::of(&values(Turn::rate))?;
+            Some(Saturation {
+                name: format!("saturated_{}_{}", kind.scenario, service.name),
+                label: format!("{} by {CLIENTS} clients, {}", kind.label, service.name),
+                unit: kind.unit.into(),
+                share: limit.and_then(|limit| limit.share(&rate)),
+                rate,
+                cpu_us: Spread::of(&values(Turn::cpu_us))?,
+                limit: limit.map_or(name, |limit| limit.label.clone()),
+                full: full(turns, self.cores),
+            })
+        };
+        each.zip(&self.turns).filter_map(row).collect()
+    }
+}
+
+impl Turn {
+    fn rate(&self) -> f64 {
+        self.replies as f64 * 1e9 / self.usage.wall_ns.max(1) as f64
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.usage.contenders_ns as f64 / 1e3 / self.replies.max(1) as f64
+    }
+}
+
+/// How busy the two sides of the machine were.
+fn full(turns: &[Turn], cores: SupportCores) -> String {
+    let mean = |of: &dyn Fn(&Usage) -> f64| {
+        let sum: f64 = turns.iter().map(|turn| of(&turn.usage)).sum();
+        number(sum / turns.len().max(1) as f64 * 100.0)
+    };
+    let service = mean(&|usage| usage.contenders_ns as f64 / usage.wall_ns.max(1) as f64);
+    let others = mean(&|usage| usage.support_share(cores));
+    format!("service {service} % of a core; Postgres, card network and clients {others} % of theirs")
+}
+
+/// The warm-up's requests, then the others for so long.
+fn ask(
+    contender: &Contender,
+    support: &[Support],
+    (trace, warm): &(Trace, usize),
+    length: Duration,
+) -> anyhow::Result<Turn> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let process = Process::of(contender.process()?)?;
+    runtime.block_on(async {
+        let player = Payments.player(trace, &contender.target)?;
+        let clients = Clients { trace, state: RefCell::new((player, 0)) };
+        let address = contender.target.addresses.http;
+        clients.ask(address, *warm, u64::MAX).await.context("warm-up")?;
+        let before = Usage::now(&[process], support)?;
+        let until = now_ns() + length.as_nanos() as u64;
+        let replies = clients.ask(address, trace.lines.len(), until).await?;
+        Ok(Turn { replies, usage: Usage::now(&[process], support)?.since(&before) })
+    })
+}
+
+/// Who asks, with one player and one place in the trace.
+struct Clients<'a> {
+    trace: &'a Trace,
+    state: RefCell<(Box<dyn Player>, usize)>,
+}
+
+impl Clients<'_> {
+    /// All of them, up to a line of the trace or a time of the clock; each reply has to be as expected.
+    async fn ask(&self, address: SocketAddr, end: usize, until_ns: u64) -> anyhow::Result<u64> {
+        let replies =
+            try_join_all((0..CLIENTS).map(|_| self.again_and_again(address, end, until_ns))).await?;
+        Ok(replies.into_iter().sum())
+    }
+
+    async fn again_and_again(&self, address: SocketAddr, end: usize, until_ns: u64) -> anyhow::Result<u64> {
+        let mut connection = door::open(address).await?;
+        let mut replies = 0;
+        while now_ns() < until_ns {
+            let (request, index) = {
+                let (player, next) = &mut *self.state.borrow_mut();
+                let index = *next;
+                if index >= end {
+                    break;
+                }
+                *next += 1;
+                // Without the result that it needs, which the warm-up didn't give, the next one is asked.
+                let Some(request) = player.prepare(&self.trace.lines[index]) else { continue };
+                (request, index)
+            };
+            connection.ready().await?;
+            let (parts, body) = connection.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let reply = Reply { status: parts.status, headers: parts.headers, body, trailers: None };
+            let checked = self.state.borrow_mut().0.check(&self.trace.lines[index], &reply, false);
+            match checked {
+                Checked::Expected => replies += 1,
+                Checked::Shed => bail!("refused with {} for want of capacity", reply.status),
+                Checked::Unexpected(what) => bail!("answered {what}"),
+            }
+        }
+        Ok(replies)
+    }
+}
