@@ -184,10 +184,11 @@ pub(super) fn limits_effort(seconds: f64, repetitions: usize) -> limits::Effort 
 /// Measure what each service does by itself: capacity, start, memory
 ///
 /// Capacity: the highest rate at which 99 of 100 requests are answered within the scenario's bound (solo.p99_ms) and at
-/// most one in 1000 isn't served. Doubled until it is missed, then halved in between to within 5 %, then asked again. Each
-/// search has a fresh service on a fresh database; services take turns in an order drawn at random. It is a bracket: kept,
-/// and missed, in flows a second; what was full where it was missed stands beside it. Where that is Postgres or the
-/// generator, the figure isn't the service's: its CPU a request is.
+/// most one in 1000 isn't served. Doubled until it is missed, then halved in between to within 5 %, then asked again; a
+/// rate that is missed while nothing is full is asked again before that is believed. Each search has a fresh service on a
+/// fresh database; services take turns in an order drawn at random. It is a bracket: kept, and missed, in flows a second;
+/// what was full where it was missed stands beside it. Where that is Postgres or the generator, the figure isn't the
+/// service's: its CPU a request is.
 ///
 /// Start: from the process' begin to the first 200 of /readyz. Memory: resident, idle, at the end of the first scenario's
 /// load, for an open connection that has carried a request, and for a request that waits for the card network.

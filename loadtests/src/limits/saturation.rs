@@ -125,8 +125,9 @@ impl Saturated {
         let overrides = Overrides {
             seed: Some(file.seed.wrapping_add(self.count)),
             warm_up_seconds: Some(WARM_UP_SECONDS),
-            pairs: Some(1),
-            slice_ms: Some(length.as_millis() as u64),
+            // The least that a scenario may have; nothing here is cut into slices.
+            pairs: Some(2),
+            slice_ms: Some((length.as_millis() as u64).div_ceil(2)),
             ..Overrides::default()
         };
         let mut scenario = Scenario::load(kind.scenario, &overrides)?;

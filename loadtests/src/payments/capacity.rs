@@ -132,7 +132,7 @@ impl Searching<'_> {
                 number(rate),
                 if probe.held { "kept".into() } else { probe.missed.join(", ") }
             ));
-            search.tell(rate, probe.held);
+            search.tell(rate, probe.outcome());
             probes.push(probe);
         }
         Ok(Block::of(turn, self.reach(), probes))

@@ -2,7 +2,7 @@
 //! when it is verified.
 
 use super::model::{Block, Probe, ServiceCapacity, StageReport, Used};
-use super::search::{Reach, Search};
+use super::search::{Outcome, Reach, Search};
 use crate::histogram::{Sparse, decode};
 use crate::report::wording::number;
 use crate::spread::Spread;
@@ -38,11 +38,22 @@ pub fn missed(load: &StageReport, bound_ms: f64) -> anyhow::Result<Vec<String>> 
     Ok(missed)
 }
 
+impl Probe {
+    /// What it says of its rate.
+    pub fn outcome(&self) -> Outcome {
+        match self.used.iter().any(|used| used.share >= FULL) {
+            _ if self.held => Outcome::Kept,
+            true => Outcome::Missed,
+            false => Outcome::Doubtful,
+        }
+    }
+}
+
 impl Block {
     /// What a search found by its trials, in their order.
     pub fn of(turn: usize, reach: Reach, probes: Vec<Probe>) -> Self {
         let mut search = Search::new(reach);
-        probes.iter().for_each(|probe| search.tell(probe.rate, probe.held));
+        probes.iter().for_each(|probe| search.tell(probe.rate, probe.outcome()));
         let bracket = search.bracket();
         let missed = probes.iter().rfind(|probe| !probe.held && Some(probe.rate) == bracket.high);
         let full = missed.map_or("nothing: no rate was missed".into(), |probe| full(&probe.used));
@@ -105,6 +116,20 @@ mod tests {
             latency_ms: [None; 4],
             latency: encode(&latency).unwrap(),
         }
+    }
+
+    #[test]
+    fn a_miss_is_doubtful_where_nothing_was_full() {
+        let probe = |held, share| Probe {
+            rate: 1.0,
+            load: load(10, 10, 1),
+            held,
+            missed: Vec::new(),
+            used: vec![Used { resource: "core".into(), share }],
+        };
+        let told =
+            [(true, 0.99), (false, 0.95), (false, 0.5)].map(|(held, share)| probe(held, share).outcome());
+        assert_eq!(told, [Outcome::Kept, Outcome::Missed, Outcome::Doubtful]);
     }
 
     #[test]

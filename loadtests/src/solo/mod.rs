@@ -24,7 +24,7 @@ pub use model::{
     StageReport, Used, footprint_ratio,
 };
 pub use play::{Order, Played, Sample, Settle, aside, play};
-pub use search::{Bracket, Reach, Search};
+pub use search::{Bracket, Outcome, Reach, Search};
 pub use settings::Settings;
 pub use text::{footprint_table, memory_over_time, run_table, solo_table};
 pub use watch::{Kind, Seen, Stage, Tally, stages, tally, ticks};

@@ -1,5 +1,8 @@
 //! The highest rate that is kept: doubled until it isn't, then halved in between, then asked again. Each trial is the
 //! caller's; this only says which rate is next.
+//!
+//! A miss while nothing was full may be a stall of the machine's, and a search that believed it would end far below the
+//! capacity: such a rate is asked again, and missed where that is seen twice.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +10,20 @@ use crate::stats::rounded;
 
 /// Trials of one search at most: a service that holds a rate now and misses it then would never end it.
 const TRIALS_MAX: usize = 30;
+
+/// Misses with nothing full before they are believed.
+const DOUBTS: usize = 2;
+
+/// What a trial says of its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The bound was kept.
+    Kept,
+    /// It was missed, and something was full.
+    Missed,
+    /// It was missed, and nothing was full.
+    Doubtful,
+}
 
 /// How far a search goes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,7 +55,7 @@ pub struct Bracket {
 #[derive(Debug)]
 pub struct Search {
     reach: Reach,
-    trials: Vec<(f64, bool)>,
+    trials: Vec<(f64, Outcome)>,
 }
 
 impl Search {
@@ -53,6 +70,11 @@ impl Search {
         if self.trials.len() >= TRIALS_MAX || self.bracket().confirmed {
             return None;
         }
+        if let Some((rate, Outcome::Doubtful)) = self.trials.last()
+            && !self.missed(*rate)
+        {
+            return Some(*rate);
+        }
         match (self.low(), self.high()) {
             (None, None) => Some(start.clamp(least, most)),
             (Some(low), None) if low < most => Some((low * 2.0).min(most)),
@@ -62,33 +84,41 @@ impl Search {
         }
     }
 
-    /// Whether the rate was kept.
-    pub fn tell(&mut self, rate: f64, held: bool) {
-        self.trials.push((rate, held));
+    /// What the rate's trial said.
+    pub fn tell(&mut self, rate: f64, outcome: Outcome) {
+        self.trials.push((rate, outcome));
     }
 
     /// What is known so far.
     pub fn bracket(&self) -> Bracket {
         let (low, high) = (self.low(), self.high());
-        let kept = |low: f64| self.trials.iter().filter(|(rate, held)| *held && *rate == low).count();
         let close = match (low, high) {
             (Some(low), Some(high)) => high / low <= self.reach.resolution,
             (Some(low), None) => low >= self.reach.most,
             (None, _) => false,
         };
-        let confirmed = close && low.is_some_and(|low| kept(low) > self.reach.confirmations);
+        let confirmed =
+            close && low.is_some_and(|low| self.count(low, Outcome::Kept) > self.reach.confirmations);
         Bracket { low, high, confirmed }
     }
 
     fn high(&self) -> Option<f64> {
-        let missed = self.trials.iter().filter(|(_, held)| !held).map(|(rate, _)| *rate);
+        let missed = self.trials.iter().map(|(rate, _)| *rate).filter(|rate| self.missed(*rate));
         missed.min_by(f64::total_cmp)
     }
 
     fn low(&self) -> Option<f64> {
         let below = |rate: &f64| self.high().is_none_or(|high| *rate < high);
-        let kept = self.trials.iter().filter(|(_, held)| *held).map(|(rate, _)| *rate);
+        let kept = self.trials.iter().filter(|(_, outcome)| *outcome == Outcome::Kept).map(|(rate, _)| *rate);
         kept.filter(below).max_by(f64::total_cmp)
+    }
+
+    fn missed(&self, rate: f64) -> bool {
+        self.count(rate, Outcome::Missed) > 0 || self.count(rate, Outcome::Doubtful) >= DOUBTS
+    }
+
+    fn count(&self, rate: f64, outcome: Outcome) -> usize {
+        self.trials.iter().filter(|trial| **trial == (rate, outcome)).count()
     }
 }
 
@@ -100,13 +130,35 @@ mod tests {
     const REACH: Reach =
         Reach { start: 50.0, least: 1.0, most: 10_000.0, resolution: 1.05, confirmations: 1 };
 
-    fn searched(reach: Reach, holds: &mut dyn FnMut(f64) -> bool) -> (Bracket, usize) {
+    fn asked(reach: Reach, says: &mut dyn FnMut(f64) -> Outcome) -> (Bracket, usize) {
         let mut search = Search::new(reach);
         while let Some(rate) = search.next() {
-            let held = holds(rate);
-            search.tell(rate, held);
+            let outcome = says(rate);
+            search.tell(rate, outcome);
         }
         (search.bracket(), search.trials.len())
+    }
+
+    fn searched(reach: Reach, holds: &mut dyn FnMut(f64) -> bool) -> (Bracket, usize) {
+        asked(reach, &mut |rate| if holds(rate) { Outcome::Kept } else { Outcome::Missed })
+    }
+
+    #[test]
+    fn one_stall_of_the_machine_doesn_t_end_a_search_below() {
+        let mut stalled = Vec::new();
+        let (found, _) = asked(REACH, &mut |rate| match rate <= 480.0 {
+            true if rate > 60.0 && !stalled.contains(&rate.to_bits()) => {
+                stalled.push(rate.to_bits());
+                Outcome::Doubtful
+            }
+            true => Outcome::Kept,
+            false => Outcome::Missed,
+        });
+        let (low, high) = (found.low.unwrap(), found.high.unwrap());
+        assert!(low <= 480.0 && 480.0 < high && high / low <= 1.05 && found.confirmed, "{found:?}");
+        let (found, _) =
+            asked(REACH, &mut |rate| if rate <= 100.0 { Outcome::Kept } else { Outcome::Doubtful });
+        assert!(found.low.unwrap() <= 100.0 && found.high.unwrap() > 100.0 && found.confirmed, "{found:?}");
     }
 
     #[test]

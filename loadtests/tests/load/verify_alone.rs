@@ -42,8 +42,9 @@ fn block(turn: usize, takes: f64) -> Block {
         let missed = missed(&load, BOUND_MS).expect("readable");
         let share = (rate / takes).min(1.0);
         let used = vec![Used { resource: "the service’s core".into(), share }];
-        search.tell(rate, missed.is_empty());
-        probes.push(Probe { rate, load, held: missed.is_empty(), missed, used });
+        let probe = Probe { rate, load, held: missed.is_empty(), missed, used };
+        search.tell(rate, probe.outcome());
+        probes.push(probe);
     }
     Block::of(turn, REACH, probes)
 }

@@ -62,8 +62,9 @@ impl Verified {
             let missed = missed(&probe.load, capacity.p99_ms).with_context(|| at.clone())?;
             self.equal(format!("{at}.missed"), probe.missed.join(", "), missed.join(", "));
             self.equal(format!("{at}.held"), probe.held, missed.is_empty());
-            search.tell(probe.rate, missed.is_empty());
-            probes.push(Probe { held: missed.is_empty(), missed, ..probe.clone() });
+            let again = Probe { held: missed.is_empty(), missed, ..probe.clone() };
+            search.tell(probe.rate, again.outcome());
+            probes.push(again);
         }
         self.equal(format!("{at}: the rate that is tried next"), "none".to_owned(), rate(search.next()));
         let again = Block::of(block.turn, capacity.reach, probes);
