@@ -59,9 +59,10 @@ pub fn footprints(scenario: &Scenario, starts: usize, repetitions: usize, held: 
     2.0 * (starts as f64 * START / 4.0 + repetitions as f64 * memory)
 }
 
-/// Of every kind so many measurements.
+/// Of every kind so many measurements; half of them have a warm-up.
 pub fn limits(effort: &limits::Effort) -> f64 {
-    START + (limits::KINDS * effort.repetitions) as f64 * effort.length.as_secs_f64()
+    let one = effort.length.as_secs_f64() + limits::WARM_UP_SECONDS / 2.0;
+    START + (limits::KINDS * effort.repetitions) as f64 * one
 }
 
 fn warm_up(scenario: &Scenario) -> f64 {

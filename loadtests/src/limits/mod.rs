@@ -18,6 +18,7 @@ use stack::instance::Twin;
 
 pub use pinned::{on_cores, said_on_cores};
 use saturation::Saturated;
+pub use saturation::WARM_UP_SECONDS;
 pub use text::table;
 
 use crate::payments::{Bench, Special};

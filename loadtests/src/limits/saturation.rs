@@ -23,7 +23,7 @@ use crate::workload::{Checked, Player, Reply, Workload};
 /// More than a service has connections to Postgres, so that the card network's answers are never waited for by all.
 const CLIENTS: usize = 64;
 /// Warm-up, which makes what the load is about: tokens to pay with, payments to read.
-const WARM_UP_SECONDS: f64 = 0.5;
+pub const WARM_UP_SECONDS: f64 = 0.5;
 /// Clients wait for each other, for longer than a service usually lets them.
 pub const PATIENT: [(&str, &str); 3] = [
     ("TWINPAY_HASH_QUEUE", "65536"),

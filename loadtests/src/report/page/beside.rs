@@ -300,7 +300,7 @@ mod tests {
             "Sale: pgbench is missing: get it",
             "<td>12.5 MiB</td><td>31.0 MiB</td><td>0.40</td><td>1</td>",
             "Go: its heap",
-            "<td>656 sales</td><td>700 µs</td><td>0.80</td><td>Sale</td><td>service 50 %</td>",
+            "<td>656 sales</td><td>700 µs</td><td>0.800</td><td>Sale</td><td>service 50 %</td>",
         ] {
             assert!(page.contains(wanted), "no {wanted:?}");
         }
