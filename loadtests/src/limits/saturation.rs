@@ -1,11 +1,11 @@
 //! What a service answers at most, one kind of request at a time: clients that ask again as soon as they are answered, as
 //! those of the limits do, and in turn with them, so that a share is of the same minutes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use http_body_util::BodyExt;
 
@@ -195,50 +195,57 @@ fn ask(
     let process = Process::of(contender.process()?)?;
     runtime.block_on(async {
         let player = Payments.player(trace, &contender.target)?;
-        let clients = Clients { trace, state: RefCell::new((player, 0)) };
+        let clients = Clients { trace, player: RefCell::new(player), next: Cell::new(0) };
         let address = contender.target.addresses.http;
-        clients.ask(address, *warm, u64::MAX).await.context("warm-up")?;
+        // What needs another's result comes when all of those are there.
+        let (first, then): (Vec<_>, Vec<_>) =
+            (0..*warm).partition(|index| trace.lines[*index].needs.is_none());
+        for lines in [first, then] {
+            clients.ask(address, &lines, u64::MAX).await.context("warm-up")?;
+        }
         let before = Usage::now(&[process], support)?;
         let until = now_ns() + length.as_nanos() as u64;
-        let replies = clients.ask(address, trace.lines.len(), until).await?;
+        let lines: Vec<_> = (*warm..trace.lines.len()).collect();
+        let replies = clients.ask(address, &lines, until).await?;
+        ensure!(replies > 0, "nothing could be asked");
         Ok(Turn { replies, usage: Usage::now(&[process], support)?.since(&before) })
     })
 }
 
-/// Who asks, with one player and one place in the trace.
+/// Who asks, with one player.
 struct Clients<'a> {
     trace: &'a Trace,
-    state: RefCell<(Box<dyn Player>, usize)>,
+    player: RefCell<Box<dyn Player>>,
+    /// Place in the lines that are asked.
+    next: Cell<usize>,
 }
 
 impl Clients<'_> {
-    /// All of them, up to a line of the trace or a time of the clock; each reply has to be as expected.
-    async fn ask(&self, address: SocketAddr, end: usize, until_ns: u64) -> anyhow::Result<u64> {
-        let replies =
-            try_join_all((0..CLIENTS).map(|_| self.again_and_again(address, end, until_ns))).await?;
-        Ok(replies.into_iter().sum())
+    /// All of them, these lines of the trace, up to a time of the clock; each reply has to be as expected.
+    async fn ask(&self, address: SocketAddr, lines: &[usize], until_ns: u64) -> anyhow::Result<u64> {
+        self.next.set(0);
+        let replies = (0..CLIENTS).map(|_| self.again_and_again(address, lines, until_ns));
+        Ok(try_join_all(replies).await?.into_iter().sum())
     }
 
-    async fn again_and_again(&self, address: SocketAddr, end: usize, until_ns: u64) -> anyhow::Result<u64> {
+    async fn again_and_again(
+        &self,
+        address: SocketAddr,
+        lines: &[usize],
+        until_ns: u64,
+    ) -> anyhow::Result<u64> {
         let mut connection = door::open(address).await?;
         let mut replies = 0;
         while now_ns() < until_ns {
-            let (request, index) = {
-                let (player, next) = &mut *self.state.borrow_mut();
-                let index = *next;
-                if index >= end {
-                    break;
-                }
-                *next += 1;
-                // Without the result that it needs, which the warm-up didn't give, the next one is asked.
-                let Some(request) = player.prepare(&self.trace.lines[index]) else { continue };
-                (request, index)
-            };
+            let Some(index) = lines.get(self.next.replace(self.next.get() + 1)) else { break };
+            let line = &self.trace.lines[*index];
+            // Without the result that it needs the next one is asked.
+            let Some(request) = self.player.borrow_mut().prepare(line) else { continue };
             connection.ready().await?;
             let (parts, body) = connection.send_request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             let reply = Reply { status: parts.status, headers: parts.headers, body, trailers: None };
-            let checked = self.state.borrow_mut().0.check(&self.trace.lines[index], &reply, false);
+            let checked = self.player.borrow_mut().check(line, &reply, false);
             match checked {
                 Checked::Expected => replies += 1,
                 Checked::Shed => bail!("refused with {} for want of capacity", reply.status),

@@ -393,13 +393,19 @@ impl Pairing {
         self.instances.iter().map(|instance| (instance.pid(), instance.admin())).collect()
     }
 
-    /// What each one's process and runtime told before the first slice, and tell now.
+    /// What each one's process and runtime told before the first slice, and tell now; nothing of one that has ended.
     pub async fn looks(&self) -> anyhow::Result<Vec<Option<[Look; 2]>>> {
         let before = locked(&self.before).clone();
-        let watched = self.watched();
-        let now = try_join_all(watched.iter().map(|(pid, admin)| look(*pid, admin))).await?;
-        let pair = |(index, now): (usize, Look)| Some([before.get(index)?.clone(), now]);
-        Ok(now.into_iter().enumerate().map(pair).collect())
+        let mut looks = Vec::new();
+        for (index, (pid, admin)) in self.watched().into_iter().enumerate() {
+            looks.push(match before.get(index) {
+                Some(before) if self.instances[index].alive() => {
+                    Some([before.clone(), look(pid, &admin).await?])
+                }
+                Some(_) | None => None,
+            });
+        }
+        Ok(looks)
     }
 
     /// Rows in each one's database, in the order of the player's effects.
