@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -105,11 +106,11 @@ impl Saturated {
     pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
         let count = self.services.len();
         for (row, kind) in KINDS.iter().enumerate() {
+            let drawn = Arc::new(self.trace(kind, length)?);
             for step in 0..count {
                 let index = (step + self.count as usize) % count;
                 let (contender, support) = (self.services[index].clone(), self.support.clone());
-                // Another seed each time: keys of an earlier turn would be answered from what is stored.
-                let trace = self.trace(kind, length)?;
+                let trace = Arc::clone(&drawn);
                 let what = format!("{}: {} by {CLIENTS} clients", contender.name, kind.label);
                 let work = move || ask(&contender, &support, &trace, length);
                 let turn = on_cores(&self.generator, work).await.context(what)?;
@@ -120,10 +121,9 @@ impl Saturated {
         Ok(())
     }
 
+    /// What this turn's clients ask, the same of each service, and how much of it is the warm-up.
     fn trace(&self, kind: &Kind, length: Duration) -> anyhow::Result<(Trace, usize)> {
-        let file = Scenario::load(kind.scenario, &Overrides::default())?;
         let overrides = Overrides {
-            seed: Some(file.seed.wrapping_add(self.count)),
             warm_up_seconds: Some(WARM_UP_SECONDS),
             // The least that a scenario may have; nothing here is cut into slices.
             pairs: Some(2),
@@ -131,6 +131,8 @@ impl Saturated {
             ..Overrides::default()
         };
         let mut scenario = Scenario::load(kind.scenario, &overrides)?;
+        // Another one each turn: keys of an earlier one would be answered from what is stored.
+        scenario.seed = scenario.seed.wrapping_add(self.count);
         scenario.stages.iter_mut().for_each(|stage| stage.rate = kind.supply);
         let trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
         let warm = trace.window(0, scenario.warm_up_us()).len();

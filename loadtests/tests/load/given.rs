@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
@@ -211,47 +212,46 @@ fn http_2_is_spoken_where_it_is_asked_for() {
     assert!(replies > 50, "{replies} replies");
 }
 
-#[test]
-fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
+/// Compares two until the second is killed, at the first line that `is_time` picks with what was said before; the exit
+/// code, what was said, and the second's address.
+fn killed(out: &Path, is_time: fn(&str, &str) -> bool) -> (Option<i32>, String, String) {
     let (quick, mut slow) = (Service::start(0), Service::start(0));
-    let out = tempfile::tempdir().expect("a folder");
     let mut command = compare([&quick, &slow], &["--pairs", "100"]);
-    let piped = command.arg("--out").arg(out.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let piped = command.arg("--out").arg(out).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut run = piped.spawn().expect("it runs");
     let mut said = String::new();
     for line in BufReader::new(run.stderr.take().expect("piped")).lines() {
         let line = line.expect("text");
-        // Whoever is second is warm: the slices begin.
-        if line.ends_with(" is warm") && said.contains(" is warm") {
+        if is_time(&line, &said) {
             slow.process.kill().expect("it ends");
         }
         said += &(line + "\n");
     }
-    assert_eq!(run.wait().expect("it ends").code(), Some(2), "{said}");
-    let wanted = format!("loadtest: B ({}) takes no connection any more: Connection refused", slow.url);
+    (run.wait().expect("it ends").code(), said, slow.url.clone())
+}
+
+#[test]
+fn a_service_that_ends_in_the_middle_is_named_and_nothing_hangs() {
+    let out = tempfile::tempdir().expect("a folder");
+    // Whoever is second is warm: the slices begin.
+    let (code, said, url) =
+        killed(out.path(), |line, said| line.ends_with(" is warm") && said.contains(" is warm"));
+    assert_eq!(code, Some(2), "{said}");
+    let wanted = format!("loadtest: B ({url}) takes no connection any more: Connection refused");
     assert!(said.lines().last().expect("a line").starts_with(&wanted), "{said}");
 }
 
 #[test]
 fn one_that_ends_after_some_slices_is_named_on_what_was_measured_before() {
-    let (quick, mut slow) = (Service::start(0), Service::start(0));
     let out = tempfile::tempdir().expect("a folder");
-    let mut command = compare([&quick, &slow], &["--pairs", "100"]);
-    let piped = command.arg("--out").arg(out.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut run = piped.spawn().expect("it runs");
-    let mut said = String::new();
-    for line in BufReader::new(run.stderr.take().expect("piped")).lines() {
-        let line = line.expect("text");
+    let (code, said, url) = killed(out.path(), |line, _| {
         let played =
             line.split_once("plain-example: ").and_then(|(_, rest)| rest.split_once(" of 200 slices"));
-        if played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4)) {
-            slow.process.kill().expect("it ends");
-        }
-        said += &(line + "\n");
-    }
-    assert_eq!(run.wait().expect("it ends").code(), Some(3), "{said}");
+        played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
+    });
+    assert_eq!(code, Some(3), "{said}");
     let report = Report::read(&out.path().join("report.json")).expect("a report");
-    let begin = format!("plain-example: B ({}) takes no connection any more: ", slow.url);
+    let begin = format!("plain-example: B ({url}) takes no connection any more: ");
     let why = &report.void[0];
     assert!(why.starts_with(&begin) && why.ends_with("; what is shown was measured before."), "{why}");
     let pairs = report.scenarios[0].slices[0].len();

@@ -126,17 +126,18 @@ fn logs(out: &Path) -> Vec<String> {
     names
 }
 
+/// The first slices of both have been played; what is left would take a minute.
+fn some_of_120_slices(line: &str) -> bool {
+    let played = line.split_once("tokenize: ").and_then(|(_, rest)| rest.split_once(" of 120 slices"));
+    played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
+}
+
 #[test]
 fn an_interrupted_comparison_reports_what_it_measured_and_leaves_nothing_behind() {
     let out = tempfile::tempdir().expect("a folder");
     let path = out.path().to_str().expect("a path");
-    // The first slices of both have been played; what is left would take a minute.
-    let is_time = |line: &str| {
-        let played = line.split_once("tokenize: ").and_then(|(_, rest)| rest.split_once(" of 120 slices"));
-        played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
-    };
     let run = ["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path];
-    let end = interrupted(&run, "-INT", is_time);
+    let end = interrupted(&run, "-INT", some_of_120_slices);
     let (stdout, stderr) = (&end.stdout, &end.stderr);
     assert_eq!(end.code, Some(3), "{stdout}{stderr}");
     assert!(stderr.contains("interrupted: ending the slice"), "{stderr}");
@@ -158,13 +159,9 @@ fn an_interrupted_comparison_reports_what_it_measured_and_leaves_nothing_behind(
 fn a_service_that_dies_in_the_middle_is_named_and_what_was_measured_before_is_reported() {
     let out = tempfile::tempdir().expect("a folder");
     let path = out.path().to_str().expect("a path");
-    let is_time = |line: &str| {
-        let played = line.split_once("tokenize: ").and_then(|(_, rest)| rest.split_once(" of 120 slices"));
-        played.is_some_and(|(done, _)| done.parse::<u32>().is_ok_and(|done| done >= 4))
-    };
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path]);
-    let end = ended(&mut command, is_time, |pid| {
+    let end = ended(&mut command, some_of_120_slices, |pid| {
         let is_service = |(pid, _): &&Who| {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "payments")
         };
