@@ -18,7 +18,7 @@ const LAST_REPLY: f64 = 0.03;
 const JUDGING: f64 = 1.0;
 /// A trial's own part: its connections, two looks at /metrics.
 const TRIAL: f64 = 0.2;
-/// Rates that are tried before the first that is missed, that one, and once more for luck.
+/// Rates that are tried until one is missed.
 const DOUBLINGS: f64 = 3.0;
 /// Before idle memory is looked at.
 const REST: f64 = 1.0;
@@ -45,12 +45,13 @@ pub fn alone(scenario: &Scenario) -> f64 {
     START + warm_up(scenario) + slices + last_reply(scenario) + JUDGING
 }
 
-/// A search for a capacity, of trials of `trial` seconds with a warm-up; `resolution` is how close the ends of the bracket
-/// come.
-pub fn search(trial: f64, warm_up: f64, resolution: f64) -> f64 {
+/// A search for a capacity, of at most so many trials of `trial` seconds each; `resolution` is how close the ends of the
+/// bracket come.
+pub fn search(trial: f64, resolution: f64, trials: usize) -> f64 {
     let halvings = (2.0_f64.ln() / resolution.ln()).log2().ceil().max(0.0);
-    // The last rate is asked again.
-    START + (DOUBLINGS + halvings + 1.0) * (trial + warm_up + TRIAL)
+    // Half of them are missed, as the last doubling was, and what is missed may have to be asked again; what is kept is.
+    let needed = DOUBLINGS + halvings + (1.0 + halvings / 2.0) + 1.0;
+    START + needed.min(trials as f64) * (trial + TRIAL)
 }
 
 /// Starts of both services, and so often their memory: under a scenario's load, and with so much held.
@@ -124,9 +125,10 @@ mod tests {
 
     #[test]
     fn a_finer_search_takes_more_trials() {
-        // Three doublings, then halvings of the factor 2 down to the resolution, then once more.
-        let trials = |resolution| (search(4.0, 1.0, resolution) - START) / (5.0 + TRIAL);
-        assert!((trials(1.05) - 8.0).abs() < 1e-9 && (trials(1.1) - 7.0).abs() < 1e-9);
+        // Three doublings, halvings of the factor 2 down to the resolution, what is missed again, and what is kept.
+        let trials = |resolution, most| (search(5.0, resolution, most) - START) / (5.0 + TRIAL);
+        assert!((trials(1.05, 30) - 11.0).abs() < 1e-9 && (trials(1.1, 30) - 9.5).abs() < 1e-9);
+        assert!((trials(1.05, 8) - 8.0).abs() < 1e-9);
     }
 
     #[test]

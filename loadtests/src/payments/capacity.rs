@@ -31,6 +31,9 @@ const MAKING_SECONDS: f64 = 2.0;
 /// The first rate where the scenario has none of its own.
 const START: f64 = 50.0;
 
+/// Trials of a search at most: more than any that doesn't go back and forth needs.
+pub const TRIALS: usize = 30;
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
@@ -42,6 +45,8 @@ pub struct Effort {
     pub resolution: f64,
     /// How often the lower end is asked again.
     pub confirmations: usize,
+    /// Trials of a search at most.
+    pub trials: usize,
     /// The order of the services in the blocks and all trials' traces are drawn from it.
     pub seed: u64,
 }
@@ -49,7 +54,14 @@ pub struct Effort {
 impl Effort {
     /// For a figure that only other rates are made of; the seed is the scenario's.
     pub fn quick(seed: u64) -> Self {
-        Self { trial: Duration::from_secs(4), blocks: 1, resolution: 1.1, confirmations: 1, seed }
+        Self {
+            trial: Duration::from_secs(4),
+            blocks: 1,
+            resolution: 1.1,
+            confirmations: 1,
+            trials: TRIALS,
+            seed,
+        }
     }
 
     /// Length of the searches of both services, about, in seconds.
@@ -60,7 +72,7 @@ impl Effort {
     /// Length of one search, about, in seconds.
     pub fn search_seconds(&self, scenario: &Scenario) -> f64 {
         let one = trial(scenario, START, self.trial, self.seed);
-        budget::search(self.trial.as_secs_f64(), one.warm_up.seconds, self.resolution)
+        budget::search(self.trial.as_secs_f64() + one.warm_up.seconds, self.resolution, self.trials)
     }
 }
 
@@ -139,10 +151,10 @@ impl Searching<'_> {
     }
 
     fn reach(&self) -> Reach {
-        let Effort { resolution, confirmations, .. } = self.effort;
+        let Effort { resolution, confirmations, trials, .. } = self.effort;
         let multiples = self.scenario.solo.as_ref().is_some_and(|solo| solo.times_capacity);
         let start = if multiples { START } else { self.scenario.stages[0].rate };
-        Reach { start, least: LEAST, most: MOST, resolution, confirmations }
+        Reach { start, least: LEAST, most: MOST, resolution, confirmations, trials }
     }
 
     async fn probe(&self, service: &Service, rate: f64, seed: u64) -> anyhow::Result<Probe> {

@@ -100,7 +100,7 @@ mod tests {
     use crate::solo::Bracket;
 
     const REACH: Reach =
-        Reach { start: 90.0, least: 1.0, most: 20_000.0, resolution: 1.05, confirmations: 1 };
+        Reach { start: 90.0, least: 1.0, most: 20_000.0, resolution: 1.05, confirmations: 1, trials: 30 };
 
     fn load(expected: u64, offered: u64, us: u64) -> StageReport {
         let mut latency = recorder();

@@ -8,9 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::stats::rounded;
 
-/// Trials of one search at most: a service that holds a rate now and misses it then would never end it.
-const TRIALS_MAX: usize = 30;
-
 /// Misses with nothing full before they are believed.
 const DOUBTS: usize = 2;
 
@@ -38,6 +35,8 @@ pub struct Reach {
     pub resolution: f64,
     /// How often the lower end has to be kept, after the search, before it is believed.
     pub confirmations: usize,
+    /// Trials at most: a service that holds a rate now and misses it then would never end the search.
+    pub trials: usize,
 }
 
 /// What a search found.
@@ -66,8 +65,8 @@ impl Search {
 
     /// The rate to try next, as report.json can hold it; nothing: it is over.
     pub fn next(&self) -> Option<f64> {
-        let Reach { start, least, most, resolution, .. } = self.reach;
-        if self.trials.len() >= TRIALS_MAX || self.bracket().confirmed {
+        let Reach { start, least, most, resolution, trials, .. } = self.reach;
+        if self.trials.len() >= trials || self.bracket().confirmed {
             return None;
         }
         if let Some((rate, Outcome::Doubtful)) = self.trials.last()
@@ -128,7 +127,7 @@ mod tests {
     use crate::draw::Draw;
 
     const REACH: Reach =
-        Reach { start: 50.0, least: 1.0, most: 10_000.0, resolution: 1.05, confirmations: 1 };
+        Reach { start: 50.0, least: 1.0, most: 10_000.0, resolution: 1.05, confirmations: 1, trials: 30 };
 
     fn asked(reach: Reach, says: &mut dyn FnMut(f64) -> Outcome) -> (Bracket, usize) {
         let mut search = Search::new(reach);
@@ -194,6 +193,12 @@ mod tests {
     fn a_service_of_moods_ends_the_search_too() {
         let mut draw = Draw::new(1, "moods");
         let (found, trials) = searched(REACH, &mut |_| draw.coin());
-        assert!(trials <= TRIALS_MAX, "{found:?}");
+        assert!(trials <= REACH.trials, "{found:?}");
+        let short = Reach { trials: 7, ..REACH };
+        let (found, trials) =
+            asked(short, &mut |rate| if rate <= 70.0 { Outcome::Kept } else { Outcome::Doubtful });
+        assert_eq!((trials, found.confirmed), (7, false), "{found:?}");
+        let (low, high) = (found.low.unwrap(), found.high.unwrap());
+        assert!(low <= 70.0 && 70.0 < high && high / low > 1.05, "{found:?}");
     }
 }

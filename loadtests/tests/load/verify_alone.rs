@@ -15,7 +15,8 @@ use crate::compare::whole;
 use crate::verify::{grow, loadtest, verified};
 
 const BOUND_MS: f64 = 20.0;
-const REACH: Reach = Reach { start: 50.0, least: 1.0, most: 20_000.0, resolution: 1.1, confirmations: 1 };
+const REACH: Reach =
+    Reach { start: 50.0, least: 1.0, most: 20_000.0, resolution: 1.1, confirmations: 1, trials: 30 };
 
 /// A second at one rate on a service that takes so many a second; beyond that each tenth request takes a second.
 fn load(rate: f64, takes: f64) -> StageReport {
