@@ -20,7 +20,7 @@ const A_A: &str = "Both are the same program (an A/A comparison): a difference n
 const KEPT_UP: f64 = 0.01;
 
 /// What one of the table's rows is.
-pub const IDLE: &str = "CPU while idle is what a service used in the other’s slices, when it had nothing to answer: timers, background work, collecting garbage. It is on the same core and may disturb the other.";
+pub const IDLE: &str = "CPU while idle is what a service used in the other’s slices, when it had nothing to answer: timers, background work, collecting garbage. It is on the same core and may disturb the other. Whether its timers fall together is decided by its start, so slices of one start have no interval.";
 
 /// What another of the table's rows is.
 pub const MEMORY: &str = "Memory is that of one process each, at the slices’ ends. Another start may have another, and slices can’t show by how much: only repeated starts have an interval (compare --solo, or loadtest solo).";
