@@ -43,8 +43,8 @@ loadtest: build ## compare the two under load (under 5 minutes) and write a page
 	@target/release/loadtest compare $(LOADTEST) --pair $(PAIR)
 
 .PHONY: loadtest-full
-loadtest-full: build ## every scenario, limits, each service alone: about 2 hours; says how long, and goes on after an interruption
-	@target/release/loadtest full
+loadtest-full: build build-tuned ## every scenario, limits, each service alone: about 2 hours; says how long, and goes on after an interruption
+	@target/release/loadtest full --tuned
 
 .PHONY: conformance
 conformance: build-debug ## show that both services keep the contract, over both doors

@@ -141,7 +141,7 @@ impl CompareArgs {
         self.fits(&drawn)?;
         self.beside.check()?;
         let asserts = self.asserts(&drawn)?;
-        let tuning = self.tuning()?;
+        let tuning = self.tuned.as_deref().map(|path| Tuning::ready(path, &self.pair.twins())).transpose()?;
         let scenarios: Vec<_> = drawn.into_iter().map(|drawn| drawn.scenario).collect();
         let given = self.given.meet()?;
         if let Some(path) = &self.junit {
@@ -193,14 +193,6 @@ impl CompareArgs {
         let scenarios: Vec<_> = drawn.iter().map(|drawn| drawn.scenario.name.clone()).collect();
         let parse = |text: &String| Ok(Assert::parse(text, &names, &scenarios)?);
         self.asserts.iter().map(parse).collect()
-    }
-
-    /// How the services are tuned; a tuned program that isn't there is said before anything is started.
-    fn tuning(&self) -> anyhow::Result<Option<Tuning>> {
-        let Some(path) = &self.tuned else { return Ok(None) };
-        let tuning = Tuning::read(path)?;
-        self.pair.twins().into_iter().try_for_each(|twin| twin.tuned_binary().map(drop))?;
-        Ok(Some(tuning))
     }
 
     /// Holds the asserts against the report and writes everything.
@@ -279,14 +271,7 @@ impl CompareArgs {
             let pairs = self.control_pairs.map_or(of.pairs, |pairs| usize::from(pairs).min(of.pairs));
             let control = |twin: &Twin| Task::Control { of: of.clone(), twin: *twin, pairs };
             let controls = twins.iter().map(control);
-            let rows = tuning.map_or(Vec::new(), |tuning| self.pair.rows(tuning));
-            let rows = rows.into_iter().zip(tuning.into_iter().cycle());
-            let tuned = rows.map(|((name, pair), tuning)| Task::Tuned {
-                of: of.clone(),
-                name,
-                pair: Box::new(pair),
-                tuning: Box::new(tuning.clone()),
-            });
+            let tuned = tuning.map_or(Vec::new(), |tuning| Task::tuned(of, of.pairs, &self.pair, tuning));
             iter::once(Task::Compared(of.clone())).chain(controls).chain(tuned).collect::<Vec<_>>()
         };
         let compared = scenarios.iter().flat_map(of_one);

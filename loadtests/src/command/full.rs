@@ -22,15 +22,16 @@ use super::parts::{Head, Parts};
 use super::signals::stop_on_signal;
 use crate::budget::{GROUND, after, spoken};
 use crate::environment;
-use crate::payments::{Bench, Layout, Pair};
+use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_widths, table};
 
 /// Everything that can be told about the two services, in one report: about two hours
 ///
 /// Plays each scenario that can be cut into slices, over HTTP and where the door matters over gRPC too, as `compare` does,
-/// each with its A/A controls; measures the machine's limits, and each service alone: capacity, start, memory; and plays
-/// the scenarios for one service (overload, spike, soak) on each. First it prints how long each part will take, and until
+/// each with its A/A controls; the checkout with tuned services too, where that is asked for; measures the machine's
+/// limits, and each service alone: capacity, start, memory; and plays the scenarios for one service (overload, spike, soak)
+/// on each. First it prints how long each part will take, and until
 /// when all of them will.
 ///
 /// A part that is finished is kept in a file of its own, in `parts` in the report's folder. However the run ends (Ctrl-C,
@@ -57,6 +58,10 @@ pub struct FullArgs {
     /// Begin a new run, whatever isn't finished
     #[arg(long, conflicts_with_all = ["resume"])]
     new: bool,
+    /// Also play the checkout on both services tuned, and on each tuned against itself as it is by default. How is in a
+    /// file: loadtests/tuning.toml, or another (--tuned=FILE). Needs `make build-tuned`
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = USUAL_TUNING)]
+    tuned: Option<PathBuf>,
     /// To see that it works: every part as short as it can be, with light hashes; a busy machine and a debug build don't
     /// void it
     #[arg(long)]
@@ -70,7 +75,8 @@ impl FullArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let allowed = allowed(&self.allow_void, self.smoke)?;
-        let planned = plan::planned(&self.only, self.smoke)?;
+        let tuning = self.tuned.as_deref().map(|path| Tuning::ready(path, &Twin::ALL)).transpose()?;
+        let planned = plan::planned(&self.only, self.smoke, tuning.as_ref())?;
         let layout = Layout::of(&environment::cores()?);
         let about = About::now(&planned, self.options(), &layout)?;
         let store = self.store(about)?;
@@ -143,7 +149,9 @@ impl FullArgs {
             (!values.is_empty()).then(|| vec![option.to_owned(), values.join(",")])
         };
         let smoke = self.smoke.then(|| vec!["--smoke".to_owned()]);
-        let all = [smoke, list("--only", &self.only), list("--allow-void", &self.allow_void)];
+        let tuned = self.tuned.iter().map(|path| format!("--tuned={}", path.display())).collect::<Vec<_>>();
+        let tuned = (!tuned.is_empty()).then_some(tuned);
+        let all = [smoke, tuned, list("--only", &self.only), list("--allow-void", &self.allow_void)];
         all.into_iter().flatten().flatten().collect()
     }
 

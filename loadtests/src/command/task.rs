@@ -21,10 +21,12 @@ pub enum Task {
         /// Pairs of slices.
         pairs: usize,
     },
-    /// Services that are tuned, or one of them and its default.
+    /// Services that are tuned, or one of them and its default, on the scenario's first pairs.
     Tuned {
-        /// The scenario.
+        /// The whole scenario.
         of: Scenario,
+        /// Pairs of slices.
+        pairs: usize,
         /// In report.json.
         name: String,
         /// The two.
@@ -43,6 +45,18 @@ pub enum Task {
 }
 
 impl Task {
+    /// A scenario's first `pairs` with services that are tuned: both, then each and its default.
+    pub fn tuned(of: &Scenario, pairs: usize, pair: &Pair, tuning: &Tuning) -> Vec<Self> {
+        let row = |(name, pair)| Self::Tuned {
+            of: of.clone(),
+            pairs,
+            name,
+            pair: Box::new(pair),
+            tuning: Box::new(tuning.clone()),
+        };
+        pair.rows(tuning).into_iter().map(row).collect()
+    }
+
     /// For a person; no two of a run have the same.
     pub fn name(&self) -> String {
         match self {
@@ -60,8 +74,9 @@ impl Task {
     pub fn seconds(&self) -> f64 {
         match self {
             Self::Compared(scenario) => budget::interleaved(scenario, scenario.pairs),
-            Self::Control { of, pairs, .. } => budget::interleaved(of, *pairs),
-            Self::Tuned { of, .. } => budget::interleaved(of, of.pairs),
+            Self::Control { of, pairs, .. } | Self::Tuned { of, pairs, .. } => {
+                budget::interleaved(of, *pairs)
+            }
             Self::Limits(effort) => budget::limits(effort),
             Self::Capacity(scenario, effort) => effort.seconds(scenario),
             Self::Footprints(scenario, effort) => {

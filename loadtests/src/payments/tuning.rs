@@ -74,6 +74,13 @@ impl Tuning {
         read().with_context(name)
     }
 
+    /// The same where the tuned program of each of these is there, too.
+    pub fn ready(path: &Path, twins: &[Twin]) -> anyhow::Result<Self> {
+        let tuning = Self::read(path)?;
+        twins.iter().try_for_each(|twin| twin.tuned_binary().map(drop))?;
+        Ok(tuning)
+    }
+
     /// The tuned row of a service.
     pub fn of(&self, twin: Twin) -> &Tuned {
         self.tuned.of(twin)

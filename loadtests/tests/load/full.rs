@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use loadtests::report::Report;
+use stack::instance::Twin;
 
 use crate::interrupt::interrupted_command;
 
@@ -101,6 +102,29 @@ fn refused(here: &Path, folder: &Path) {
         .expect("written");
     let said = refusal(&["--resume", "other"]);
     assert!(said.contains("it is of another build: of commit x"), "{said}");
+}
+
+#[test]
+fn tuned_services_have_their_rows_in_the_whole_report() {
+    let outer = tempfile::tempdir().expect("a folder");
+    let out = outer.path().join("report");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    // The programs of this build stand in for tuned ones.
+    for twin in Twin::ALL {
+        let name = format!("TWINPAY_BIN_{}_TUNED", twin.name().to_uppercase());
+        command.env(name, twin.binary().expect("built"));
+    }
+    command.args(["full", "--smoke", "--only", "checkout", "--tuned", "--out"]).arg(&out);
+    let (output, said) = run(&mut command);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stdout));
+    let report = Report::read(&out.join("report.json")).expect("a report");
+    let rows = report.scenarios[0].rows.as_ref().expect("rows");
+    let names: Vec<_> = rows.compared.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["tuned", "rust_tuned", "go_tuned"]);
+    let given: Vec<_> = rows.given.iter().map(|one| one.row.as_str()).collect();
+    assert_eq!(given, ["defaults", "defaults", "tuned", "tuned"]);
+    let (verified, _) = run(Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(&out));
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
 #[test]

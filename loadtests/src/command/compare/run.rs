@@ -60,8 +60,8 @@ impl Run {
                 let control = Box::new(self.control(ground, of, *twin, *pairs).await?);
                 Outcome::Control { of: of.name.clone(), control }
             }
-            Task::Tuned { of, name, pair, tuning } => {
-                let compared = Box::new(self.tuned(ground, of, name, pair).await?);
+            Task::Tuned { of, pairs, name, pair, tuning } => {
+                let compared = Box::new(self.tuned(ground, of, *pairs, (name, pair)).await?);
                 let given = tuning.given(&ground.twins(), bench()?.places()?);
                 Outcome::Tuned { of: of.name.clone(), given, compared }
             }
@@ -114,25 +114,24 @@ impl Run {
         twin: Twin,
         pairs: usize,
     ) -> anyhow::Result<Control> {
-        let whole = Act::of(control_name(of, twin), of)?;
-        self.progress.doing(&format!("{}: starting two instances", whole.name));
+        let act = Act::of_first(pairs, control_name(of, twin), of)?;
+        self.progress.doing(&format!("{}: starting two instances", act.name));
         self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_control", of.name);
         let sides = self.unless_stopped(ground.others(&databases, &Pair::of([twin, twin]))).await?;
-        let act = Act { scenario: Scenario { pairs: pairs.min(of.pairs), ..of.clone() }, ..whole };
         let report = self.interleaved(ground, sides, &act).await?;
         Ok(Control { name: twin.name().into(), label: label(twin).into(), report })
     }
 
-    /// Services that are tuned, or one of them, on the scenario's slices.
+    /// Services that are tuned, or one of them, on the scenario's first pairs.
     async fn tuned(
         &mut self,
         ground: &Ground,
         of: &Scenario,
-        name: &str,
-        pair: &Pair,
+        pairs: usize,
+        (name, pair): (&str, &Pair),
     ) -> anyhow::Result<Compared> {
-        let act = Act::of(tuned_name(of, pair), of)?;
+        let act = Act::of_first(pairs, tuned_name(of, pair), of)?;
         self.progress.doing(&format!("{}: starting both services", act.name));
         self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_{name}", of.name);
@@ -256,5 +255,12 @@ impl Act {
     fn of(name: String, scenario: &Scenario) -> anyhow::Result<Self> {
         let Drawn { scenario, trace, workload } = drawn(scenario)?;
         Ok(Self { name, scenario, trace: Arc::new(trace), workload })
+    }
+
+    /// The scenario's first pairs, from the trace of all of it.
+    fn of_first(pairs: usize, name: String, of: &Scenario) -> anyhow::Result<Self> {
+        let whole = Self::of(name, of)?;
+        let pairs = pairs.min(whole.scenario.pairs);
+        Ok(Self { scenario: Scenario { pairs, ..whole.scenario }, ..whole })
     }
 }

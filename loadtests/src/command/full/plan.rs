@@ -8,6 +8,7 @@ use crate::command::compare::SMOKE;
 use crate::command::drawn;
 use crate::command::solo::{EffortArgs, limits_effort};
 use crate::command::task::Task;
+use crate::payments::{Pair, Tuning};
 use crate::scenario::{Doors, Overrides, Scenario};
 use crate::trace::Door;
 
@@ -24,12 +25,12 @@ struct Compared {
 
 /// Over gRPC too where the door is a part of the work that shows: reads are little else, checkout is the default.
 const COMPARED: [Compared; 8] = [
-    over_http("checkout", 120, 80),
-    over_http("tokenize", 120, 40),
-    over_http("sale", 90, 80),
-    over_http("read", 160, 40),
-    over_grpc("checkout", 60, 20),
-    over_grpc("read", 160, 40),
+    over_http("checkout", 80, 80),
+    over_http("tokenize", 80, 40),
+    over_http("sale", 80, 80),
+    over_http("read", 120, 40),
+    over_grpc("checkout", 40, 20),
+    over_grpc("read", 120, 40),
     // As few as have an interval: a slice has to last until all wait that ever will, and drains as long as they wait.
     Compared { slice_ms: Some(8000), ..over_http("waiting", 10, 10) },
     over_http("connections", 24, 12),
@@ -39,6 +40,10 @@ const ALONE: [&str; 3] = ["overload", "spike", "soak"];
 /// Parts that are no scenario.
 const LIMITS: &str = "limits";
 const SOLO: &str = "solo";
+/// With tuned services too: the default, and a mix of all the others.
+const TUNED: &str = "checkout";
+/// Each of what is tuned is played on so many of its pairs.
+const TUNED_PAIRS: usize = 30;
 /// Of a trial.
 const TRIAL_CONTROL_PAIRS: usize = 2;
 
@@ -59,9 +64,10 @@ pub struct Planned {
     pub task: Task,
 }
 
-/// All parts that are `only` these, in their order; none named: all. A scenario that couldn't be played is said here.
-pub fn planned(only: &[String], smoke: bool) -> anyhow::Result<Vec<Planned>> {
-    let planned = chosen(all(smoke)?, only)?;
+/// All parts that are `only` these, in their order; none named: all. With those of tuned services where it is said how. A
+/// scenario that couldn't be played is said here.
+pub fn planned(only: &[String], smoke: bool, tuning: Option<&Tuning>) -> anyhow::Result<Vec<Planned>> {
+    let planned = chosen(all(smoke, tuning)?, only)?;
     let mut looked_at: Vec<&Scenario> = Vec::new();
     for scenario in planned.iter().filter_map(|one| one.task.scenario()) {
         if !looked_at.contains(&scenario) {
@@ -72,7 +78,7 @@ pub fn planned(only: &[String], smoke: bool) -> anyhow::Result<Vec<Planned>> {
     Ok(planned)
 }
 
-fn all(smoke: bool) -> anyhow::Result<Vec<Planned>> {
+fn all(smoke: bool, tuning: Option<&Tuning>) -> anyhow::Result<Vec<Planned>> {
     let compared =
         COMPARED.iter().map(|one| one.scenario(smoke)).collect::<anyhow::Result<Vec<Scenario>>>()?;
     let effort = if smoke { EffortArgs::TRIAL } else { EffortArgs::WHOLE };
@@ -84,6 +90,11 @@ fn all(smoke: bool) -> anyhow::Result<Vec<Planned>> {
         let control = |twin| Task::Control { of: scenario.clone(), twin, pairs };
         all.push(in_group(&scenario.name, Task::Compared(scenario.clone())));
         all.extend(Twin::ALL.map(|twin| in_group(&scenario.name, control(twin))));
+        if let Some(tuning) = tuning.filter(|_| scenario.name == TUNED) {
+            let pairs = scenario.pairs.min(TUNED_PAIRS);
+            let tuned = Task::tuned(scenario, pairs, &Pair::default(), tuning);
+            all.extend(tuned.into_iter().map(|task| in_group(&scenario.name, task)));
+        }
     }
     // A capacity is one of the service, and the doors differ by less than its bracket is wide.
     let http = compared.iter().zip(&COMPARED).filter(|(_, one)| !one.grpc);
@@ -140,7 +151,12 @@ mod tests {
 
     use super::*;
     use crate::budget::GROUND;
+    use crate::payments::USUAL_TUNING;
     use crate::stats::PAIRS_MIN;
+
+    fn usual() -> Tuning {
+        Tuning::read(USUAL_TUNING.as_ref()).unwrap()
+    }
 
     fn seconds(planned: &[Planned]) -> f64 {
         planned.iter().map(|one| GROUND + one.task.seconds()).sum()
@@ -148,47 +164,59 @@ mod tests {
 
     #[test]
     fn all_of_it_takes_between_one_hour_and_two() {
-        let minutes = seconds(&all(false).unwrap()) / 60.0;
-        assert!((60.0..120.0).contains(&minutes), "{minutes} minutes");
+        for tuning in [None, Some(&usual())] {
+            let minutes = seconds(&all(false, tuning).unwrap()) / 60.0;
+            assert!((60.0..120.0).contains(&minutes), "{minutes} minutes");
+        }
+    }
+
+    #[test]
+    fn the_checkout_is_played_on_tuned_services_too_where_it_is_said_how() {
+        let names = |only: &str| {
+            let planned = planned(&[only.to_owned()], true, Some(&usual())).unwrap();
+            planned.iter().map(|one| one.task.name()).collect::<Vec<_>>()
+        };
+        let rows = ["Rust tuned against Go tuned", "Rust tuned against Rust", "Go tuned against Go"];
+        assert_eq!(names("checkout")[3..], rows.map(|row| format!("checkout, {row}")));
+        assert_eq!(names("sale").len(), 3);
     }
 
     #[test]
     fn every_scenario_has_its_controls_with_an_interval_and_no_two_parts_one_name() {
-        let all = all(false).unwrap();
+        let all = all(false, Some(&usual())).unwrap();
         let names: BTreeSet<String> = all.iter().map(|one| one.task.name()).collect();
         assert_eq!(names.len(), all.len());
         for one in &all {
             let pairs = match &one.task {
                 Task::Compared(scenario) => scenario.pairs,
-                Task::Control { pairs, .. } => *pairs,
-                Task::Tuned { of, .. } => of.pairs,
+                Task::Control { pairs, .. } | Task::Tuned { pairs, .. } => *pairs,
                 Task::Limits(_) | Task::Capacity(..) | Task::Footprints(..) | Task::Alone(..) => continue,
             };
             assert!(pairs >= PAIRS_MIN, "{}: {pairs} pairs", one.task.name());
         }
         let count = |name: &str| all.iter().filter(|one| one.group == name).count();
-        assert_eq!(["checkout", "checkout-grpc", "waiting", "soak", "limits"].map(count), [3, 3, 3, 2, 1]);
+        assert_eq!(["checkout", "checkout-grpc", "waiting", "soak", "limits"].map(count), [6, 3, 3, 2, 1]);
         // Checkout, tokenize and sale name a bound; then start and memory.
         assert_eq!(count("solo"), 4);
     }
 
     #[test]
     fn every_part_of_a_trial_can_be_played() {
-        assert_eq!(planned(&[], true).unwrap().len(), all(false).unwrap().len());
+        assert_eq!(planned(&[], true, None).unwrap().len(), all(false, None).unwrap().len());
     }
 
     #[test]
     fn only_what_is_named_is_planned_and_what_there_is_not_is_said() {
         let only = ["spike".to_owned(), "limits".to_owned()];
-        let names: Vec<_> = planned(&only, true).unwrap().iter().map(|one| one.task.name()).collect();
+        let names: Vec<_> = planned(&only, true, None).unwrap().iter().map(|one| one.task.name()).collect();
         assert_eq!(names, ["limits of the machine", "spike, Rust alone", "spike, Go alone"]);
-        let said = planned(&["spike".into(), "peak".into()], true).unwrap_err().to_string();
+        let said = planned(&["spike".into(), "peak".into()], true, None).unwrap_err().to_string();
         assert!(said.starts_with("--only: there is no part `peak`; there are limits, checkout, "), "{said}");
     }
 
     #[test]
     fn the_sum_is_of_the_parts() {
-        let all = all(false).unwrap();
+        let all = all(false, None).unwrap();
         let of = |only: &str| seconds(&chosen(all.clone(), &[only.to_owned()]).unwrap());
         let groups: BTreeSet<_> = all.iter().map(|one| one.group.as_str()).collect();
         assert!((groups.into_iter().map(of).sum::<f64>() - seconds(&all)).abs() < 1e-6);
