@@ -19,8 +19,6 @@ struct Compared {
     pairs: usize,
     /// Of each of its controls: as many as its highest percentile needs, 20 000 replies for p99.9.
     control_pairs: usize,
-    /// In place of the file's.
-    slice_ms: Option<u64>,
 }
 
 /// Over gRPC too where the door is a part of the work that shows: reads are little else, checkout is the default.
@@ -31,8 +29,7 @@ const COMPARED: [Compared; 8] = [
     over_http("read", 120, 40),
     over_grpc("checkout", 40, 20),
     over_grpc("read", 120, 40),
-    // As few as have an interval: a slice has to last until all wait that ever will, and drains as long as they wait.
-    Compared { slice_ms: Some(8000), ..over_http("waiting", 10, 10) },
+    over_http("waiting", 10, 10),
     over_http("connections", 24, 12),
 ];
 /// Each on each service.
@@ -48,7 +45,7 @@ const TUNED_PAIRS: usize = 30;
 const TRIAL_CONTROL_PAIRS: usize = 2;
 
 const fn over_http(name: &'static str, pairs: usize, control_pairs: usize) -> Compared {
-    Compared { name, grpc: false, pairs, control_pairs, slice_ms: None }
+    Compared { name, grpc: false, pairs, control_pairs }
 }
 
 const fn over_grpc(name: &'static str, pairs: usize, control_pairs: usize) -> Compared {
@@ -121,7 +118,7 @@ fn chosen(all: Vec<Planned>, only: &[String]) -> anyhow::Result<Vec<Planned>> {
 impl Compared {
     fn scenario(&self, smoke: bool) -> anyhow::Result<Scenario> {
         let doors = self.grpc.then(|| Doors::only(Door::Grpc));
-        let whole = Overrides { pairs: Some(self.pairs), slice_ms: self.slice_ms, ..Overrides::default() };
+        let whole = Overrides { pairs: Some(self.pairs), ..Overrides::default() };
         let scenario = if smoke { trial(self.name, SMOKE)? } else { Scenario::load(self.name, &whole)? };
         let name = if self.grpc { format!("{}-grpc", self.name) } else { scenario.name.clone() };
         Ok(Scenario { name, doors: doors.unwrap_or(scenario.doors), ..scenario })
