@@ -13,13 +13,6 @@ const LONGEST_US: u64 = 120_000_000;
 /// Three digits: steps of at most 0.1 %.
 const DIGITS: u8 = 3;
 
-/// Percentiles from here on are about the tail, which needs values beyond.
-const TAIL_FROM: f64 = 90.0;
-/// Values that must lie beyond such a one before it is reported.
-const SAMPLES_BEYOND: u64 = 20;
-/// Values that a median, or another percentile below the tail, is made of at least.
-const SAMPLES_MIN: u64 = 100;
-
 /// A histogram being recorded.
 pub type Recorder = Histogram<u32>;
 
@@ -104,14 +97,6 @@ impl Sparse {
             seen += count;
             (seen >= rank).then_some(*value)
         })
-    }
-}
-
-/// Whether so many values are enough to report a percentile.
-pub fn tells(count: u64, percentile: f64) -> bool {
-    match percentile >= TAIL_FROM {
-        true => count.saturating_sub(rank(count, percentile)) >= SAMPLES_BEYOND,
-        false => count >= SAMPLES_MIN,
     }
 }
 

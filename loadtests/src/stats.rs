@@ -7,7 +7,15 @@
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::draw::Draw;
-use crate::histogram::{Sparse, rank, tells};
+use crate::histogram::{Sparse, rank};
+
+/// Values that must lie beyond a percentile before it is reported.
+pub const SAMPLES_BEYOND: u64 = 20;
+
+/// Percentiles from here on are about the tail, which needs values beyond.
+const TAIL_FROM: f64 = 90.0;
+/// Values that a median, or another percentile below the tail, is made of at least.
+const SAMPLES_MIN: u64 = 100;
 
 /// Pairs of which an interval is made at least: fewer give resamples that are too much alike to tell chance from a
 /// difference.
@@ -222,7 +230,11 @@ impl Bootstrap {
     /// Whether enough requests lie beyond a percentile, for both.
     fn enough(&self, quantity: Quantity) -> bool {
         let Quantity::Percentile(percentile) = quantity else { return true };
-        self.counts().into_iter().all(|count| tells(count, percentile))
+        let beyond = |count: u64| count.saturating_sub(rank(count, percentile));
+        let enough = |count: u64| {
+            if percentile >= TAIL_FROM { beyond(count) >= SAMPLES_BEYOND } else { count >= SAMPLES_MIN }
+        };
+        self.counts().into_iter().all(enough)
     }
 
     fn value(&self, quantity: Quantity, weights: &[u64], contender: usize) -> Option<f64> {

@@ -5,9 +5,9 @@ use anyhow::{Context, bail};
 
 use super::evidence::{Heard, Side, evidence};
 use super::server::{self, ServerRow};
-use crate::histogram::{Sparse, tells};
+use crate::histogram::Sparse;
 use crate::report::{CurvePoint, Metric, OperationRow, RawSlice, ScenarioReport};
-use crate::stats::{Bootstrap, Pair, Quantity, Sample, rounded};
+use crate::stats::{Bootstrap, Pair, Quantity, SAMPLES_BEYOND, Sample, rounded};
 use crate::validity::{self, Evidence};
 
 /// Percentiles of the curves.
@@ -99,7 +99,9 @@ impl<'a> Grounds<'a> {
             Sparse::merge(&self.heard[contender].iter().map(of).collect::<Vec<_>>())
         };
         let (latency, service) = (merged(Heard::all), merged(|heard| heard.service.clone()));
-        let told = |percentile: &&f64| tells(latency.count(), **percentile);
+        let told = |percentile: &&f64| {
+            latency.count() as f64 * (100.0 - **percentile) / 100.0 >= SAMPLES_BEYOND as f64
+        };
         let point = |percentile: &f64| {
             Some(CurvePoint {
                 percentile: *percentile,

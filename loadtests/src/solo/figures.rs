@@ -7,9 +7,9 @@ use super::model::{MemoryOverTime, SoloRun, StageReport};
 use super::play::Sample;
 use super::watch::{Stage, Tally, stages, ticks, whole};
 use crate::compare::{Heard, Side, evidence};
-use crate::histogram::{Recorder, Sparse, decode, encode, recorder, tells};
+use crate::histogram::{Recorder, Sparse, decode, encode, recorder};
 use crate::spread::{Slope, slope};
-use crate::stats::rounded;
+use crate::stats::{SAMPLES_BEYOND, rounded};
 use crate::validity::{Bound, judge, name};
 
 const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
@@ -117,26 +117,8 @@ pub(super) fn report_of(
 pub fn percentiles(latency: &Recorder) -> [Option<f64>; 4] {
     let sparse = Sparse::of(latency);
     PERCENTILES.map(|percentile| {
-        let told = tells(sparse.count(), percentile);
+        let beyond = sparse.count() as f64 * (100.0 - percentile) / 100.0;
+        let told = beyond >= SAMPLES_BEYOND as f64;
         sparse.percentile(percentile).filter(|_| told).map(|us| rounded(us as f64 / 1e3))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::histogram::record_ns;
-
-    #[test]
-    fn a_percentile_is_made_of_as_many_as_in_a_comparison() {
-        let of = |count: u64| {
-            let mut latency = recorder();
-            (0..count).for_each(|_| record_ns(&mut latency, 2_000_000));
-            percentiles(&latency).map(|ms| ms.is_some())
-        };
-        assert_eq!(of(99), [false; 4]);
-        assert_eq!(of(199), [true, false, false, false]);
-        assert_eq!(of(200), [true, true, false, false]);
-        assert_eq!(of(20_000), [true; 4]);
-    }
 }
