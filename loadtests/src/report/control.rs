@@ -57,7 +57,7 @@ pub fn objections(controls: &[Control], pick: impl Fn(&Control) -> Option<&Ratio
 /// What each control found: `Rust 1.010 [0.980, 1.030]`.
 pub fn cells(controls: &[Control], pick: impl Fn(&Control) -> Option<&Ratio>) -> Vec<String> {
     let cell = |control: &Control| {
-        let found = pick(control).map_or("too few requests".into(), wording::with_interval);
+        let found = pick(control).map_or("too few requests".into(), wording::repeated);
         format!("{} {found}", control.label)
     };
     controls.iter().map(cell).collect()

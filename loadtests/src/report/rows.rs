@@ -66,7 +66,7 @@ pub fn cells(scenario: &ScenarioReport, between: &str) -> Option<Cells> {
 fn cell(column: &ScenarioReport, name: &str, between: &str) -> String {
     let Some(metric) = column.metrics.iter().find(|metric| metric.name == name) else { return "–".into() };
     let [first, second] = metric.values.map(number);
-    format!("{first}; {second} {}{between}{}", metric.unit, wording::with_interval(&metric.ratio))
+    format!("{first}; {second} {}{between}{}", metric.unit, wording::repeated(&metric.ratio))
 }
 
 /// What differed: a line a row and service.

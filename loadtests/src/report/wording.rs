@@ -93,7 +93,7 @@ pub fn with_interval(ratio: &Ratio) -> String {
     format!("{estimate:.digits$} [{low:.digits$}, {high:.digits$}]")
 }
 
-/// The same of a ratio that may well have none: of repetitions, such as starts.
+/// The same of a ratio that may well have none, where the reason needn’t be said or stands beside it.
 pub fn repeated(ratio: &Ratio) -> String {
     if ratio.interval.is_some() { with_interval(ratio) } else { self::ratio(ratio) }
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::Command;
 
-use loadtests::report::{Report, page, run_page};
+use loadtests::report::{Control, Report, page, run_page};
 
 use crate::alone::run;
 use crate::compare::{report, whole};
@@ -26,6 +26,7 @@ const PROBE: &str = r#"<script>
     drawn: await null, // charts are drawn in a microtask
     paper: getComputedStyle(document.body).backgroundColor,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    cut: [...document.querySelectorAll(".wide")].filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth).map((box) => box.innerText),
     widest: Math.max(...[...document.querySelectorAll(".plot canvas")].map((canvas) => canvas.getBoundingClientRect().right)),
     canvases: [...document.querySelectorAll(".plot canvas")].map((canvas) => {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -74,6 +75,18 @@ fn the_charts_are_drawn_in_both_themes_and_on_paper() {
             assert_eq!(look["overflow"], 0, "the page is wider than its window: {look}");
         }
         assert_eq!([&shown.seen[3]["folded"], &shown.seen[4]["folded"]], [0, 5]);
+    }
+}
+
+#[test]
+fn on_a_desk_no_table_has_to_be_scrolled() {
+    let mut controlled = whole().clone();
+    let scenario = &mut controlled.scenarios[0];
+    let control = |label: &str| Control { name: label.into(), label: label.into(), report: scenario.clone() };
+    scenario.controls = vec![control("Quick"), control("Slow")];
+    for html in [html(&controlled), html(&with_solo()), run_page(run()).expect("a page")] {
+        let looks = shown(&html, &[]).seen;
+        assert_eq!(looks[0]["cut"], serde_json::json!([]));
     }
 }
 
