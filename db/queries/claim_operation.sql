@@ -80,12 +80,15 @@ select
   held.version,
   held.expires_at,
   held.created_at,
-  t.network_token,
+  (
+    select t.network_token
+    from payment_tokens t
+    where t.merchant_id = $1 and t.id = held.payment_token_id
+  ) as network_token,
   m.fee_bps,
   m.fee_fixed
 from (select) as always
 left join seen on true
 left join found on true
 left join held on true
-left join payment_tokens t on t.merchant_id = $1 and t.id = held.payment_token_id
 left join merchants m on m.id = $1

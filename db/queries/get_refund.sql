@@ -13,5 +13,10 @@ select
   o.created_at,
   coalesce(o.finished_at, o.created_at) as updated_at
 from operations o
-join payments p on p.merchant_id = o.merchant_id and p.id = o.payment_id
+cross join lateral (
+  select p.captured, p.refunded, p.currency
+  from payments p
+  where p.merchant_id = o.merchant_id and p.id = o.payment_id
+  offset 0 -- by the whole key
+) p
 where o.merchant_id = $1 and o.id = $2 and o.kind = 'refund'

@@ -34,4 +34,9 @@ select
   e.created_at
 from leased l
 join webhook_endpoints w on w.merchant_id = l.merchant_id and w.id = l.endpoint_id
-join events e on e.merchant_id = l.merchant_id and e.sequence = l.event_sequence
+cross join lateral (
+  select e.id, e.sequence, e.type, e.data, e.traceparent, e.created_at
+  from events e
+  where e.merchant_id = l.merchant_id and e.sequence = l.event_sequence
+  offset 0 -- by the whole key
+) e

@@ -6,7 +6,7 @@ with
 due as (
   select merchant_id, id
   from operations
-  where state = 'pending' and leased_until <= $1
+  where finished_at is null and leased_until <= $1
   order by leased_until
   limit $3
   for update skip locked
@@ -49,6 +49,16 @@ select
   m.fee_bps,
   m.fee_fixed
 from leased l
-join payments p on p.merchant_id = l.merchant_id and p.id = l.payment_id
-join payment_tokens t on t.merchant_id = p.merchant_id and t.id = p.payment_token_id
+cross join lateral (
+  select *
+  from payments p
+  where p.merchant_id = l.merchant_id and p.id = l.payment_id
+  offset 0 -- by the whole key
+) p
+cross join lateral (
+  select t.network_token
+  from payment_tokens t
+  where t.merchant_id = p.merchant_id and t.id = p.payment_token_id
+  offset 0 -- by the whole key
+) t
 join merchants m on m.id = l.merchant_id

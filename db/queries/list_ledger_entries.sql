@@ -11,7 +11,12 @@ select
   e.amount,
   e.created_at
 from ledger_entries e
-join operations o on o.merchant_id = e.merchant_id and o.id = e.operation_id
+cross join lateral (
+  select o.payment_id
+  from operations o
+  where o.merchant_id = e.merchant_id and o.id = e.operation_id
+  offset 0 -- by the whole key
+) o
 where e.merchant_id = $1
   and e.id < coalesce($2, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
   and ($3::text is null or e.account = $3)

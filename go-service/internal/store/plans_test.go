@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,17 +46,22 @@ var fill = []string{
 
 func filled(t *testing.T) testdb.Database {
 	database := testdb.Migrated(t)
+	fillUp(t, database, fill)
+	return database
+}
+
+func fillUp(t *testing.T, database testdb.Database, statements []string) {
+	t.Helper()
 	owner, err := pgx.Connect(t.Context(), database.Owner)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer owner.Close(context.Background())
-	for _, statement := range fill {
+	for _, statement := range statements {
 		if _, err := owner.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	return database
 }
 
 // Under the settings of the service's role a list reads a page and no more, whatever is asked for and whatever Postgres knows of the tables.
@@ -133,6 +139,132 @@ func isIndex(kind string) bool { return kind == "Index Scan" || kind == "Index O
 func readsAll(kind string) bool {
 	return slices.Contains([]string{"Seq Scan", "Bitmap Heap Scan", "Sort", "Incremental Sort", "Hash Join", "Merge Join"}, kind)
 }
+
+// busy adds to what fill made: one payment with a pending operation (a), one without (b), a refund and an endpoint with a delivery
+// (all a), merchant 9 with nothing but events to publish, and around them thousands that a statement on one row has no business with.
+var busy = []string{
+	`insert into payments (merchant_id, id, payment_token_id, amount, currency, capture_method, merchant_reference, metadata, state, pending_operation_id, expires_at, created_at, updated_at)
+	 select m.id, ('00000000-0000-7000-8000-00000000000' || x)::uuid, m.id, 1, 'USD', 'manual', x, '{}', 'authorized', case x when 'a' then m.id end, now(), now(), now()
+	 from (select id from merchants order by id limit 1) m, unnest(array['a', 'b']) x`,
+	`insert into operations (merchant_id, id, payment_id, kind, state, leased_until, created_at)
+	 select merchant_id, case when merchant_reference = 'a' then id else gen_random_uuid() end, id, 'capture', 'pending', now(), now()
+	 from payments where merchant_reference <> 'b'`,
+	`insert into operations (merchant_id, id, payment_id, kind, state, amount, leased_until, created_at, finished_at)
+	 select merchant_id, id, id, 'refund', 'succeeded', 1, now(), now(), now() from payments where merchant_reference = 'b'`,
+	`insert into payment_tokens (merchant_id, id, card_fingerprint, network_token, brand, last4, exp_month, exp_year, created_at)
+	 select merchant_id, id, decode(repeat('00', 32), 'hex'), 'n', 'visa', '4242', 1, 2030, now() from payments`,
+	`insert into idempotency_keys (merchant_id, key, request_hash, operation_id, created_at)
+	 select merchant_id, merchant_reference, decode(repeat('00', 32), 'hex'), id, now() from payments`,
+	`insert into idempotency_replies (operation_id, status, body) select id, 201, '{}' from payments where merchant_reference <> 'a'`,
+	`insert into api_keys (id, merchant_id, secret_sha256, created_at)
+	 select id, merchant_id, decode(repeat('00', 32), 'hex'), now() from payments`,
+	`insert into webhook_endpoints (merchant_id, id, url, created_at)
+	 select m.id, ('00000000-0000-7000-8000-00000000000' || x)::uuid, 'https://example.com', now()
+	 from (select id from merchants order by id limit 1) m, unnest(array['a', 'b']) x`,
+	`insert into webhook_deliveries (merchant_id, endpoint_id, id, event_sequence, next_attempt_at, created_at)
+	 select e.merchant_id, e.id, case when e.id::text like '%a' then e.id else gen_random_uuid() end, n, now(), now()
+	 from webhook_endpoints e, generate_series(1, 3000) n
+	 where e.id::text like '00000000-%a' and n = 1 or e.id::text like '00000000-%b'`,
+	`delete from ledger_tail where (merchant_id, operation_id) <> (select merchant_id, operation_id from ledger_tail order by 1, 2 limit 1)`,
+	`insert into outbox (merchant_id, id, type, data, created_at)
+	 select '00000000-0000-7000-8000-000000000009', id, 'payment.created', '{}', now() from payments`,
+}
+
+// onFew is how each statement is asked for a row or two: by what it names, or by how many it may take.
+var onFew = map[prepared]string{
+	claimOperation:         ":m, 'new', decode(repeat('00', 32), 'hex'), :b, gen_random_uuid(), 'capture', 1, true, now(), now(), null, array['authorized'], null",
+	claimPayment:           ":m, 'new', decode(repeat('00', 32), 'hex'), gen_random_uuid(), gen_random_uuid(), 'sale', :m, 1, 'USD', 'automatic', 'new', null, '{}', null, now(), now(), gen_random_uuid(), '{}', null",
+	deleteWebhookEndpoint:  ":m, :a",
+	expirePayments:         "array[:m], array[:b], array[1], array['expired'], array[gen_random_uuid()], array['{}'], now()",
+	findAPIKey:             ":a",
+	findExpiredPayments:    "now(), 1",
+	findReplay:             ":m, 'a', decode(repeat('00', 32), 'hex')",
+	getBalances:            ":m",
+	getLastSequence:        ":m",
+	getPayment:             ":m, :a",
+	getPaymentToken:        ":m, :a",
+	getRefund:              ":m, :b",
+	getSchemaVersion:       "",
+	insertAPIKey:           "gen_random_uuid(), :m, decode(repeat('00', 32), 'hex'), now()",
+	insertMerchant:         "gen_random_uuid(), null, '', gen_random_uuid(), 'm', 0, 0, 1, null, now(), 201, '{}'",
+	insertPaymentToken:     ":m, 'new', decode(repeat('00', 32), 'hex'), gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'n', 'visa', '4242', 1, 2030, now(), 201, '{}'",
+	insertWebhookEndpoint:  ":9, gen_random_uuid(), 'https://example.com', now(), 16",
+	leaseDeliveries:        "now(), now(), 1, '{}'",
+	leasePendingOperations: "now(), now(), 1",
+	listEvents:             ":m, null, null, 1",
+	listEventsAfter:        ":m, 1500, 1",
+	listLedgerEntries:      ":m, null, null, 1",
+	listPayments:           ":m, null, null, null, 1",
+	listRefunds:            ":m, null, null, 1",
+	listWebhookEndpoints:   ":m, null, 1",
+	publishEvents:          ":a, now(), now() + interval '1 s', 1",
+	recordDelivery:         ":a, :a, 0, 'succeeded', now(), 200, null, 1, now(), false",
+	recordOperation:        ":m, :a, 0, 'succeeded', 1, null, 'captured', 1, 1, 0, null, null, now(), '{}', '{}', '{}', 'USD', '{}', '{}', '{}', 201, '{}'",
+	rejectOperation:        ":m, :a, 0, 409, '{}'",
+	releaseOperation:       ":m, :a, 0, now()",
+	revokeAPIKey:           ":a, now()",
+	rollUpBalances:         "1",
+	sweepIdempotencyKeys:   "now(), 1",
+}
+
+// Plans that were made in an empty database, as those of a new one are, still find each row by its whole key when it is full.
+// What the checks of foreign keys read counts as well.
+func TestStatementsOnFewRowsReadFew(t *testing.T) {
+	const most = 16
+	ctx := t.Context()
+	database := testdb.Migrated(t)
+	service, err := pgx.Connect(ctx, database.Service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close(context.Background())
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := service.Exec(ctx, sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	ids := strings.NewReplacer(":m", id(1), ":9", id(9), ":a", id(10), ":b", id(11))
+	asked := map[string]string{}
+	for _, s := range all {
+		name, sql, _ := s.describe()
+		values, known := onFew[s]
+		if !known {
+			t.Errorf("%s: how is it asked?", name)
+			continue
+		}
+		call := name
+		if values != "" {
+			call += "(" + ids.Replace(values) + ")"
+		}
+		exec("prepare " + name + " as " + sql)
+		exec("explain execute " + call)
+		asked[name] = call
+	}
+	fillUp(t, database, slices.Concat(fill, busy))
+	read := func() (rows int) {
+		t.Helper()
+		const fetched = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables"
+		if err := service.QueryRow(ctx, fetched).Scan(&rows); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	for name, call := range asked {
+		exec("begin")
+		before := read() // it may hold what earlier transactions read
+		tag, err := service.Exec(ctx, "execute "+call)
+		if err != nil {
+			t.Fatalf("%s: %v", call, err)
+		}
+		if rows := read() - before; tag.RowsAffected() == 0 || rows > most {
+			t.Errorf("%s gives %d rows and reads %d, want some and at most %d", name, tag.RowsAffected(), rows, most)
+		}
+		exec("rollback")
+	}
+}
+
+func id(last int) string { return fmt.Sprintf("'00000000-0000-7000-8000-00000000000%x'::uuid", last) }
 
 // What is made while somebody pages through a list is told on no later page, and nothing that was there is left out or told twice.
 func TestPagesHoldEverythingOnce(t *testing.T) {

@@ -382,7 +382,7 @@ pub enum Schema {
 }
 
 /// The version of the schema that this program was built with: that of the last migration.
-pub const SCHEMA_VERSION: i32 = 6;
+pub const SCHEMA_VERSION: i32 = 7;
 
 impl Db {
     /// Looks at the schema, and reports a mismatch.
