@@ -1,30 +1,20 @@
-//! The two services under test, and what stands around them: one Postgres and one card network for a whole run, and for
-//! each scenario fresh databases and fresh services, each pinned from its first instruction.
+//! What stands around the services under test: one Postgres and one card network for a whole run, each pinned from its
+//! first instruction, and which cores are whose.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
-use futures::FutureExt;
-use futures::future::{LocalBoxFuture, try_join_all};
-use stack::instance::{AcquirerOptions, Credentials, Instance, Twin, TwinOptions};
+use stack::instance::{AcquirerOptions, Credentials, Instance, Twin};
 use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
-use super::metrics::look;
-use super::pair::Pair;
-use super::service::version;
 use super::tuning::Places;
 use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, USUAL_LATENCY};
-use super::{client, pools, rows, setup, upkeep};
-use crate::compare::{Contender, Look, Support, SupportCores};
-use crate::conformance::ledger::invariants;
-use crate::engine::Addresses;
+use super::{pools, rows, upkeep};
+use crate::compare::{Support, SupportCores};
 use crate::limits::hash::ROUNDS;
-use crate::report::Version;
 use crate::scenario::Scenario;
-use crate::validity::{Build, Invariant};
-use crate::workload::PlayerTarget;
 
 /// The services' variable.
 const HASH_ROUNDS: &str = "TWINPAY_HASH_ITERATIONS";
@@ -122,7 +112,7 @@ pub struct Bench {
 }
 
 /// A panic elsewhere leaves both as they were.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -139,23 +129,6 @@ impl CardNetwork {
         options.env = vec![("ACQUIRER_LATENCY".into(), latency.into())];
         Ok(Self { instance: Instance::acquirer(options).await?, latency: latency.into() })
     }
-}
-
-/// Both services on fresh databases, ready and with merchants.
-pub struct Pairing {
-    /// As sentences call them.
-    pub labels: [String; 2],
-    /// In the order of their pair.
-    pub contenders: [Contender; 2],
-    /// What each says of itself.
-    pub versions: [Version; 2],
-    /// From start to ready, in ms.
-    pub ready_ms: [f64; 2],
-    tuned: [bool; 2],
-    instances: Vec<Instance>,
-    owner_urls: Vec<String>,
-    /// Before the first slice; one of each, or none yet.
-    before: Arc<Mutex<Vec<Look>>>,
 }
 
 impl Bench {
@@ -191,54 +164,6 @@ impl Bench {
             env,
             service_password,
             logs: logs.into(),
-        })
-    }
-
-    /// Starts both services for `scenario`, each on a database of its own.
-    pub async fn pairing(&self, scenario: &str, pair: &Pair) -> anyhow::Result<Pairing> {
-        let credentials = Credentials::random();
-        let (mut instances, mut owner_urls, mut contenders, mut versions) = (vec![], vec![], vec![], vec![]);
-        for side in &pair.0 {
-            let name =
-                format!("{}_{}", scenario.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), side.name);
-            let database = self.database(&name).await?;
-            let log = self.log(&name);
-            let mut options =
-                TwinOptions::new(side.twin, &database.service_url, &self.card_network(), &credentials, &log);
-            options.cpus = self.layout.service.clone();
-            options.env = self.service_env();
-            let mut program = side.twin.binary()?;
-            if let Some(tuned) = &side.tuned {
-                program = side.twin.tuned_binary()?;
-                options.env.extend(tuned.env(self.places()?));
-            }
-            options.program = Some(program.clone());
-            let instance = Instance::twin(options).await?;
-            let credentials = setup::merchants(&instance.http(), &credentials.admin_token).await?;
-            let addresses = Addresses {
-                http: client::address(&instance.http())?,
-                grpc: Some(client::address(&instance.grpc())?),
-            };
-            contenders.push(Contender {
-                name: side.name.clone(),
-                pid: Some(instance.pid()),
-                target: PlayerTarget { addresses, credentials },
-            });
-            versions.push(version(&instance, side.twin, &program).await?);
-            instances.push(instance);
-            owner_urls.push(database.owner_url);
-        }
-        let ready_ms = [0, 1].map(|index: usize| instances[index].ready_after().as_secs_f64() * 1e3);
-        let two = "one for each of two sides";
-        Ok(Pairing {
-            labels: pair.0.each_ref().map(|side| side.label.clone()),
-            contenders: contenders.try_into().map_err(|_| anyhow::anyhow!(two))?,
-            versions: versions.try_into().map_err(|_| anyhow::anyhow!(two))?,
-            ready_ms,
-            tuned: pair.0.each_ref().map(|side| side.tuned.is_some()),
-            instances,
-            owner_urls,
-            before: Arc::default(),
         })
     }
 
@@ -352,85 +277,6 @@ impl Bench {
         network.instance.stop().await;
         self.postgres.stop().await?;
         Ok(())
-    }
-}
-
-impl Pairing {
-    /// Who has ended by itself, and the last lines of its log.
-    pub fn obituary(&self) -> Option<(&str, String)> {
-        let mut both = self.labels.iter().zip(&self.instances);
-        let (label, dead) = both.find(|(_, instance)| !instance.alive())?;
-        Some((label, dead.log_tail()))
-    }
-
-    /// What each was built from.
-    pub fn builds(&self) -> Vec<Build> {
-        let build = |index: usize| Build {
-            name: self.labels[index].clone(),
-            commit: self.versions[index].commit.clone(),
-            profile: self.versions[index].profile.clone(),
-            tuned: self.tuned[index],
-        };
-        [0, 1].map(build).into()
-    }
-
-    /// What is done between warm-up and slices: both databases are vacuumed and analysed, and both services looked at.
-    pub fn settle(&self) -> impl Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
-        let (urls, watched, before) = (self.owner_urls.clone(), self.watched(), Arc::clone(&self.before));
-        move || {
-            let (urls, watched, before) = (urls.clone(), watched.clone(), Arc::clone(&before));
-            async move {
-                upkeep::vacuum(&urls).await?;
-                let looks = try_join_all(watched.iter().map(|(pid, admin)| look(*pid, admin))).await?;
-                *locked(&before) = looks;
-                Ok(())
-            }
-            .boxed_local()
-        }
-    }
-
-    fn watched(&self) -> Vec<(u32, String)> {
-        self.instances.iter().map(|instance| (instance.pid(), instance.admin())).collect()
-    }
-
-    /// What each one's process and runtime told before the first slice, and tell now; nothing of one that has ended.
-    pub async fn looks(&self) -> anyhow::Result<Vec<Option<[Look; 2]>>> {
-        let before = locked(&self.before).clone();
-        let mut looks = Vec::new();
-        for (index, (pid, admin)) in self.watched().into_iter().enumerate() {
-            looks.push(match before.get(index) {
-                Some(before) if self.instances[index].alive() => {
-                    Some([before.clone(), look(pid, &admin).await?])
-                }
-                Some(_) | None => None,
-            });
-        }
-        Ok(looks)
-    }
-
-    /// Rows in each one's database, in the order of the player's effects.
-    pub async fn rows(&self) -> anyhow::Result<Vec<Vec<u64>>> {
-        let mut rows = Vec::new();
-        for url in &self.owner_urls {
-            rows.push(rows::count(url).await?);
-        }
-        Ok(rows)
-    }
-
-    /// What must always hold in each one's database, as its owner finds it.
-    pub async fn invariants(&self) -> anyhow::Result<Vec<Vec<Invariant>>> {
-        let mut all = Vec::new();
-        for (url, contender) in self.owner_urls.iter().zip(&self.contenders) {
-            all.push(invariants(url).await.with_context(|| format!("{}’s database", contender.name))?);
-        }
-        Ok(all)
-    }
-
-    /// Stops both services.
-    pub async fn stop(self) {
-        for instance in self.instances {
-            instance.stop().await;
-        }
     }
 }
 

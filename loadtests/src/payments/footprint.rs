@@ -167,7 +167,8 @@ async fn held(
     let env = [PATIENT.as_slice(), &[("TWINPAY_HASH_ITERATIONS", "1")]].concat();
     let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let home = bench.home(twin, &format!("{name}_held")).await?;
-    let service = bench.service(&home, &Special { env, acquirer: Some(slow.grpc()) }).await?;
+    let service =
+        bench.service(&home, &Special { env, acquirer: Some(slow.grpc()), ..Special::default() }).await?;
     tokio::time::sleep(REST).await;
     let idle = rss(&service)?;
     let connections = try_join_all((0..count).map(|_| used(&service))).await?;

@@ -1,6 +1,6 @@
 //! One service by itself on a database of its own, started as a comparison starts it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,13 +35,15 @@ pub struct Home {
     credentials: Credentials,
 }
 
-/// What differs from a comparison's service.
+/// What differs from a service that is as by default.
 #[derive(Debug, Clone, Default)]
 pub struct Special {
     /// More variables.
     pub env: Vec<(String, String)>,
     /// `host:port` of another card network.
     pub acquirer: Option<String>,
+    /// Another program than the usual one.
+    pub program: Option<PathBuf>,
 }
 
 /// A service that is ready.
@@ -53,13 +55,18 @@ pub struct Service {
     /// From its start to ready.
     pub ready_ms: f64,
     instance: Instance,
-    owner_url: String,
+    pub(super) owner_url: String,
 }
 
 impl Bench {
     /// A fresh database; each call needs another name.
     pub async fn home(&self, twin: Twin, name: &str) -> anyhow::Result<Home> {
-        let name = format!("{}_{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_"), twin.name());
+        self.home_called(twin, &format!("{name}_{}", twin.name())).await
+    }
+
+    /// The same, where the service alone doesn't tell it from another one.
+    pub(super) async fn home_called(&self, twin: Twin, name: &str) -> anyhow::Result<Home> {
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         let database = self.database(&name).await?;
         Ok(Home { twin, name, database, credentials: Credentials::random() })
     }
@@ -77,9 +84,10 @@ impl Bench {
             pid: Some(instance.pid()),
             target: PlayerTarget { addresses, credentials },
         };
+        let program = special.program.clone().map_or_else(|| home.twin.binary(), Ok)?;
         Ok(Service {
             contender,
-            version: version(&instance, home.twin, &home.twin.binary()?).await?,
+            version: version(&instance, home.twin, &program).await?,
             ready_ms: instance.ready_after().as_secs_f64() * 1e3,
             instance,
             owner_url: home.database.owner_url.clone(),
@@ -93,12 +101,13 @@ impl Bench {
         let mut options = TwinOptions::new(home.twin, url, &acquirer, &home.credentials, &log);
         options.cpus = self.layout().service.clone();
         options.env = [self.service_env(), special.env.clone()].concat();
+        options.program.clone_from(&special.program);
         Ok(Instance::twin(options).await?)
     }
 }
 
 /// What a service says of itself; fails where its program is the other one.
-pub(super) async fn version(instance: &Instance, twin: Twin, program: &Path) -> anyhow::Result<Version> {
+async fn version(instance: &Instance, twin: Twin, program: &Path) -> anyhow::Result<Version> {
     let told = client::request(Method::GET, &instance.admin(), "/version", None, None).await?;
     let version: Version = serde_json::from_value(told)?;
     let (is, wanted) = (&version.implementation, twin.name());
@@ -165,13 +174,22 @@ impl Service {
 
     /// An error with the end of its log, where it has ended by itself.
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if self.instance.alive() {
-            return error;
+        match self.last_words() {
+            Some(log) => {
+                error.context(format!("the service ended during the run; the end of its log:\n{log}\n"))
+            }
+            None => error,
         }
-        error.context(format!(
-            "the service ended during the run; the end of its log:\n{}\n",
-            self.instance.log_tail()
-        ))
+    }
+
+    /// The end of its log, where it has ended by itself.
+    pub fn last_words(&self) -> Option<String> {
+        (!self.instance.alive()).then(|| self.instance.log_tail())
+    }
+
+    /// Its process, and where it tells about itself.
+    pub(super) fn watched(&self) -> (u32, String) {
+        (self.instance.pid(), self.instance.admin())
     }
 
     /// Ends it at once, whatever it is at.

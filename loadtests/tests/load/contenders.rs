@@ -6,15 +6,19 @@ use std::process::Command;
 use loadtests::report::{Report, ScenarioReport};
 use stack::instance::Twin;
 
-/// A comparison of seconds that ends with `code`; its report, and its folder.
-fn compared(code: i32, arguments: &[&str]) -> (Report, tempfile::TempDir) {
-    let out = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    // The programs of this build stand in for tuned ones.
+/// Has the programs of this build stand in for tuned ones.
+pub fn tuned_stand_ins(command: &mut Command) {
     for twin in Twin::ALL {
         let name = format!("TWINPAY_BIN_{}_TUNED", twin.name().to_uppercase());
         command.env(name, twin.binary().expect("built"));
     }
+}
+
+/// A comparison of seconds that ends with `code`; its report, and its folder.
+fn compared(code: i32, arguments: &[&str]) -> (Report, tempfile::TempDir) {
+    let out = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    tuned_stand_ins(&mut command);
     // How fast an unoptimised build is on a busy machine is not the business here.
     let unserved = "skipped,shed,dropped,connections";
     let run = ["compare", "--smoke", "--scenario", "tokenize", "--allow-void", unserved];

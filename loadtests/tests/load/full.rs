@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use loadtests::report::Report;
-use stack::instance::Twin;
 
+use crate::contenders::tuned_stand_ins;
 use crate::interrupt::interrupted_command;
 
 /// Three parts: the scenario, and a control of each service.
@@ -109,11 +109,7 @@ fn tuned_services_have_their_rows_in_the_whole_report() {
     let outer = tempfile::tempdir().expect("a folder");
     let out = outer.path().join("report");
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    // The programs of this build stand in for tuned ones.
-    for twin in Twin::ALL {
-        let name = format!("TWINPAY_BIN_{}_TUNED", twin.name().to_uppercase());
-        command.env(name, twin.binary().expect("built"));
-    }
+    tuned_stand_ins(&mut command);
     command.args(["full", "--smoke", "--only", "checkout", "--tuned", "--out"]).arg(&out);
     let (output, said) = run(&mut command);
     assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stdout));

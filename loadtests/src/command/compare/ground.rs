@@ -144,7 +144,7 @@ impl Sides<'_> {
     /// As what plays a trace takes them.
     pub fn contenders(&self) -> [Contender; 2] {
         match self {
-            Self::Twins(pairing) => pairing.contenders.clone(),
+            Self::Twins(pairing) => pairing.contenders(),
             Self::Given(given) => given.contenders(),
         }
     }
@@ -152,9 +152,7 @@ impl Sides<'_> {
     /// What each says of itself, and how long its start took, in ms.
     pub fn starts(&self) -> [(Version, Option<f64>); 2] {
         match self {
-            Self::Twins(pairing) => {
-                [0, 1].map(|index: usize| (pairing.versions[index].clone(), Some(pairing.ready_ms[index])))
-            }
+            Self::Twins(pairing) => pairing.starts().map(|(version, ready_ms)| (version, Some(ready_ms))),
             Self::Given(_) => [0, 1].map(|_| (Version::default(), None)),
         }
     }

@@ -1,5 +1,5 @@
 //! What a full run is made of, and how much of each: for 2 cores, wanted are half-widths of 95 % intervals of 3 % for the
-//! rate, 2 % for CPU a request, 10 % for p99 and 20 % for p99.9, in less than two hours.
+//! rate, 2 % for CPU a request, 10 % for p99 and 20 % for p99.9, in little more than two hours.
 
 use anyhow::bail;
 use stack::instance::Twin;
@@ -23,12 +23,12 @@ struct Compared {
 
 /// Over gRPC too where the door is a part of the work that shows: reads are little else, checkout is the default.
 const COMPARED: [Compared; 8] = [
-    over_http("checkout", 80, 80),
-    over_http("tokenize", 80, 40),
+    over_http("checkout", 200, 80),
+    over_http("tokenize", 160, 40),
     over_http("sale", 80, 80),
-    over_http("read", 120, 40),
+    over_http("read", 160, 40),
     over_grpc("checkout", 40, 20),
-    over_grpc("read", 120, 40),
+    over_grpc("read", 160, 40),
     over_http("waiting", 10, 10),
     over_http("connections", 24, 12),
 ];
@@ -160,10 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_takes_between_one_hour_and_two() {
+    fn all_of_it_takes_between_one_hour_and_two_and_a_half() {
         for tuning in [None, Some(&usual())] {
             let minutes = seconds(&all(false, tuning).unwrap()) / 60.0;
-            assert!((60.0..120.0).contains(&minutes), "{minutes} minutes");
+            assert!((60.0..150.0).contains(&minutes), "{minutes} minutes");
         }
     }
 
