@@ -47,6 +47,15 @@ impl Probe {
             false => Outcome::Doubtful,
         }
     }
+
+    /// What was full; where nothing was, also by what it missed: a short queue sheds long before a core is full.
+    fn ended_by(&self) -> String {
+        let full = full(&self.used);
+        match self.outcome() {
+            Outcome::Doubtful => format!("{full}; missed by {}", self.missed.join(", ")),
+            Outcome::Kept | Outcome::Missed => full,
+        }
+    }
 }
 
 impl Block {
@@ -56,7 +65,7 @@ impl Block {
         probes.iter().for_each(|probe| search.tell(probe.rate, probe.outcome()));
         let bracket = search.bracket();
         let missed = probes.iter().rfind(|probe| !probe.held && Some(probe.rate) == bracket.high);
-        let full = missed.map_or("nothing: no rate was missed".into(), |probe| full(&probe.used));
+        let full = missed.map_or("nothing: no rate was missed".into(), Probe::ended_by);
         Self { turn, bracket, full, probes }
     }
 
@@ -151,6 +160,21 @@ mod tests {
             "core 97.0 %, permits 91.0 %"
         );
         assert_eq!(full(&used(&[("core", 0.8), ("net", 0.2)])), "nothing; nearest core 80.0 %");
+    }
+
+    #[test]
+    fn a_rate_that_is_missed_while_nothing_is_full_is_told_with_what_it_missed() {
+        let probe = |rate, held: bool, missed: &[&str]| Probe {
+            rate,
+            load: load(10, 10, 1),
+            held,
+            missed: missed.iter().map(|text| (*text).to_owned()).collect(),
+            used: vec![Used { resource: "core".into(), share: 0.62 }],
+        };
+        let reach = Reach { resolution: 1.2, ..REACH };
+        let late = probe(100.0, false, &["0.180 % not served"]);
+        let block = Block::of(0, reach, vec![probe(90.0, true, &[]), late.clone(), late]);
+        assert_eq!(block.full, "nothing; nearest core 62.0 %; missed by 0.180 % not served");
     }
 
     #[test]
