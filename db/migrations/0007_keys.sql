@@ -1,7 +1,8 @@
--- A row that is named by its key is found by the whole key, in a database of any age. Of a table that was never analysed Postgres
--- thinks that a merchant has one row: then every index that begins with the merchant, and every partial one whose predicate holds,
--- seems as good as the key's own, and a plan made so is kept while the table grows. So no index beside those that lists read begins
--- with the merchant, and none has a predicate that a statement on one row repeats.
+-- A row that is named by its key is found by the whole key, also by a plan that was made in a new database. Of a table that was never
+-- analysed Postgres thinks that a merchant has one row: then every index that begins with the merchant, and every partial one whose
+-- predicate holds, seems as good as the key's own, and a plan made so is kept while the table grows. So no index beside those that
+-- lists read begins with the merchant, and those of what is pending have a predicate that no statement on one operation repeats.
+-- This doesn't help where a table was analysed while it was empty: until the next analyze all of its indexes cost the same.
 
 alter table payments drop constraint payments_merchant_reference_key,
   add constraint payments_merchant_reference_key unique (merchant_reference, merchant_id);

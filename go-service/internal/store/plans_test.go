@@ -140,8 +140,8 @@ func readsAll(kind string) bool {
 	return slices.Contains([]string{"Seq Scan", "Bitmap Heap Scan", "Sort", "Incremental Sort", "Hash Join", "Merge Join"}, kind)
 }
 
-// busy adds to what fill made: one payment with a pending operation (a), one without (b), a refund and an endpoint with a delivery
-// (all a), merchant 9 with nothing but events to publish, and around them thousands that a statement on one row has no business with.
+// busy adds to what fill made: a payment with a pending operation of its own id (a), one with a refund of its own id (b), an endpoint
+// with one delivery (a), merchant 9 with nothing but events to publish, and thousands that a statement on one row has no business with.
 var busy = []string{
 	`insert into payments (merchant_id, id, payment_token_id, amount, currency, capture_method, merchant_reference, metadata, state, pending_operation_id, expires_at, created_at, updated_at)
 	 select m.id, ('00000000-0000-7000-8000-00000000000' || x)::uuid, m.id, 1, 'USD', 'manual', x, '{}', 'authorized', case x when 'a' then m.id end, now(), now(), now()
@@ -207,7 +207,7 @@ var onFew = map[prepared]string{
 	sweepIdempotencyKeys:   "now(), 1",
 }
 
-// Plans that were made in an empty database, as those of a new one are, still find each row by its whole key when it is full.
+// Plans that were made in an empty database that was never analysed, as a new one is, still find each row by its whole key when it is full.
 // What the checks of foreign keys read counts as well.
 func TestStatementsOnFewRowsReadFew(t *testing.T) {
 	const most = 16
