@@ -40,7 +40,7 @@ use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_
 /// build, other options, other scenarios or another machine aren't mixed: a line says what differs.
 ///
 /// A part that is void is kept aside and played once more at the end; where it is void again the report is void, and says
-/// why. The report is report.html, report.json and summary.md, as of `compare`; `loadtest verify` checks it.
+/// why. --resume of such a run plays those parts again, at a quieter hour. The report is report.html, report.json and summary.md, as of `compare`; `loadtest verify` checks it.
 ///
 /// Exit codes: 0 done; 1 a scenario wants flat memory, and it rose; 2 could not run, or was interrupted (one line says
 /// how to go on); 3 a part is void.
@@ -260,13 +260,12 @@ fn report(store: &Store, planned: &[Planned]) -> anyhow::Result<Report> {
     let mut environment = Environment::default();
     for (index, one) in planned.iter().enumerate() {
         let kept = store.kept(index)?;
-        let (name, first_void) = (one.task.name(), kept.void.first().map(Part::void));
-        let good = kept.good.is_some();
+        let (name, good) = (one.task.name(), kept.good.is_some());
+        for reasons in kept.void.iter().filter(|_| good).map(Part::void) {
+            again.push((format!("{name}: void, and played again"), reasons.join(" ")));
+        }
         let last = kept.good.or(kept.void.into_iter().last());
         let part = last.with_context(|| format!("{name}: no file of it is there"))?;
-        if let (true, Some(reasons)) = (good, first_void) {
-            again.push((format!("{name}: void at first, played again"), reasons.join(" ")));
-        }
         seconds += part.seconds;
         trouble.extend(part.trouble);
         parts.meet(part.contenders);

@@ -20,7 +20,7 @@ use crate::report::{ContenderReport, Environment, FORMAT, replace};
 /// What a run is of.
 const RUN: &str = "run.json";
 const PARTS: &str = "parts";
-/// Times that a part is played at most, where it is void.
+/// Times that a part is played at most by one `loadtest full`, where it is void.
 const ATTEMPTS: usize = 2;
 /// What helps where parts don't fit.
 const ANEW: &str = "go on with what it was begun with, or begin anew with --new";
@@ -164,6 +164,8 @@ pub struct Kept {
 pub struct Store {
     folder: PathBuf,
     start: Start,
+    /// Of each part, how often it was void before.
+    void_before: Vec<usize>,
     _lock: File,
 }
 
@@ -181,7 +183,8 @@ impl Store {
             || format!("no report can be written to {}, name another folder by --out", folder.display());
         fs::create_dir_all(folder.join(PARTS)).with_context(unwritable)?;
         replace(&run, &(serde_json::to_string_pretty(&start)? + "\n")).with_context(unwritable)?;
-        Ok(Self { folder: folder.into(), start, _lock: lock(folder)? })
+        let void_before = vec![0; start.about.parts.len()];
+        Ok(Self { folder: folder.into(), start, void_before, _lock: lock(folder)? })
     }
 
     /// The run that is there, where it is of the same things.
@@ -194,7 +197,8 @@ impl Store {
         if let Some(why) = start.about.differs(now) {
             bail!("{}: its parts can’t be used: {why}; {ANEW}", folder.display());
         }
-        let store = Self { folder: folder.into(), start, _lock: lock(folder)? };
+        let mut store = Self { folder: folder.into(), start, void_before: Vec::new(), _lock: lock(folder)? };
+        store.void_before = (0..now.parts.len()).map(|index| store.void_files(index).len()).collect();
         let all = now.parts.len();
         eprintln!("resuming {}: {} of {all} parts are there", folder.display(), all - store.missing().len());
         Ok(store)
@@ -208,14 +212,17 @@ impl Store {
         &self.start
     }
 
-    /// The parts that are to be played, by their place: those that never were, then those that were void once.
+    /// The parts that are to be played, by their place: those that never were, then those that were void. One that was void
+    /// before this run went on comes once more, however often that was.
     pub fn missing(&self) -> Vec<usize> {
         let (mut never, mut again) = (Vec::new(), Vec::new());
-        for index in 0..self.start.about.parts.len() {
-            match (self.file(index, None).exists(), self.void_files(index).len()) {
-                (true, _) | (false, ATTEMPTS..) => {}
-                (false, 0) => never.push(index),
-                (false, _) => again.push(index),
+        for (index, before) in self.void_before.iter().copied().enumerate() {
+            let (good, void) = (self.file(index, None).exists(), self.void_files(index).len());
+            let last = if before == 0 { ATTEMPTS } else { before + 1 };
+            match void {
+                _ if good || void >= last => {}
+                0 => never.push(index),
+                _ => again.push(index),
             }
         }
         [never, again].concat()
@@ -249,8 +256,8 @@ impl Store {
     }
 
     fn void_files(&self, index: usize) -> Vec<PathBuf> {
-        let files = (1..=ATTEMPTS).map(|attempt| self.file(index, Some(attempt)));
-        files.filter(|file| file.exists()).collect()
+        let files = (1..).map(|attempt| self.file(index, Some(attempt)));
+        files.take_while(|file| file.exists()).collect()
     }
 
     /// `parts/02-checkout-rust-against-itself.json`, or with `.void-1` before its ending.
@@ -384,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_void_part_is_kept_apart_and_comes_again_once_after_all_others() {
+    fn a_void_part_is_kept_apart_and_comes_again_after_all_others_and_whenever_the_run_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::begin(folder.path(), start(1)).unwrap();
         assert_eq!(store.missing(), [0, 1]);
@@ -395,14 +402,24 @@ mod tests {
         assert_eq!(store.missing(), [0]);
         store.keep(0, &part(1, "checkout", false)).unwrap();
         assert!(store.missing().is_empty(), "it would be played a third time");
+        drop(store);
+        let store = Store::resume(folder.path(), &about()).unwrap();
+        assert_eq!(store.missing(), [0], "who goes on with it wants it again");
+        store.keep(0, &part(1, "checkout", false)).unwrap();
+        assert!(store.missing().is_empty(), "it would be played a second time by one run");
         let kept = store.kept(0).unwrap();
-        assert!(kept.good.is_none() && kept.void.len() == 2);
+        assert!(kept.good.is_none() && kept.void.len() == 3);
         let mut names: Vec<_> = fs::read_dir(folder.path().join(PARTS)).unwrap().flatten().collect();
         names.sort_by_key(|entry| entry.file_name());
         let names: Vec<_> = names.iter().map(|entry| entry.file_name().into_string().unwrap()).collect();
         assert_eq!(
             names,
-            ["01-checkout.void-1.json", "01-checkout.void-2.json", "02-checkout-rust-against-itself.json"]
+            [
+                "01-checkout.void-1.json",
+                "01-checkout.void-2.json",
+                "01-checkout.void-3.json",
+                "02-checkout-rust-against-itself.json"
+            ]
         );
     }
 
