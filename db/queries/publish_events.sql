@@ -13,16 +13,15 @@ lease as (
   returning name
 ),
 taken as (
-  delete from outbox o
-  using (
-    select outbox.position
-    from lease
-    cross join outbox
-    order by outbox.position
+  delete from outbox
+  where position = any (array( -- not joined: known to be empty, as it mostly is, it would be read whole
+    select o.position
+    from outbox o
+    where exists (select from lease)
+    order by o.position
     limit $4
-  ) next
-  where o.position = next.position
-  returning o.position, o.merchant_id, o.id, o.operation_id, o.type, o.data, o.traceparent, o.created_at
+  ))
+  returning position, merchant_id, id, operation_id, type, data, traceparent, created_at
 ),
 counters as (
   insert into event_sequences as s (merchant_id, last)
