@@ -329,7 +329,13 @@ func TestAConsumerThatDoesntReadIsDroppedAndOthersGoOn(t *testing.T) {
 	}
 	reading.Wait()
 	for range 2 { // their places are free again
-		for s.watching("").StatusCode != http.StatusOK {
+		for {
+			response := s.watching("")
+			if response.StatusCode == http.StatusOK {
+				break
+			}
+			_, _ = io.Copy(io.Discard, response.Body) // its connection is for the next
+			_ = response.Body.Close()
 			if t.Context().Err() != nil {
 				t.Fatal("never dropped")
 			}
