@@ -40,7 +40,8 @@ use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_
 /// build, other options, other scenarios or another machine aren't mixed: a line says what differs.
 ///
 /// A part that is void is kept aside and played once more at the end; where it is void again the report is void, and says
-/// why. --resume of such a run plays those parts again, at a quieter hour. The report is report.html, report.json and summary.md, as of `compare`; `loadtest verify` checks it.
+/// why. --resume of such a run plays those parts again, at a quieter hour. The report is report.html, report.json and
+/// summary.md, as of `compare`; `loadtest verify` checks it.
 ///
 /// Exit codes: 0 done; 1 a scenario wants flat memory, and it rose; 2 could not run, or was interrupted (one line says
 /// how to go on); 3 a part is void.
@@ -113,6 +114,7 @@ impl FullArgs {
         println!("The page: {}", folder.path().join("report.html").display());
         if !report.void.is_empty() {
             println!("The logs: {}", folder.keep_logs().display());
+            println!("At a quieter hour: {}", self.rest(&playing));
             return Ok(ExitCode::from(VOID));
         }
         let risen = report.alone.iter().any(|run| run.risen_mib().is_some());
@@ -157,9 +159,9 @@ impl FullArgs {
 
     /// What is kept, and how to have the rest.
     fn rest(&self, playing: &Playing) -> String {
-        let (all, missing) = (playing.planned.len(), playing.store.missing().len());
+        let (all, kept) = (playing.planned.len(), playing.store.good());
         let options: String = self.options().iter().map(|option| format!("{option} ")).collect();
-        let (kept, folder) = (all - missing, playing.store.folder().display());
+        let folder = playing.store.folder().display();
         format!("{kept} of {all} parts are kept; to go on: loadtest full {options}--resume {folder}")
     }
 }
@@ -203,7 +205,7 @@ impl Playing {
                 self.run.progress.say(&format!("void: {reason}"));
             }
             let missing = self.store.missing();
-            let (done, all) = (self.planned.len() - missing.len(), self.planned.len());
+            let (done, all) = (self.store.good(), self.planned.len());
             let left = left(&self.planned, &missing);
             self.run.progress.say(&format!(
                 "{name}: {}; {done} of {all} parts are there, {} left, until {}",

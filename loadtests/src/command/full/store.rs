@@ -200,7 +200,7 @@ impl Store {
         let mut store = Self { folder: folder.into(), start, void_before: Vec::new(), _lock: lock(folder)? };
         store.void_before = (0..now.parts.len()).map(|index| store.void_files(index).len()).collect();
         let all = now.parts.len();
-        eprintln!("resuming {}: {} of {all} parts are there", folder.display(), all - store.missing().len());
+        eprintln!("resuming {}: {} of {all} parts are there", folder.display(), store.good());
         Ok(store)
     }
 
@@ -226,6 +226,11 @@ impl Store {
             }
         }
         [never, again].concat()
+    }
+
+    /// Parts that are a result.
+    pub fn good(&self) -> usize {
+        (0..self.void_before.len()).filter(|index| self.file(*index, None).exists()).count()
     }
 
     /// Writes a part down: why it is void, where it is.
@@ -402,6 +407,7 @@ mod tests {
         assert_eq!(store.missing(), [0]);
         store.keep(0, &part(1, "checkout", false)).unwrap();
         assert!(store.missing().is_empty(), "it would be played a third time");
+        assert_eq!(store.good(), 1, "what is void isn't there");
         drop(store);
         let store = Store::resume(folder.path(), &about()).unwrap();
         assert_eq!(store.missing(), [0], "who goes on with it wants it again");
