@@ -106,9 +106,8 @@ fn measure(address: SocketAddr, rate: u64, seconds: u64, door: Door, cores: &[us
         let before = me.cpu_ns()?;
         let record = engine.play(&mut target, 0..trace.lines.len(), 0, seconds * 1_000_000).await?;
         let cpu_us = (me.cpu_ns()? - before) as f64 / 1e3;
-        let at = |recorder| {
-            [50.0, 99.0, 99.9].map(|percentile| Sparse::of(recorder).percentile(percentile).unwrap_or(0))
-        };
+        let at =
+            |times: &Sparse| [50.0, 99.0, 99.9].map(|percentile| times.percentile(percentile).unwrap_or(0));
         println!("{} build, {} at {rate}/s; sender {sender}", environment::build(), door.label());
         println!("{} of {} requests answered; {:?}", record.replies, record.offered, record.kinds);
         println!("CPU a request: {:.1} µs", cpu_us / record.replies as f64);

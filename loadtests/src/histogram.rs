@@ -60,6 +60,15 @@ impl Sparse {
         Self(recorder.iter_recorded().map(bucket).collect())
     }
 
+    /// As it was before [`Sparse::of`].
+    pub fn recorder(&self) -> Recorder {
+        let mut recorder = recorder();
+        for (value, count) in &self.0 {
+            recorder.saturating_record_n(*value, u32::try_from(*count).unwrap_or(u32::MAX));
+        }
+        recorder
+    }
+
     /// All of them as one.
     pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Sparse>) -> Self {
         let mut all: Vec<(u64, u64)> = parts.into_iter().flat_map(|part| part.0.iter().copied()).collect();
@@ -133,6 +142,12 @@ mod tests {
                 "p{percentile}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_lost_between_sparse_and_recorder() {
+        let histogram = filled((1..5000).map(|i| i * i % 70_001).chain([400_000_000]));
+        assert_eq!(Sparse::of(&histogram).recorder(), histogram);
     }
 
     #[test]

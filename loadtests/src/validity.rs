@@ -36,6 +36,8 @@ pub mod name {
     pub const OTHERS: &str = "others";
     /// The host didn't take the CPU away.
     pub const STOLEN: &str = "stolen";
+    /// Most pairs were played while the host left the machine alone.
+    pub const DISTURBED: &str = "disturbed";
     /// What is compared was built for speed, of the same source.
     pub const BUILD: &str = "build";
     /// The run went to its end.
@@ -44,8 +46,16 @@ pub mod name {
 
 /// Bounds that say something about the machine, not about what the services answered: a trial on a busy machine may
 /// miss them. Requests that weren't served are none of them: a trial has looser bounds for those.
-pub const OF_THE_MACHINE: [&str; 7] =
-    [name::RATE, name::LAG, name::GENERATOR, name::SUPPORT, name::OTHERS, name::STOLEN, name::BUILD];
+pub const OF_THE_MACHINE: [&str; 8] = [
+    name::RATE,
+    name::LAG,
+    name::GENERATOR,
+    name::SUPPORT,
+    name::OTHERS,
+    name::STOLEN,
+    name::DISTURBED,
+    name::BUILD,
+];
 
 /// Bounds that a caller may name as missable, beyond those of the machine.
 pub const BY_NAME: [&str; 4] = [name::SKIPPED, name::SHED, name::DROPPED, name::CONNECTIONS];
@@ -63,7 +73,10 @@ const LITTLE_MAX: f64 = 0.05;
 const GENERATOR_MAX: f64 = 0.5;
 const SUPPORT_MAX: f64 = 0.9;
 const OTHERS_MAX: f64 = 0.1;
-const STOLEN_MAX: f64 = 0.05;
+/// Also of one pair: in one with more, what is seen is the host's doing.
+pub const STOLEN_MAX: f64 = 0.05;
+/// Of the pairs: where more are set aside, those that are left were played on a machine that nobody had for himself.
+const DISTURBED_MAX: f64 = 0.25;
 
 /// One bound and how it was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +126,9 @@ pub struct Evidence {
     pub generator_profile: String,
     /// Slices asked for and played, of both contenders together.
     pub slices: (usize, usize),
+    /// Pairs set aside because the host took too much meanwhile, and all that were asked for; unset where one contender
+    /// was alone.
+    pub set_aside: Option<(usize, usize)>,
     /// A short run to see that everything works: requests may go unserved within a looser bound.
     pub trial: bool,
     /// Bounds that can't be looked at, by name, and why.
@@ -206,6 +222,15 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
     for (name, asks, share, most) in of_cores(evidence) {
         let asks = asks.replace("{most}", &percent(most));
         bounds.push(bound(name, asks, percent(share), share <= most));
+    }
+    if let Some((count, of)) = evidence.set_aside {
+        let asks = format!(
+            "at most {} of the pairs are set aside because the host took more than {} of a core meanwhile",
+            percent(DISTURBED_MAX),
+            percent(STOLEN_MAX)
+        );
+        let held = count as f64 <= of as f64 * DISTURBED_MAX;
+        bounds.push(bound(name::DISTURBED, asks, format!("{count} of {of} pairs"), held));
     }
     bounds.push(bound(name::BUILD, build_asks(evidence).into(), built(evidence), fit(evidence)));
     let (asked, played) = evidence.slices;

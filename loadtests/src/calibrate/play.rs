@@ -106,6 +106,7 @@ impl Players<'_> {
                 support: &[],
                 cores: &cores,
                 order_seed,
+                most_stolen: None,
                 settle: &settle,
             };
             // Nobody follows the events.

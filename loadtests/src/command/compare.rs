@@ -106,7 +106,7 @@ pub struct CompareArgs {
     /// Folder of the report [default: loadtests/out/<time>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Seconds long: shows that everything works. May miss lag, rate, generator, support, others, stolen and build, and
+    /// Seconds long: shows that everything works. May miss lag, rate, generator, support, others, stolen, disturbed and build, and
     /// leave 5 % of the requests unserved
     #[arg(long)]
     smoke: bool,
@@ -122,7 +122,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Bounds that may be missed without voiding the run: rate, lag, skipped, shed, dropped, generator, support, others,
-    /// stolen, build, connections. Not answered, unexpected, counts, invariants, little, floor, complete: those are about right and wrong
+    /// stolen, disturbed, build, connections. Not answered, unexpected, counts, invariants, little, floor, complete: those are about right and wrong
     #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
     allow_void: Vec<String>,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 
-use super::play::Usage;
+use super::usage::Usage;
 use crate::histogram::{Sparse, decode};
 use crate::report::{Aside, Basis, RawSlice};
 use crate::validity::{Counts, Evidence};
@@ -120,10 +120,11 @@ pub fn evidence(slices: usize, basis: &Basis, usage: &Usage, sides: &[Side<'_>])
         generator_share: busy as f64 / time.max(1) as f64,
         support_share: usage.support_share(basis.support_cores),
         others_cores: usage.others_ns() as f64 / wall,
-        stolen_cores: usage.stolen_ns as f64 / wall,
+        stolen_cores: usage.stolen(),
         builds: basis.builds.clone(),
         generator_profile: basis.generator_profile.clone(),
         slices: (slices, basis.slices_played),
+        set_aside: (sides.len() > 1).then_some((basis.set_aside.len(), slices / 2)),
         trial: basis.trial,
         inapplicable: basis.inapplicable.clone(),
     }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::figures::computed;
-use super::play::{Generator, Playback, Slice, SupportCores};
+use super::play::{Generator, Playback, Slice};
 use super::server::Look;
+use super::usage::SupportCores;
 use crate::engine::Record;
 use crate::environment;
-use crate::histogram::encode;
+use crate::histogram::{Sparse, encode};
 use crate::report::{Aside, Basis, GeneratorReport, RawSlice, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::trace::{Kinds, Trace};
@@ -89,6 +90,7 @@ fn basis(played: &Played<'_>) -> Basis {
         operations: played.kinds.names().to_vec(),
         asked: asked(played),
         slices_played: played.playback.slices_played,
+        set_aside: played.playback.set_aside.clone(),
         support_cores: played.support_cores,
         generator_profile: environment::build().into(),
         builds: played.builds.clone(),
@@ -112,10 +114,11 @@ fn asked(played: &Played<'_>) -> Vec<String> {
 
 fn aside(played: &Played<'_>, contender: usize) -> Aside {
     let playback = &played.playback;
-    let all = || {
+    let undisturbed = || {
         let torn = playback.torn.get(contender).into_iter().flatten();
         playback.warm_up.get(contender).into_iter().chain(torn)
     };
+    let all = || undisturbed().chain(playback.disturbed.get(contender).into_iter().flatten());
     let sum = |of: fn(&Record) -> u64| all().map(of).sum::<u64>();
     let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
     for (kind, count) in all().flat_map(|record| &record.kinds) {
@@ -125,7 +128,8 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
     Aside {
         sent: sum(|record| record.sent),
         replies: sum(|record| record.replies),
-        dropped: sum(|record| record.dropped),
+        // What there was no room for while the host had the core says nothing of anybody here.
+        dropped: undisturbed().map(|record| record.dropped).sum(),
         reopened: sum(|record| record.reopened),
         unexpected,
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
@@ -138,8 +142,9 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
 pub fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
     let record = &slice.record;
     let name = |index: usize| kinds.get(index).map(String::as_str).unwrap_or_default();
-    let used = record.latency.iter().enumerate().filter(|(_, histogram)| !histogram.is_empty());
-    let latency = used.map(|(index, histogram)| Ok((name(index).to_owned(), encode(histogram)?)));
+    let used = record.latency.iter().enumerate().filter(|(_, times)| !times.0.is_empty());
+    let encoded = |times: &Sparse| encode(&times.recorder());
+    let latency = used.map(|(index, times)| Ok((name(index).to_owned(), encoded(times)?)));
     let expected = record.expected.iter().enumerate().filter(|(_, count)| **count > 0);
     let statuses = record
         .statuses
@@ -167,9 +172,9 @@ pub fn raw(slice: &Slice, kinds: &[String]) -> anyhow::Result<RawSlice> {
         idle_cpu_ns: slice.idle_cpu_ns,
         rss_bytes: slice.rss_bytes,
         latency: latency.collect::<anyhow::Result<_>>()?,
-        service: encode(&record.service)?,
-        lag: encode(&record.lag)?,
-        wake_lag: encode(&record.wake_lag)?,
+        service: encoded(&record.service)?,
+        lag: encoded(&record.lag)?,
+        wake_lag: encoded(&record.wake_lag)?,
         reopened: record.reopened,
         expected: expected.map(|(index, count)| (name(index).to_owned(), *count)).collect(),
         generator_cpu_ns: slice.generator.0,

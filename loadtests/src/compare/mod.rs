@@ -10,12 +10,12 @@ mod judge;
 mod plan;
 mod play;
 mod server;
+mod usage;
 
 pub use evidence::{Heard, Side, evidence};
 pub use figures::{METRICS, MetricLine, computed, sample};
 pub use judge::{Played, judge, raw};
 pub use plan::{Plan, Window};
-pub use play::{
-    Contender, Event, Generator, Order, Playback, Seen, Slice, Support, SupportCores, Usage, play,
-};
+pub use play::{Contender, Event, Generator, Order, Playback, Seen, Slice, Support, play};
 pub use server::{Look, ServerRow};
+pub use usage::{SupportCores, Usage};

@@ -24,6 +24,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The pairs without those that were set aside: each with its place among all.
+    pub fn kept(&self, set_aside: &[usize]) -> impl Iterator<Item = (usize, (Window, usize))> {
+        let kept = |(place, _): &(usize, _)| !set_aside.contains(place);
+        self.pairs.iter().copied().enumerate().filter(kept)
+    }
+
     /// Of a scenario; who goes first, in the warm-up too, is drawn from `order_seed`.
     pub fn of(scenario: &Scenario, order_seed: u64) -> Self {
         let firsts = firsts(scenario.pairs, &mut Draw::new(order_seed, "order"));

@@ -8,10 +8,11 @@ use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::plan::{Plan, Window};
+use super::usage::Usage;
 use crate::clock::now_ns;
 use crate::engine::{self, Engine, Limits, Record, Target};
 use crate::histogram::Sparse;
-use crate::procstat::{Machine, Process, family_cpu_ns};
+use crate::procstat::Process;
 use crate::realtime;
 use crate::scenario::Scenario;
 use crate::trace::{Kinds, Trace};
@@ -95,7 +96,7 @@ impl Seen {
             contender,
             pair,
             latency: record.all_latency(),
-            lag: Sparse::of(&record.lag),
+            lag: record.lag.clone(),
             offered: record.offered,
             replies: record.replies,
             skipped: record.skipped,
@@ -168,44 +169,35 @@ pub struct Playback {
     pub pairs: Vec<[Slice; 2]>,
     /// Records of slices whose pair was not completed, one list a contender: they left rows too.
     pub torn: Vec<Vec<Record>>,
+    /// Pairs that were played while the host took too much, by their places in the plan.
+    pub set_aside: Vec<usize>,
+    /// Records of their slices, one list a contender.
+    pub disturbed: Vec<Vec<Record>>,
     /// Slices that were played, those of an incomplete pair included.
     pub slices_played: usize,
     /// Replies counted by what they must have left, one list a contender.
     pub effects: Vec<Vec<Effect>>,
     /// Scheduling policy of the sending thread.
     pub policy: String,
-    /// While the complete pairs played: wall time, the machine's CPU, this process's, the contenders', each support's.
+    /// While the pairs above played: wall time, the machine's CPU, this process's, the contenders', each support's.
     pub usage: Usage,
     /// Why it ended before its time, where nobody stopped it: a contender has gone, say.
     pub failure: Option<anyhow::Error>,
 }
 
-/// CPU over all measured slices.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Usage {
-    /// Wall time in ns.
-    pub wall_ns: u64,
-    /// All of the machine.
-    pub machine_ns: u64,
-    /// Taken by the host.
-    pub stolen_ns: u64,
-    /// This process.
-    pub generator_ns: u64,
-    /// Both contenders.
-    pub contenders_ns: u64,
-    /// What stands around, by name.
-    pub support_ns: Vec<(String, u64)>,
-}
-
-/// The cores of what stands around, and who else runs on them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SupportCores {
-    /// How many.
-    pub count: usize,
-    /// The generator does.
-    pub with_generator: bool,
-    /// The contenders do.
-    pub with_contenders: bool,
+impl Playback {
+    /// A pair, and what was used while it played.
+    fn add(&mut self, number: usize, pair: [Slice; 2], meanwhile: Usage, most_stolen: Option<f64>) {
+        if most_stolen.is_some_and(|most| meanwhile.stolen() > most) {
+            self.set_aside.push(number);
+            for (records, slice) in self.disturbed.iter_mut().zip(pair) {
+                records.push(slice.record);
+            }
+            return;
+        }
+        self.usage.add(&meanwhile);
+        self.pairs.push(pair);
+    }
 }
 
 /// What a play needs.
@@ -224,6 +216,9 @@ pub struct Order<'a> {
     pub cores: &'a [usize],
     /// Who has which slice first is drawn from it.
     pub order_seed: u64,
+    /// A pair in which the host takes more of a core is set aside: both its slices, by what the machine says and never by
+    /// what they gave. Unset: none is.
+    pub most_stolen: Option<f64>,
     /// Done once, when both are warm and before the first slice.
     pub settle: &'a dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>>,
 }
@@ -284,30 +279,46 @@ impl Player<'_> {
             _ => None,
         };
         let used = || Usage::now(processes.as_ref().map_or(&[], |both| both.as_slice()), self.order.support);
-        let before = used()?;
-        let mut usage = used()?.since(&before);
-        let (mut pairs, mut torn, mut failure) = (Vec::new(), vec![Vec::new(), Vec::new()], None);
+        let mut before = used()?;
+        let none = || vec![Vec::new(), Vec::new()];
+        let mut playback = Playback {
+            warm_up,
+            pairs: Vec::new(),
+            torn: none(),
+            set_aside: Vec::new(),
+            disturbed: none(),
+            slices_played: 0,
+            effects: Vec::new(),
+            policy,
+            usage: before.clone().since(&before),
+            failure: None,
+        };
         for (number, (window, first)) in plan.pairs.iter().enumerate() {
             match self.pair(number, *window, *first, processes.as_ref()).await {
-                Turn::Whole(pair) => pairs.push(*pair),
-                Turn::Torn(slices, why) => {
-                    slices.into_iter().for_each(|(contender, slice)| torn[contender].push(slice.record));
-                    failure = why;
-                    break;
+                Turn::Whole(pair) => {
+                    // After each: at the end one of them may be gone.
+                    let now = match used() {
+                        Ok(now) => now,
+                        Err(why) => {
+                            playback.pairs.push(*pair);
+                            playback.failure = Some(why);
+                            break;
+                        }
+                    };
+                    let meanwhile = now.clone().since(&before);
+                    before = now;
+                    playback.add(number, *pair, meanwhile, self.order.most_stolen);
                 }
-            }
-            // After each: at the end one of them may be gone.
-            match used() {
-                Ok(now) => usage = now.since(&before),
-                Err(why) => {
-                    failure = Some(why);
+                Turn::Torn(slices, why) => {
+                    slices.into_iter().for_each(|(one, slice)| playback.torn[one].push(slice.record));
+                    playback.failure = why;
                     break;
                 }
             }
         }
-        let effects = self.targets.iter().map(Target::effects).collect();
-        let slices_played = self.slices_played;
-        Ok(Playback { warm_up, pairs, torn, slices_played, effects, policy, usage, failure })
+        playback.effects = self.targets.iter().map(Target::effects).collect();
+        playback.slices_played = self.slices_played;
+        Ok(playback)
     }
 
     /// One record a contender, in their order; played in the drawn one.
@@ -389,53 +400,5 @@ impl Player<'_> {
     fn say(&self, event: Event) {
         // Nobody listens any more: then nobody is told.
         let _ = self.events.send(event);
-    }
-}
-
-impl Usage {
-    /// Since each one's own begin; two of them make a stretch.
-    pub fn now(contenders: &[Process], support: &[Support]) -> anyhow::Result<Self> {
-        let machine = Machine::now()?;
-        let of_support = |support: &Support| (support.name.clone(), family_cpu_ns(support.pid));
-        let contenders_ns = contenders.iter().map(Process::cpu_ns).sum::<anyhow::Result<u64>>()?;
-        Ok(Self {
-            wall_ns: now_ns(),
-            machine_ns: machine.busy_ns,
-            stolen_ns: machine.stolen_ns,
-            generator_ns: Process::of(std::process::id())?.cpu_ns()?,
-            contenders_ns,
-            support_ns: support.iter().map(of_support).collect(),
-        })
-    }
-
-    /// What was used from `before` until this.
-    pub fn since(self, before: &Self) -> Self {
-        let support = self.support_ns.into_iter().zip(&before.support_ns);
-        Self {
-            wall_ns: self.wall_ns - before.wall_ns,
-            machine_ns: self.machine_ns.saturating_sub(before.machine_ns),
-            stolen_ns: self.stolen_ns.saturating_sub(before.stolen_ns),
-            generator_ns: self.generator_ns - before.generator_ns,
-            contenders_ns: self.contenders_ns.saturating_sub(before.contenders_ns),
-            support_ns: support
-                .map(|((name, after), (_, before))| (name, after.saturating_sub(*before)))
-                .collect(),
-        }
-    }
-
-    /// The part of the support's cores that is in use, by everything of the run that is pinned to them.
-    pub fn support_share(&self, cores: SupportCores) -> f64 {
-        let support: u64 = self.support_ns.iter().map(|(_, ns)| ns).sum();
-        let generator = if cores.with_generator { self.generator_ns } else { 0 };
-        let contenders = if cores.with_contenders { self.contenders_ns } else { 0 };
-        let there_is = self.wall_ns.max(1) as f64 * cores.count.max(1) as f64;
-        (support + generator + contenders) as f64 / there_is
-    }
-
-    /// CPU of processes that aren't part of the run, in ns.
-    pub fn others_ns(&self) -> u64 {
-        let ours =
-            self.generator_ns + self.contenders_ns + self.support_ns.iter().map(|(_, ns)| ns).sum::<u64>();
-        self.machine_ns.saturating_sub(ours)
     }
 }

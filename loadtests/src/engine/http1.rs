@@ -47,7 +47,7 @@ pub(super) async fn serve(shared: Rc<Shared>, lane: Rc<Lane>, number: usize, add
         };
         if !usable {
             lane.closed(number);
-            shared.record.borrow_mut().reopened += 1;
+            shared.recording.borrow_mut().counts.reopened += 1;
             connection = open(&shared, address).await;
             lane.opened(number);
         }

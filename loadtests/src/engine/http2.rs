@@ -69,7 +69,7 @@ pub(super) async fn serve(
         })
         .await;
         lane.closed(number);
-        shared.record.borrow_mut().reopened += 1;
+        shared.recording.borrow_mut().counts.reopened += 1;
     }
 }
 

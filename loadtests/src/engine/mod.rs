@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 pub use aside::aside;
 pub use record::Record;
+use record::Recording;
 
 use crate::clock::now_ns;
 use crate::scenario::Scenario;
@@ -117,7 +118,7 @@ struct Shared {
     opening: Semaphore,
     /// A connection has opened, or nothing is in flight any more.
     settled: Notify,
-    record: RefCell<Record>,
+    recording: RefCell<Recording>,
 }
 
 impl Shared {
@@ -136,10 +137,10 @@ impl Shared {
     /// When a request goes out; counts it.
     fn sent(&self, due_ns: u64, at_once: bool) -> u64 {
         let sent_ns = now_ns();
-        let mut record = self.record.borrow_mut();
-        record.sent += 1;
+        let mut recording = self.recording.borrow_mut();
+        recording.counts.sent += 1;
         if at_once {
-            record.lag_ns(sent_ns.saturating_sub(due_ns));
+            recording.lag_ns(sent_ns.saturating_sub(due_ns));
         }
         sent_ns
     }
@@ -149,51 +150,51 @@ impl Shared {
         let line = &self.trace.lines[index];
         let checked = self.player.borrow_mut().check(line, reply, line.id.is_multiple_of(SAMPLE));
         let kind = self.kinds.of_line(index);
-        let mut record = self.record.borrow_mut();
-        record.reply(kind, reply.code(), done_ns);
+        let mut recording = self.recording.borrow_mut();
+        recording.counts.reply(kind, reply.code(), done_ns);
         let timed = match checked {
             Checked::Shed => {
-                record.shed += 1;
-                record.untimed_ns += done_ns - due_ns;
+                recording.counts.shed += 1;
+                recording.counts.untimed_ns += done_ns - due_ns;
                 false
             }
             Checked::Expected => {
-                record.expected[kind] += 1;
+                recording.counts.expected[kind] += 1;
                 true
             }
             Checked::Unexpected(what) => {
-                record.unexpected(what);
+                recording.counts.unexpected(what);
                 true
             }
         };
         if timed {
-            record.time(kind, done_ns - due_ns, done_ns - sent_ns);
+            recording.time(kind, done_ns - due_ns, done_ns - sent_ns);
         }
-        drop(record);
+        drop(recording);
         self.ended(done_ns);
     }
 
     /// What was sent has failed.
     fn failed(&self, due_ns: u64, what: &str) {
         let done_ns = now_ns();
-        let mut record = self.record.borrow_mut();
-        record.untimed_ns += done_ns.saturating_sub(due_ns);
-        record.failure(what);
-        drop(record);
+        let mut recording = self.recording.borrow_mut();
+        recording.counts.untimed_ns += done_ns.saturating_sub(due_ns);
+        recording.counts.failure(what);
+        drop(recording);
         self.ended(done_ns);
     }
 
     /// A request is under way since `due_ns`.
     fn begun(&self, due_ns: u64) {
         let now_ns = self.count();
-        self.record.borrow_mut().in_flight_ns += now_ns.saturating_sub(due_ns);
+        self.recording.borrow_mut().counts.in_flight_ns += now_ns.saturating_sub(due_ns);
         self.in_flight.set(self.in_flight.get() + 1);
     }
 
     /// A request has ended at `done_ns`, however.
     fn ended(&self, done_ns: u64) {
         let now_ns = self.count();
-        self.record.borrow_mut().in_flight_ns -= now_ns - done_ns;
+        self.recording.borrow_mut().counts.in_flight_ns -= now_ns - done_ns;
         self.in_flight.set(self.in_flight.get() - 1);
         if self.in_flight.get() == 0 {
             self.settled.notify_one();
@@ -204,7 +205,7 @@ impl Shared {
     fn count(&self) -> u64 {
         let now_ns = now_ns();
         let since_ns = now_ns - self.counted_ns.replace(now_ns);
-        self.record.borrow_mut().in_flight_ns += since_ns * self.in_flight.get() as u64;
+        self.recording.borrow_mut().counts.in_flight_ns += since_ns * self.in_flight.get() as u64;
         now_ns
     }
 }
@@ -225,7 +226,7 @@ impl Target {
             Ok((door, addresses.of(door).with_context(|| name.to_owned())?, lane))
         };
         let lanes = trace.doors().into_iter().map(lane).collect::<anyhow::Result<_>>()?;
-        let record = RefCell::new(Record::new(kinds.names().len()));
+        let recording = RefCell::new(Recording::new(kinds.names().len()));
         let shared = Rc::new(Shared {
             trace,
             kinds,
@@ -234,7 +235,7 @@ impl Target {
             counted_ns: Cell::new(0),
             opening: Semaphore::new(OPENING),
             settled: Notify::new(),
-            record,
+            recording,
         });
         let mut target = Self { name: name.to_owned(), shared, lanes, limits, tasks: Vec::new() };
         target.connect().await?;
@@ -280,24 +281,24 @@ impl Target {
     /// Sends or queues what is due, or counts why not.
     fn dispatch(&self, index: usize, due_ns: u64) {
         let shared = &self.shared;
-        let mut record = shared.record.borrow_mut();
-        record.offered += 1;
+        let mut recording = shared.recording.borrow_mut();
+        recording.counts.offered += 1;
         if shared.in_flight.get() >= self.limits.in_flight {
-            record.dropped += 1;
+            recording.counts.dropped += 1;
             return;
         }
         let line = &shared.trace.lines[index];
         let Some(request) = shared.player.borrow_mut().prepare(line) else {
-            record.skipped += 1;
+            recording.counts.skipped += 1;
             return;
         };
         let Some((_, _, lane)) = self.lanes.iter().find(|(door, _, _)| *door == line.door) else { return };
         let at_once = lane.has_room();
         if !at_once {
-            record.lag_ns(now_ns().saturating_sub(due_ns));
-            record.queued += 1;
+            recording.lag_ns(now_ns().saturating_sub(due_ns));
+            recording.counts.queued += 1;
         }
-        drop(record);
+        drop(recording);
         shared.begun(due_ns);
         lane.give(Job { index, due_ns, request, at_once });
     }
@@ -314,7 +315,7 @@ impl Target {
         }
         self.tasks.drain(..).for_each(|task| task.abort());
         tokio::task::yield_now().await; // the aborted tasks go
-        self.shared.record.borrow_mut().unanswered += self.shared.in_flight.replace(0) as u64;
+        self.shared.recording.borrow_mut().counts.unanswered += self.shared.in_flight.replace(0) as u64;
         for (_, _, lane) in &mut self.lanes {
             *lane = Rc::new(lane.like());
         }
@@ -349,8 +350,8 @@ impl Engine {
         length_us: u64,
     ) -> anyhow::Result<Record> {
         let trace = Arc::clone(&target.shared.trace);
-        let kinds = target.shared.kinds.names().len();
-        target.shared.record.replace(Record::new(kinds));
+        // What was counted since the last play, of replies that came late, is of none.
+        target.shared.recording.borrow_mut().take();
         let begin = now_ns() + LEAD_NS;
         target.shared.counted_ns.set(begin);
         for index in window {
@@ -358,12 +359,12 @@ impl Engine {
             if !self.until(due_ns).await? {
                 break;
             }
-            target.shared.record.borrow_mut().wake_lag_ns(now_ns() - due_ns);
+            target.shared.recording.borrow_mut().wake_lag_ns(now_ns() - due_ns);
             target.dispatch(index, due_ns);
         }
         self.until(begin + length_us * 1000).await?;
         target.drain().await?;
-        let mut record = target.shared.record.replace(Record::new(kinds));
+        let mut record = target.shared.recording.borrow_mut().take();
         record.begin_ns = begin;
         record.open = target.open_connections() as u64;
         record.length_ns = (length_us * 1000).max(record.last_reply_ns.saturating_sub(begin));

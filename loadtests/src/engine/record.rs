@@ -7,7 +7,8 @@ use crate::histogram::{Recorder, Sparse, record_ns, recorder};
 /// Different texts of unexpected replies and failures kept; further ones are counted as one.
 const MAX_KINDS: usize = 50;
 
-/// Counts and histograms of one play.
+/// Counts and times of one play.
+#[derive(Debug, Default)]
 pub struct Record {
     /// Requests that came due.
     pub offered: u64,
@@ -36,13 +37,13 @@ pub struct Record {
     /// Replies by kind and status (gRPC: its code).
     pub statuses: BTreeMap<(usize, u16), u64>,
     /// From the due time to the last byte of the reply, one a kind.
-    pub latency: Vec<Recorder>,
+    pub latency: Vec<Sparse>,
     /// From the actual send to the last byte.
-    pub service: Recorder,
+    pub service: Sparse,
     /// From the due time to the actual send; where a request has to wait for a connection, to its being queued.
-    pub lag: Recorder,
+    pub lag: Sparse,
     /// From the due time to the sending thread being awake for it.
-    pub wake_lag: Recorder,
+    pub wake_lag: Sparse,
     /// When the stretch began, by the clock.
     pub begin_ns: u64,
     /// Its length, or until the last reply if that came later.
@@ -61,40 +62,39 @@ pub struct Record {
     pub last_reply_ns: u64,
 }
 
-impl Record {
+/// A record that is being made. Its recorders are large, and kept from one play to the next; what they hold at its end is
+/// small.
+pub(super) struct Recording {
+    /// All but the times.
+    pub counts: Record,
+    latency: Vec<Recorder>,
+    service: Recorder,
+    lag: Recorder,
+    wake_lag: Recorder,
+}
+
+impl Recording {
     pub(super) fn new(kinds: usize) -> Self {
-        Self {
-            offered: 0,
-            sent: 0,
-            replies: 0,
-            skipped: 0,
-            dropped: 0,
-            queued: 0,
-            failed: 0,
-            unanswered: 0,
-            shed: 0,
-            reopened: 0,
-            kinds: BTreeMap::new(),
-            expected: vec![0; kinds],
-            statuses: BTreeMap::new(),
-            latency: std::iter::repeat_with(recorder).take(kinds).collect(),
-            service: recorder(),
-            lag: recorder(),
-            wake_lag: recorder(),
-            begin_ns: 0,
-            length_ns: 0,
-            answering_ns: 0,
-            in_flight_ns: 0,
-            untimed_ns: 0,
-            open: 0,
-            first_reply_ns: 0,
-            last_reply_ns: 0,
-        }
+        let counts = Record { expected: vec![0; kinds], ..Record::default() };
+        let latency = std::iter::repeat_with(recorder).take(kinds).collect();
+        Self { counts, latency, service: recorder(), lag: recorder(), wake_lag: recorder() }
     }
 
-    /// Latencies of all kinds together.
-    pub fn all_latency(&self) -> Sparse {
-        Sparse::merge(&self.latency.iter().map(Sparse::of).collect::<Vec<_>>())
+    /// What was counted and timed since the last time.
+    pub(super) fn take(&mut self) -> Record {
+        fn taken(recorder: &mut Recorder) -> Sparse {
+            let times = Sparse::of(recorder);
+            recorder.reset();
+            times
+        }
+        let next = Record { expected: vec![0; self.latency.len()], ..Record::default() };
+        Record {
+            latency: self.latency.iter_mut().map(taken).collect(),
+            service: taken(&mut self.service),
+            lag: taken(&mut self.lag),
+            wake_lag: taken(&mut self.wake_lag),
+            ..std::mem::replace(&mut self.counts, next)
+        }
     }
 
     pub(super) fn lag_ns(&mut self, ns: u64) {
@@ -103,6 +103,18 @@ impl Record {
 
     pub(super) fn wake_lag_ns(&mut self, ns: u64) {
         record_ns(&mut self.wake_lag, ns);
+    }
+
+    pub(super) fn time(&mut self, kind: usize, latency_ns: u64, service_ns: u64) {
+        record_ns(&mut self.latency[kind], latency_ns);
+        record_ns(&mut self.service, service_ns);
+    }
+}
+
+impl Record {
+    /// Latencies of all kinds together.
+    pub fn all_latency(&self) -> Sparse {
+        Sparse::merge(&self.latency)
     }
 
     pub(super) fn reply(&mut self, kind: usize, status: u16, done_ns: u64) {
@@ -114,11 +126,6 @@ impl Record {
         self.last_reply_ns = done_ns;
     }
 
-    pub(super) fn time(&mut self, kind: usize, latency_ns: u64, service_ns: u64) {
-        record_ns(&mut self.latency[kind], latency_ns);
-        record_ns(&mut self.service, service_ns);
-    }
-
     pub(super) fn unexpected(&mut self, what: String) {
         let full = self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&what);
         *self.kinds.entry(if full { "others".into() } else { what }).or_default() += 1;
@@ -127,5 +134,30 @@ impl Record {
     pub(super) fn failure(&mut self, what: &str) {
         self.failed += 1;
         self.unexpected(format!("connection: {what}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_in_no_later_record() {
+        let mut recording = Recording::new(2);
+        recording.counts.sent += 3;
+        recording.counts.expected[1] += 3;
+        recording.time(1, 2_000_000, 1_000_000);
+        recording.lag_ns(7_000);
+        recording.wake_lag_ns(5_000);
+        let taken = recording.take();
+        assert_eq!((taken.sent, taken.expected.as_slice()), (3, [0, 3].as_slice()));
+        let times = |record: &Record| {
+            [&record.latency[0], &record.latency[1], &record.service, &record.lag, &record.wake_lag]
+                .map(|times| times.count())
+        };
+        assert_eq!(times(&taken), [0, 1, 1, 1, 1]);
+        assert_eq!(taken.latency[1].percentile(50.0), Some(2000));
+        let next = recording.take();
+        assert_eq!((next.sent, next.expected.as_slice(), times(&next)), (0, [0, 0].as_slice(), [0; 5]));
     }
 }

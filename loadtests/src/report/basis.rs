@@ -21,6 +21,10 @@ pub struct Basis {
     pub asked: Vec<String>,
     /// Slices that were played, those of an incomplete pair included.
     pub slices_played: usize,
+    /// Pairs that were played while the host took too much of the machine, by their places in the plan: no figure is made
+    /// of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<usize>,
     /// Where what stands around runs.
     pub support_cores: SupportCores,
     /// Build profile of the program that measured.
@@ -41,15 +45,15 @@ pub struct Basis {
     pub contenders: Vec<Aside>,
 }
 
-/// What belongs to one contender and was not measured: the warm-up, the slices without their pair, and what was found
-/// in its database.
+/// What belongs to one contender and was not measured: the warm-up, the slices without their pair or set aside, and what
+/// was found in its database.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Aside {
-    /// Requests sent in warm-up and incomplete pairs.
+    /// Requests sent in warm-up, incomplete pairs and those set aside.
     pub sent: u64,
     /// Replies read there.
     pub replies: u64,
-    /// No room there.
+    /// No room there, but in pairs set aside.
     pub dropped: u64,
     /// Connections opened again there.
     pub reopened: u64,

@@ -316,8 +316,12 @@ fn unbroken(sentence: String) -> String {
 
 fn played(scenario: &ScenarioReport) -> String {
     let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
+    let set_aside = match scenario.basis.set_aside.len() {
+        0 => String::new(),
+        count => format!(" ({count} more were set aside: the host had the core)"),
+    };
     format!(
-        "{pairs} pairs of slices of {} ms each, of a trace of {} requests (sha256 {}…).",
+        "{pairs} pairs of slices of {} ms each{set_aside}, of a trace of {} requests (sha256 {}…).",
         scenario.scenario.slice_ms,
         whole(scenario.requests as u64),
         scenario.trace_sha256.get(..12).unwrap_or_default()

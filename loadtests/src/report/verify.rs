@@ -223,11 +223,12 @@ impl OfScenario<'_> {
         let [first, second] = [scenario.slices[0].len(), scenario.slices[1].len()];
         self.verified.equal(format!("{name}: slices of {}", self.labels[1]), second, first);
         let plan = Plan::of(&scenario.scenario, scenario.order_seed);
+        let kept: Vec<_> = plan.kept(&scenario.basis.set_aside).collect();
         for (contender, slices) in scenario.slices.iter().enumerate() {
             for (index, slice) in slices.iter().enumerate() {
                 let at = format!("{name}: slices.{}.{index}", self.labels[contender]);
                 self.verified.slice(&at, slice)?;
-                let drawn = plan.pairs.get(index).is_some_and(|(_, first)| *first == contender);
+                let drawn = kept.get(index).is_some_and(|(_, (_, first))| *first == contender);
                 self.verified.equal(format!("{at}.first"), slice.first, drawn);
             }
         }
@@ -245,9 +246,10 @@ impl OfScenario<'_> {
             &scenario.requests.to_string(),
             &trace.window(0, scenario.scenario.total_us()).len().to_string(),
         );
-        let plan = Plan::of(&scenario.scenario, scenario.order_seed);
+        let (plan, set_aside) =
+            (Plan::of(&scenario.scenario, scenario.order_seed), &scenario.basis.set_aside);
         for (contender, slices) in scenario.slices.iter().enumerate() {
-            for (index, (slice, (window, _))) in slices.iter().zip(&plan.pairs).enumerate() {
+            for (index, (slice, (_, (window, _)))) in slices.iter().zip(plan.kept(set_aside)).enumerate() {
                 let due = trace.window(window.from_us, window.from_us + window.length_us).len();
                 let what = format!("{name}: slices.{}.{index}.offered", self.labels[contender]);
                 self.verified.equal(what, slice.offered, due as u64);

@@ -126,6 +126,7 @@ fn basis(judged: &Judged<'_>, played: &Played) -> Basis {
         operations: judged.kinds.names().to_vec(),
         asked: named.map(|(_, name)| name.clone()).collect(),
         slices_played: usize::from(played.complete),
+        set_aside: Vec::new(),
         support_cores: judged.support_cores,
         generator_profile: environment::build().into(),
         builds: vec![build],

@@ -40,6 +40,7 @@ fn good() -> Evidence {
         builds: ["a", "b"].map(|name| build(name, "0a1b2c")).into(),
         generator_profile: "release".into(),
         slices: (48, 48),
+        set_aside: Some((6, 24)),
         trial: false,
         inapplicable: vec![],
     }
@@ -48,14 +49,14 @@ fn good() -> Evidence {
 #[test]
 fn a_good_run_keeps_every_bound() {
     let bounds = judge(&good(), &[]);
-    assert_eq!(bounds.len(), 18);
+    assert_eq!(bounds.len(), 19);
     assert!(bounds.iter().all(|bound| bound.held && !bound.voids()), "{bounds:#?}");
 }
 
 #[test]
 fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
     type Spoil = fn(&mut Evidence);
-    let cases: [(&str, Spoil); 26] = [
+    let cases: [(&str, Spoil); 27] = [
         (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
         (name::SKIPPED, |e| e.contenders[0].skipped = 2),
         (name::SHED, |e| e.contenders[0].shed = 2),
@@ -76,6 +77,7 @@ fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         (name::SUPPORT, |e| e.support_share = 0.91),
         (name::OTHERS, |e| e.others_cores = 0.11),
         (name::STOLEN, |e| e.stolen_cores = 0.06),
+        (name::DISTURBED, |e| e.set_aside = Some((7, 24))),
         (name::BUILD, |e| e.generator_profile = "debug".into()),
         (name::BUILD, |e| e.builds[0].profile = "debug".into()),
         (name::BUILD, |e| e.builds[1].commit = "3d4e5f".into()),

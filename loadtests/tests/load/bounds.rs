@@ -95,6 +95,7 @@ impl Trial {
                 support: &[],
                 cores: &cores,
                 order_seed: 1,
+                most_stolen: None,
                 settle: &|| async { Ok(()) }.boxed_local(),
             };
             play(&order, &Arc::new(AtomicBool::new(false)), &events).expect("played")

@@ -85,7 +85,7 @@ fn playback(
     manners: [fn(u64) -> Manner; 2],
     stop_after: Option<usize>,
 ) -> Playback {
-    played(scenario, trace, manners, stop_after, 1).0
+    played(scenario, trace, manners, stop_after, (1, None)).0
 }
 
 /// The same, and what happened, in order.
@@ -94,7 +94,7 @@ fn played(
     trace: &Arc<Trace>,
     manners: [fn(u64) -> Manner; 2],
     stop_after: Option<usize>,
-    order_seed: u64,
+    (order_seed, most_stolen): (u64, Option<f64>),
 ) -> (Playback, Vec<String>) {
     let contenders = [contender("quick", manners[0]), contender("slow", manners[1])];
     let cores = environment::cores().expect("cores");
@@ -116,6 +116,7 @@ fn played(
             support: &[],
             cores: &cores,
             order_seed,
+            most_stolen,
             settle: &settle,
         };
         play(&order, &for_thread, &events).expect("played")
@@ -310,7 +311,7 @@ fn the_warm_up_is_played_in_the_drawn_order() {
     for first in [0, 1] {
         let drawn = |seed: &u64| Plan::of(&scenario, *seed).warm_up_first == first;
         let seed = (0..100).find(drawn).expect("a seed that draws it");
-        let (playback, before) = played(&scenario, &trace, [|_| Manner::Reply, refuse], None, seed);
+        let (playback, before) = played(&scenario, &trace, [|_| Manner::Reply, refuse], None, (seed, None));
         let names = ["quick", "slow"];
         assert_eq!(before, [names[first], names[1 - first], "both", "slice", "slice"]);
         // Whoever was first, the records are in the contenders' order.
@@ -328,4 +329,23 @@ fn a_stop_ends_a_run_and_the_report_says_so() {
     let judged = judge(&judged_strictly(&scenario, &trace, playback)).expect("judged");
     let missed = |wanted: &str| judged.validity.iter().any(|bound| bound.name == wanted && bound.voids());
     assert!(missed(name::COMPLETE) && !missed(name::COUNTS), "{:#?}", judged.validity);
+}
+
+#[test]
+fn what_was_played_while_the_host_took_the_core_is_counted_and_not_measured() {
+    let scenario = scenario(r#"["make", "use"]"#, 100.0, 32, 256);
+    let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
+    let reply = |_| Manner::Reply;
+    // Less than nothing: every pair has more.
+    let (playback, _) = played(&scenario, &trace, [reply, reply], None, (1, Some(-1.0)));
+    assert_eq!((playback.pairs.len(), playback.set_aside.len()), (0, scenario.pairs));
+    assert_eq!(playback.usage.wall_ns, 0);
+    let report = judge(&judged_strictly(&scenario, &trace, playback)).expect("judged");
+    let bound = |name: &str| report.validity.iter().find(|bound| bound.name == name).expect("the bound");
+    assert!(bound(name::COUNTS).held && bound(name::COMPLETE).held, "{:#?}", report.validity);
+    assert!(bound(name::DISTURBED).voids(), "{:#?}", report.validity);
+    assert!(report.metrics.is_empty() && report.slices.iter().all(Vec::is_empty));
+    // Their requests were sent, and so count.
+    let sent = report.basis.contenders.iter().map(|aside| aside.sent as usize);
+    assert_eq!(sent.collect::<Vec<_>>(), [report.requests; 2]);
 }

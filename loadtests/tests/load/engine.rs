@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use loadtests::histogram::Sparse;
 use loadtests::scenario::{Doors, Scenario};
 use loadtests::trace::Door;
 
@@ -18,7 +17,7 @@ fn every_request_is_sent_and_every_reply_is_read() {
     );
     assert_eq!(record.statuses[&(0, 200)], 98);
     assert_eq!(
-        (record.latency[0].len(), record.service.len(), record.lag.len(), record.wake_lag.len()),
+        (record.latency[0].count(), record.service.count(), record.lag.count(), record.wake_lag.count()),
         (98, 98, 98, 98)
     );
     assert!(record.length_ns >= 500_000_000, "{}", record.length_ns);
@@ -31,7 +30,7 @@ fn a_stalled_server_shows_in_the_latency_from_the_due_time() {
         10 => Manner::Late(Duration::from_millis(200)),
         _ => Manner::Reply,
     });
-    let (corrected, service) = (Sparse::of(&record.latency[0]), Sparse::of(&record.service));
+    let (corrected, service) = (&record.latency[0], &record.service);
     assert_eq!((record.dropped, record.replies), (0, 98));
     // From the due time a quarter of all requests waited long; from the send only one did.
     assert!(corrected.percentile(75.0) > Some(50_000), "{:?}", corrected.percentile(75.0));
@@ -67,7 +66,7 @@ fn shed_and_unexpected_replies_and_broken_connections_are_counted_by_kind() {
         _ => Manner::Reply,
     });
     assert_eq!(
-        (record.shed, record.latency[0].len(), record.service.len()),
+        (record.shed, record.latency[0].count(), record.service.count()),
         (1, record.replies - 1, record.replies - 1)
     );
     assert_eq!(record.kinds.get("make 503"), Some(&2));

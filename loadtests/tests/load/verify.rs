@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use loadtests::assert::{Assert, Asserted};
+use loadtests::compare::computed;
 use loadtests::report::{Report, Verified, verify};
 use loadtests::scenario::Scenario;
 use loadtests::trace::Trace;
@@ -192,4 +193,22 @@ fn an_assert_that_says_otherwise_is_named() {
     assert_eq!(of(vec![not_held]), [wanted]);
     let other = Asserted { measured: "0.10".into(), ..asserts[0].clone() };
     assert!(of(vec![other])[0].starts_with("asserts.toy.p50_ratio<1: the report says 0.10, held"));
+}
+
+#[test]
+fn pairs_that_were_set_aside_are_no_part_of_the_order_that_is_drawn_again() {
+    // As if the host had taken the core in the second pair.
+    let mut report = whole().clone();
+    let scenario = &mut report.scenarios[0];
+    scenario.slices.iter_mut().for_each(|slices| drop(slices.remove(1)));
+    scenario.basis.set_aside = vec![1];
+    report.scenarios[0] = computed(&report.scenarios[0]).expect("readable");
+    let differences = verified(&report).differences;
+    assert!(
+        !differences.iter().any(|line| line.contains(".first") || line.contains(".offered")),
+        "{differences:?}"
+    );
+    report.scenarios[0].basis.set_aside = vec![0];
+    let differences = verified(&report).differences;
+    assert!(differences.iter().any(|line| line.contains("slices.Quick.0.offered")), "{differences:?}");
 }

@@ -24,6 +24,7 @@ use crate::report::{Compared, ContenderReport, Control, ScenarioReport};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
+use crate::validity::STOLEN_MAX;
 use crate::workload::Workload;
 
 /// What all of its tasks share.
@@ -216,6 +217,8 @@ impl Run {
         let (playing, contenders, settle) = (act.clone(), sides.contenders(), sides.settle());
         let (support, cores) = (ground.support(), ground.layout().generator.clone());
         let order_seed = self.order_seed;
+        // Of a trial's few pairs none can be spared.
+        let most_stolen = (!self.trial).then_some(STOLEN_MAX);
         let mut playing = pin!(aside(&self.stopped, move |stop| {
             let order = Order {
                 scenario: &playing.scenario,
@@ -225,6 +228,7 @@ impl Run {
                 support: &support,
                 cores: &cores,
                 order_seed,
+                most_stolen,
                 settle: &*settle,
             };
             play(&order, stop, &events)

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::report::wording::{labels, number};
 use crate::report::{Metric, Report, ScenarioReport};
-use crate::validity::name;
+use crate::validity::{STOLEN_MAX, name};
 
 /// A question and its answer.
 #[derive(Serialize)]
@@ -88,7 +88,11 @@ fn cores(report: &Report) -> String {
     let layout: String = report.environment.layout.iter().map(line).collect();
     let others = each(report, |scenario| bound(scenario, name::OTHERS));
     let stolen = each(report, |scenario| bound(scenario, name::STOLEN));
-    format!("{layout}CPU used by other processes: {others} of a core; taken by the host: {stolen}.")
+    let disturbed = each(report, |scenario| bound(scenario, name::DISTURBED));
+    format!(
+        "{layout}CPU used by other processes: {others} of a core; taken by the host: {stolen}. A pair in which the host took more than {} % of a core is set aside, both slices of it, whatever they gave: {disturbed}.",
+        STOLEN_MAX * 100.0
+    )
 }
 
 fn order(report: &Report) -> String {

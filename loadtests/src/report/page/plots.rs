@@ -104,16 +104,17 @@ pub(super) fn slices(report: &Report, scenario: &ScenarioReport) -> (Vec<String>
         |(what, _): &(&str, _)| labels.iter().map(move |label| format!("{label} {what}")).collect::<Vec<_>>();
     head.extend(columns.iter().flat_map(both));
     let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
-    let row = |pair: usize| {
+    let numbers = (1..).filter(|number| !scenario.basis.set_aside.contains(&(number - 1)));
+    let row = |(pair, number): (usize, usize)| {
         let slices: Vec<_> = scenario.slices.iter().map(|slices| &slices[pair]).collect();
         let first = slices.iter().position(|slice| slice.first).and_then(|index| labels.get(index));
-        let mut cells = vec![(pair + 1).to_string(), first.cloned().unwrap_or_default()];
+        let mut cells = vec![number.to_string(), first.cloned().unwrap_or_default()];
         cells.extend(
             columns.iter().flat_map(|(_, of)| slices.iter().map(|slice| of(slice)).collect::<Vec<_>>()),
         );
         Row { class: "", cells }
     };
-    (head, (0..pairs).map(row).collect())
+    (head, (0..pairs).zip(numbers).map(row).collect())
 }
 
 /// How many replies took how long: a class of latencies, and each contender's part.
