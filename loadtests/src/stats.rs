@@ -4,10 +4,14 @@
 //! are not independent and are never resampled one by one. Within a resample the histograms of its slices are merged,
 //! bucket by bucket; percentiles are never averaged.
 
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+mod means;
+mod resample;
 
-use crate::draw::Draw;
+pub use means::{Means, Summed};
+pub use resample::Interval;
+
 use crate::histogram::{Sparse, rank};
+use resample::{draw_resamples, interval_of};
 
 /// Values that must lie beyond a percentile before it is reported.
 pub const SAMPLES_BEYOND: u64 = 20;
@@ -47,27 +51,6 @@ pub struct Sample {
 
 /// One slice as both contenders played it.
 pub type Pair = [Sample; 2];
-
-/// The interval that covers the truth in 95 of 100 runs.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Interval {
-    /// Its lower end.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-}
-
-impl Interval {
-    /// Whether 1 lies outside: a difference.
-    pub fn excludes_one(&self) -> bool {
-        self.low > 1.0 || self.high < 1.0
-    }
-
-    /// Half of its width: what this run could just have seen.
-    pub fn half_width(&self) -> f64 {
-        (self.high - self.low) / 2.0
-    }
-}
 
 /// The first contender's value by the second's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -146,13 +129,7 @@ impl Bootstrap {
             sample.latency.0.iter().filter_map(position).collect()
         };
         let buckets = pairs.iter().map(|pair| [index(&pair[0]), index(&pair[1])]).collect();
-        let mut draw = Draw::new(seed, "bootstrap");
-        let mut resample = || {
-            let mut weights = vec![0; pairs.len()];
-            (0..pairs.len()).for_each(|_| weights[draw.below(pairs.len() as u64) as usize] += 1);
-            weights
-        };
-        let resamples = (0..resamples).map(|_| resample()).collect();
+        let resamples = draw_resamples(pairs.len(), resamples, seed);
         Self { pairs, values, buckets, resamples }
     }
 
@@ -193,23 +170,12 @@ impl Bootstrap {
     fn ratio(&self, values: [f64; 2], resampled: impl FnOnce() -> Vec<f64>) -> Ratio {
         let estimate = values.iter().all(|value| *value > 0.0).then(|| rounded(values[0] / values[1]));
         let enough = estimate.is_some() && self.pairs.len() >= PAIRS_MIN;
-        let interval = if enough { self.interval(resampled()) } else { None };
+        let interval = if enough { interval_of(resampled(), self.pairs.len()) } else { None };
         let no_interval = interval.is_none().then(|| match self.pairs.len() {
             few @ ..PAIRS_MIN => format!("too few pairs ({few}) for an interval"),
             _ => "no ratio with nothing".to_owned(),
         });
         Ratio { estimate, interval, no_interval }
-    }
-
-    /// Nothing where a resample has no ratio: without it the interval would be too narrow.
-    fn interval(&self, mut ratios: Vec<f64>) -> Option<Interval> {
-        if !ratios.iter().all(|ratio| ratio.is_finite()) {
-            return None;
-        }
-        ratios.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| ratios.get(((ratios.len() as f64 - 1.0) * share).round() as usize).copied();
-        let tail = tail(self.pairs.len());
-        Some(Interval { low: rounded(at(tail)?), high: rounded(at(1.0 - tail)?) })
     }
 
     /// How many pairs.
@@ -287,20 +253,10 @@ pub fn rounded(value: f64) -> f64 {
     format!("{value:.8e}").parse().unwrap_or(value)
 }
 
-/// The share of resamples outside each end of a 95 % interval. Plain 2.5 % ends are too narrow for few blocks (they
-/// covered 1 in 85 to 92 of 100 runs with 24 pairs); this is the expanded percentile interval of Hesterberg (2015).
-fn tail(blocks: usize) -> f64 {
-    let n = blocks as f64;
-    let plain = 0.025;
-    let (Ok(student), Ok(normal)) = (StudentsT::new(0.0, 1.0, n - 1.0), Normal::new(0.0, 1.0)) else {
-        return plain;
-    };
-    normal.cdf((n / (n - 1.0)).sqrt() * student.inverse_cdf(plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw::Draw;
     use crate::histogram::{record_ns, recorder};
 
     /// Slices of exponential latencies; the mean of each pair wanders, as a machine's mood does.
