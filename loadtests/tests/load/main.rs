@@ -2,6 +2,7 @@
 
 mod alone;
 mod bounds;
+mod browser;
 mod calibrate;
 mod cli;
 mod compare;
