@@ -36,11 +36,15 @@ status: ## what is running, and where
 
 PAIR ?= rust,go
 # In short what `loadtest full` does at length. A service against itself is a control already: nothing is measured beside it.
-BRIEFLY := --scenario checkout --warm-up 6 --control --control-pairs 10 --limits --solo --brief
+BRIEFLY := --scenario checkout --warm-up 5 --control --control-pairs 10 --traced --limits --solo --brief
 LOADTEST := $(if $(filter rust%go go%rust,$(PAIR)),$(BRIEFLY),--scenario checkout --scenario tokenize)
 .PHONY: loadtest
 loadtest: build ## compare the two under load (under 5 minutes) and write a page (PAIR=rust,rust or go,go: one with itself)
 	@target/release/loadtest compare $(LOADTEST) --pair $(PAIR)
+
+.PHONY: traces
+traces: build ## every request of a short run traced on both: do they do the same, and where does the time differ (a page)
+	@target/release/loadtest traces
 
 .PHONY: loadtest-full
 loadtest-full: build build-tuned ## every scenario, limits, each service alone: about 2 hours; says how long, and goes on after an interruption
@@ -123,6 +127,7 @@ test-on-postgres:
 	target/debug/loadtest races --rounds 20
 	target/debug/loadtest kill --rounds 2
 	target/debug/loadtest compare --smoke --scenario checkout --out target/smoke-report
+	target/debug/loadtest traces --smoke --assert 'structure_differences==0' --out target/smoke-traces
 
 .PHONY: lint
 lint: toolchains mirror ## formatting, clippy, vet, staticcheck, generated code is current

@@ -120,6 +120,18 @@
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(); } });
 
+  // Pairs of traces: those whose id begins with what is looked for, in whichever field.
+  document.querySelectorAll(".find-trace").forEach((field) => field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    const pairs = [...document.querySelectorAll(".pair")];
+    const found = pairs.filter((pair) => wanted && pair.dataset.traces.split(" ").some((trace) => trace.startsWith(wanted)));
+    pairs.forEach((pair) => pair.classList.toggle("found", found.includes(pair)));
+    found.forEach((pair) => { pair.open = true; });
+    found[0]?.scrollIntoView({ block: "center" });
+    field.closest("p").querySelector("[role=status]").textContent =
+      !wanted ? "" : found.length ? `${found.length} found` : `none of the ${pairs.length} pairs that were kept`;
+  }));
+
   // On paper: dark on white, and nothing folded away.
   let before;
   addEventListener("beforeprint", () => {

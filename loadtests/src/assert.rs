@@ -19,6 +19,15 @@ const COUNTS: [(&str, Count); 4] = [
     ("shed", |slice| slice.shed),
 ];
 
+/// A figure's name, how it is compared, and with what.
+#[derive(Debug, Clone)]
+pub struct Threshold {
+    /// Left of the operator, as the caller wrote it.
+    pub name: String,
+    holds: Holds,
+    bound: f64,
+}
+
 /// Longest first, so that `<=` isn't read as `<`.
 const OPERATORS: [(&str, Holds); 5] = [
     ("<=", |figure, bound| figure <= bound),
@@ -39,6 +48,34 @@ pub struct AssertError {
     problem: String,
 }
 
+impl Threshold {
+    /// Reads `name<bound`.
+    pub fn parse(text: &str) -> Result<Self, AssertError> {
+        let fail = |problem: String| AssertError::new(text, problem);
+        let found = OPERATORS.into_iter().find_map(|(sign, holds)| {
+            let (left, right) = text.split_once(sign)?;
+            Some((left.trim(), holds, right.trim()))
+        });
+        let (left, holds, right) = found
+            .ok_or_else(|| fail("no comparison: <figure> then one of < <= == >= > then a number".into()))?;
+        let bound = right.parse::<f64>().ok().filter(|bound| bound.is_finite());
+        let bound = bound.ok_or_else(|| fail(format!("`{right}` is no number")))?;
+        Ok(Self { name: left.to_owned(), holds, bound })
+    }
+
+    /// Whether a figure is as asked.
+    pub fn holds(&self, figure: f64) -> bool {
+        (self.holds)(figure, self.bound)
+    }
+}
+
+impl AssertError {
+    /// Of `text`.
+    pub fn new(text: &str, problem: String) -> Self {
+        Self { text: text.to_owned(), problem }
+    }
+}
+
 /// Whose figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
@@ -57,8 +94,7 @@ pub struct Assert {
     scenario: Option<String>,
     figure: &'static str,
     whose: Whose,
-    holds: Holds,
-    bound: f64,
+    threshold: Threshold,
 }
 
 /// How a threshold came out in one scenario.
@@ -81,15 +117,9 @@ pub struct Asserted {
 impl Assert {
     /// Reads `text`; figures may name a contender by `names`, and a scenario has to be one of `scenarios`.
     pub fn parse(text: &str, names: &[String; 2], scenarios: &[String]) -> Result<Self, AssertError> {
-        let fail = |problem: String| AssertError { text: text.to_owned(), problem };
-        let found = OPERATORS.into_iter().find_map(|(sign, holds)| {
-            let (left, right) = text.split_once(sign)?;
-            Some((left.trim(), holds, right.trim()))
-        });
-        let (left, holds, right) = found
-            .ok_or_else(|| fail("no comparison: <figure> then one of < <= == >= > then a number".into()))?;
-        let bound = right.parse::<f64>().ok().filter(|bound| bound.is_finite());
-        let bound = bound.ok_or_else(|| fail(format!("`{right}` is no number")))?;
+        let fail = |problem: String| AssertError::new(text, problem);
+        let threshold = Threshold::parse(text)?;
+        let left = threshold.name.as_str();
         let (scenario, name) =
             left.split_once(':').map_or((None, left), |(scenario, name)| (Some(scenario), name));
         if let Some(unknown) = scenario.filter(|name| !scenarios.iter().any(|known| known == name)) {
@@ -102,7 +132,8 @@ impl Assert {
             .into_iter()
             .find_map(|(known, figure, whose)| (known == name).then_some((figure, whose)))
             .ok_or_else(|| fail(format!("unknown figure `{name}`; {}", known(names))))?;
-        Ok(Self { text: text.into(), scenario: scenario.map(String::from), figure, whose, holds, bound })
+        let scenario = scenario.map(String::from);
+        Ok(Self { text: text.into(), scenario, figure, whose, threshold })
     }
 
     /// How it comes out: once in its scenario, or in each where it names none.
@@ -121,7 +152,7 @@ impl Assert {
             figure,
             interval,
             measured,
-            held: figure.is_some_and(|figure| (self.holds)(figure, self.bound)),
+            held: figure.is_some_and(|figure| self.threshold.holds(figure)),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use time::OffsetDateTime;
 
-use crate::limits;
+use crate::limits::{self, looking};
 use crate::payments::Payments;
 use crate::scenario::Scenario;
 use crate::workload::Workload;
@@ -64,6 +64,12 @@ pub fn footprints(scenario: &Scenario, starts: usize, repetitions: usize, held: 
 pub fn limits(effort: &limits::Effort) -> f64 {
     let one = effort.length.as_secs_f64() + limits::WARM_UP_SECONDS / 2.0;
     START + (limits::KINDS * effort.repetitions) as f64 * one
+}
+
+/// Of every kind so many measurements, each with a warm-up.
+pub fn looking(effort: &limits::Effort) -> f64 {
+    let one = effort.length.as_secs_f64() + limits::WARM_UP_SECONDS;
+    START + (looking::MEASUREMENTS * effort.repetitions) as f64 * one
 }
 
 fn warm_up(scenario: &Scenario) -> f64 {

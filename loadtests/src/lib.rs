@@ -32,5 +32,6 @@ pub mod spread;
 pub mod stats;
 pub mod toml_lines;
 pub mod trace;
+pub mod traces;
 pub mod validity;
 pub mod workload;

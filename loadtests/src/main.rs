@@ -11,10 +11,12 @@ use loadtests::command::full::FullArgs;
 use loadtests::command::golden::Golden;
 use loadtests::command::limits::LimitsArgs;
 use loadtests::command::model::Model;
+use loadtests::command::receive::ReceiveArgs;
 use loadtests::command::replay::Replay;
 use loadtests::command::run::RunArgs;
 use loadtests::command::solo::SoloArgs;
 use loadtests::command::trace::TraceArgs;
+use loadtests::command::traces::TracesArgs;
 use loadtests::command::verify::VerifyArgs;
 use loadtests::conformance::{
     Conformance, conclude, fuzz::Fuzz, kill::Kill, ledger::VerifyLedger, races::Races,
@@ -48,6 +50,8 @@ enum Command {
     Spin(SpinArgs),
     Verify(VerifyArgs),
     Diff(DiffArgs),
+    Traces(Box<TracesArgs>),
+    Receive(ReceiveArgs),
     Conformance(Conformance),
     VerifyLedger(VerifyLedger),
     Races(Races),
@@ -72,6 +76,8 @@ fn main() -> ExitCode {
         Command::Spin(args) => args.run(),
         Command::Verify(args) => args.run(),
         Command::Diff(args) => args.run(),
+        Command::Traces(args) => args.run(),
+        Command::Receive(args) => args.run(),
         Command::Conformance(args) => conclude(args.run()),
         Command::VerifyLedger(args) => conclude(args.run()),
         Command::Races(args) => conclude(args.run()),

@@ -40,6 +40,8 @@ pub mod name {
     pub const DISTURBED: &str = "disturbed";
     /// What is compared was built for speed, of the same source.
     pub const BUILD: &str = "build";
+    /// Traces are whole.
+    pub const TRACED: &str = "traced";
     /// The run went to its end.
     pub const COMPLETE: &str = "complete";
 }

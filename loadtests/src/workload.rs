@@ -60,6 +60,27 @@ pub struct PlayerTarget {
     pub addresses: Addresses,
     /// One credential a scope of the workload; what they are is the workload's business.
     pub credentials: Vec<String>,
+    /// Whose traces are asked for.
+    pub sampled: Sampled,
+}
+
+/// Requests that ask the service for a trace of them, by the flag of their `traceparent`. By default none: tracing stays off
+/// while timing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sampled {
+    /// Of all, from 0 to 1.
+    pub share: f64,
+    /// None before this one, by its place in the trace: those of the warm-up.
+    pub from: u64,
+}
+
+impl Sampled {
+    /// Whether a request is one of them: the same for each service.
+    pub fn has(&self, id: u64) -> bool {
+        // A golden-ratio step spreads whole numbers evenly over all of them (Knuth, TAOCP 3, 6.4).
+        let place = (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11;
+        id >= self.from && (place as f64) < self.share * (1_u64 << 53) as f64
+    }
 }
 
 /// A request that is about to be sent.
@@ -132,4 +153,16 @@ pub struct Effect {
     pub name: &'static str,
     /// How many of it.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_the_requests_is_sampled_and_none_before_the_first() {
+        let count = |share, from| (0..10_000).filter(|id| Sampled { share, from }.has(*id)).count();
+        assert_eq!((count(0.0, 0), count(1.0, 0), count(1.0, 9_000)), (0, 10_000, 1_000));
+        assert!((90..=110).contains(&count(0.01, 0)), "{}", count(0.01, 0));
+    }
 }

@@ -16,7 +16,7 @@ use crate::payments::Layout;
 use crate::scenario::{Overrides, Scenario};
 use crate::stats::Pair;
 use crate::trace::Trace;
-use crate::workload::PlayerTarget;
+use crate::workload::{PlayerTarget, Sampled};
 
 /// CPU of the second server a request.
 const CPU_US: f64 = 1000.0;
@@ -121,7 +121,7 @@ fn contender(name: &str, server: &Instance) -> anyhow::Result<Contender> {
     let address =
         url.strip_prefix("http://").unwrap_or(&url).parse().with_context(|| format!("{name}: {url}"))?;
     let addresses = Addresses { http: address, grpc: None };
-    let target = PlayerTarget { addresses, credentials: Vec::new() };
+    let target = PlayerTarget { addresses, credentials: Vec::new(), sampled: Sampled::default() };
     Ok(Contender { name: name.into(), pid: Some(server.pid()), target })
 }
 

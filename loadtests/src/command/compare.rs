@@ -22,7 +22,7 @@ use super::folder::{Folder, Interrupted};
 use super::parts::{Head, Parts};
 use super::signals::stop_on_signal;
 use super::solo::BesideArgs;
-use super::task::{Task, expected};
+use super::task::{Task, expected, traced};
 use super::{Drawn, OverrideArgs, draw, interleavable};
 use crate::assert::Assert;
 use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
@@ -35,6 +35,10 @@ use crate::{environment, junit};
 
 /// Enough that the ends of an interval don't wander by more than a few per cent of its width.
 pub(super) const RESAMPLES: usize = 2000;
+/// Pairs of slices that are played with every request traced, at most.
+const TRACED_PAIRS: usize = 20;
+/// The same where somebody waits.
+const TRACED_BRIEFLY: usize = 4;
 /// Exit code of a run that is void or was interrupted.
 pub(super) const VOID: u8 = 3;
 /// Where reports go by default.
@@ -93,6 +97,11 @@ pub struct CompareArgs {
     /// difference only where its interval excludes 1 and those of its controls include 1. Takes three times as long
     #[arg(long)]
     control: bool,
+    /// Also play each scenario once more, at half its rate, with every request traced, and compare the traces of the two:
+    /// whether they do the same, and where the difference of their times comes from. The traces stay beside the report; see
+    /// `loadtest traces`
+    #[arg(long)]
+    traced: bool,
     /// Pairs of slices of each control, the scenario's first; with fewer, fewer high percentiles can be told, and what a
     /// control can't tell isn't called a difference [default: all of the scenario's]
     #[arg(long, value_name = "N", requires = "control", value_parser = clap::value_parser!(u16).range(2..))]
@@ -267,12 +276,15 @@ impl CompareArgs {
         // Services that somebody else started can't be started again.
         let own = !self.given.are_there();
         let twins = if self.control && own { self.pair.twins() } else { Vec::new() };
+        let most = if self.beside.brief { TRACED_BRIEFLY } else { TRACED_PAIRS };
         let of_one = |of: &Scenario| {
             let pairs = self.control_pairs.map_or(of.pairs, |pairs| usize::from(pairs).min(of.pairs));
             let control = |twin: &Twin| Task::Control { of: of.clone(), twin: *twin, pairs };
             let controls = twins.iter().map(control);
             let tuned = tuning.map_or(Vec::new(), |tuning| Task::tuned(of, of.pairs, &self.pair, tuning));
-            iter::once(Task::Compared(of.clone())).chain(controls).chain(tuned).collect::<Vec<_>>()
+            let told = (self.traced && own).then(|| Task::Traced(traced(of, of.pairs.min(most))));
+            let all = iter::once(Task::Compared(of.clone())).chain(controls).chain(tuned);
+            all.chain(told).collect::<Vec<_>>()
         };
         let compared = scenarios.iter().flat_map(of_one);
         let beside = if own { self.beside.tasks(scenarios, seed, self.smoke) } else { Vec::new() };
@@ -304,6 +316,7 @@ impl CompareArgs {
             resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
             stopped: stop_on_signal(VOID)?,
             progress: Progress::new(),
+            folder: folder.path().to_owned(),
             contenders: Vec::new(),
             trouble: Vec::new(),
         };
@@ -399,12 +412,14 @@ mod tests {
             "checkout",
             "checkout, Rust against itself",
             "checkout, Go against itself",
+            "checkout, traced",
             "limits of the machine",
             "checkout, how much each takes alone",
             "start and memory of each",
         ];
         assert_eq!(names, wanted);
         let seconds = GROUND + tasks.iter().map(Task::seconds).sum::<f64>();
-        assert!((180.0..300.0).contains(&seconds), "{seconds} s");
+        let each: Vec<_> = tasks.iter().map(|task| (task.name(), task.seconds())).collect();
+        assert!((180.0..300.0).contains(&seconds), "{seconds} s: {each:?}");
     }
 }

@@ -94,6 +94,7 @@ impl FullArgs {
             resamples: if self.smoke { SMOKE_RESAMPLES } else { RESAMPLES },
             stopped: stop_on_signal(2)?,
             progress: Progress::new(),
+            folder: folder.path().to_owned(),
             contenders: Vec::new(),
             trouble: Vec::new(),
         };

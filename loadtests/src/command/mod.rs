@@ -10,6 +10,7 @@ pub mod golden;
 pub mod limits;
 pub mod model;
 pub mod parts;
+pub mod receive;
 pub mod replay;
 pub mod run;
 pub mod signals;
@@ -17,6 +18,7 @@ pub mod solo;
 pub mod tabled;
 pub mod task;
 pub mod trace;
+pub mod traces;
 pub mod verify;
 
 use std::path::PathBuf;

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
-use crate::report::wording::{reasons, reasons_alone, reasons_of_control, reasons_of_tuned};
+use crate::limits::looking::Looking;
+use crate::report::wording::{
+    reasons, reasons_alone, reasons_of_control, reasons_of_traced, reasons_of_tuned,
+};
 use crate::report::{
-    Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Version,
+    Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Traced,
+    Version,
 };
 use crate::solo::{Capacity, Footprint, SoloReport, SoloRun};
 use crate::stats::rounded;
@@ -33,8 +37,17 @@ pub enum Outcome {
         /// What was found.
         compared: Box<Compared>,
     },
+    /// Both once more, with every request traced.
+    Traced {
+        /// The scenario's name.
+        of: String,
+        /// What was found.
+        traced: Box<Traced>,
+    },
     /// What the machine could do at most.
     Limits(Limits),
+    /// What it costs to be traced.
+    Looking(Looking),
     /// How much each takes of one scenario.
     Capacity(Box<Capacity>),
     /// What each takes beside the work.
@@ -50,8 +63,9 @@ impl Outcome {
             Self::Compared(report) => reasons(std::slice::from_ref(&**report), Bound::voids),
             Self::Control { of, control } => reasons_of_control(of, control, Bound::voids),
             Self::Tuned { of, compared, .. } => reasons_of_tuned(of, compared, Bound::voids),
+            Self::Traced { of, traced } => reasons_of_traced(of, traced, Bound::voids),
             Self::Alone(run) => reasons_alone(std::slice::from_ref(&**run), Bound::voids),
-            Self::Limits(_) | Self::Capacity(_) | Self::Footprints(_) => Vec::new(),
+            Self::Limits(_) | Self::Looking(_) | Self::Capacity(_) | Self::Footprints(_) => Vec::new(),
         }
     }
 }
@@ -74,6 +88,7 @@ pub struct Parts {
     contenders: Vec<ContenderReport>,
     scenarios: Vec<ScenarioReport>,
     limits: Option<Limits>,
+    looking: Option<Looking>,
     solo: SoloReport,
     alone: Vec<SoloRun>,
 }
@@ -101,7 +116,14 @@ impl Parts {
                     rows.compared.push(*compared);
                 }
             }
+            Outcome::Traced { of, traced } => {
+                let report = self.scenarios.iter_mut().find(|report| report.scenario.name == of);
+                if let Some(report) = report {
+                    report.traced = Some(traced);
+                }
+            }
             Outcome::Limits(limits) => self.limits = Some(limits),
+            Outcome::Looking(looking) => self.looking = Some(looking),
             Outcome::Capacity(capacity) => self.solo.capacities.push(*capacity),
             Outcome::Footprints(footprints) => self.solo.footprints = footprints,
             Outcome::Alone(run) => {
@@ -136,7 +158,7 @@ impl Parts {
 
     /// All of it.
     pub fn report(self, head: Head) -> Report {
-        let Self { contenders, scenarios, limits, solo, alone } = self;
+        let Self { contenders, scenarios, limits, looking, solo, alone } = self;
         let Head { started_at, seconds, environment, trouble } = head;
         Report {
             format: FORMAT,
@@ -154,6 +176,7 @@ impl Parts {
             scenarios,
             asserts: Vec::new(),
             limits,
+            looking,
             solo: (solo != SoloReport::default()).then_some(solo),
             alone,
             development: None,

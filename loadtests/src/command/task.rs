@@ -7,6 +7,11 @@ use crate::payments::{Pair, Tuning, capacity, footprint, label};
 use crate::scenario::Scenario;
 use crate::{budget, limits};
 
+/// Of a scenario's rate, while every request is traced.
+const TRACED_RATE: f64 = 0.5;
+/// Seconds before it, at most: where time goes is less a matter of warmth than how much it is.
+const TRACED_WARM_UP: f64 = 3.0;
+
 /// One of them.
 #[derive(Debug, Clone)]
 pub enum Task {
@@ -34,8 +39,12 @@ pub enum Task {
         /// How.
         tuning: Box<Tuning>,
     },
+    /// Both once more, with every request traced; the scenario is as `traced` makes it.
+    Traced(Scenario),
     /// What the machine could do at most.
     Limits(limits::Effort),
+    /// What it costs to be traced.
+    Looking(limits::Effort),
     /// How much each service takes of a scenario that names a bound.
     Capacity(Scenario, capacity::Effort),
     /// What each service takes beside the work; the scenario is its load.
@@ -63,7 +72,9 @@ impl Task {
             Self::Compared(scenario) => scenario.name.clone(),
             Self::Control { of, twin, .. } => control_name(of, *twin),
             Self::Tuned { of, pair, .. } => tuned_name(of, pair),
+            Self::Traced(scenario) => traced_name(scenario),
             Self::Limits(_) => "limits of the machine".into(),
+            Self::Looking(_) => "the cost of traces".into(),
             Self::Capacity(scenario, _) => format!("{}, how much each takes alone", scenario.name),
             Self::Footprints(..) => "start and memory of each".into(),
             Self::Alone(scenario, twin) => format!("{}, {} alone", scenario.name, label(*twin)),
@@ -73,11 +84,14 @@ impl Task {
     /// How long it takes, about.
     pub fn seconds(&self) -> f64 {
         match self {
-            Self::Compared(scenario) => budget::interleaved(scenario, scenario.pairs),
+            Self::Compared(scenario) | Self::Traced(scenario) => {
+                budget::interleaved(scenario, scenario.pairs)
+            }
             Self::Control { of, pairs, .. } | Self::Tuned { of, pairs, .. } => {
                 budget::interleaved(of, *pairs)
             }
             Self::Limits(effort) => budget::limits(effort),
+            Self::Looking(effort) => budget::looking(effort),
             Self::Capacity(scenario, effort) => effort.seconds(scenario),
             Self::Footprints(scenario, effort) => {
                 budget::footprints(scenario, effort.starts, effort.repetitions, effort.held)
@@ -94,16 +108,17 @@ impl Task {
         }
     }
 
-    /// The scenario that it plays; limits play none.
+    /// The scenario that it plays; limits and the cost of traces play none.
     pub fn scenario(&self) -> Option<&Scenario> {
         match self {
             Self::Compared(scenario)
+            | Self::Traced(scenario)
             | Self::Control { of: scenario, .. }
             | Self::Tuned { of: scenario, .. }
             | Self::Capacity(scenario, _)
             | Self::Footprints(scenario, _)
             | Self::Alone(scenario, _) => Some(scenario),
-            Self::Limits(_) => None,
+            Self::Limits(_) | Self::Looking(_) => None,
         }
     }
 }
@@ -114,6 +129,19 @@ pub fn expected(tasks: &[Task]) -> String {
     let each = tasks.iter().map(|task| format!("{} {}", task.name(), spoken(task.seconds())));
     let each = each.collect::<Vec<_>>().join("; ");
     format!("about {}, until {}: {each}", spoken(seconds), after(seconds))
+}
+
+/// A scenario as it is played with every request traced: so slowly that no queue of spans is ever full.
+pub fn traced(of: &Scenario, pairs: usize) -> Scenario {
+    let mut scenario = Scenario { pairs, ..of.clone() };
+    scenario.stages.iter_mut().for_each(|stage| stage.rate *= TRACED_RATE);
+    scenario.warm_up.seconds = scenario.warm_up.seconds.min(TRACED_WARM_UP);
+    scenario
+}
+
+/// The two telling of their requests, in a scenario.
+pub fn traced_name(scenario: &Scenario) -> String {
+    format!("{}, traced", scenario.name)
 }
 
 /// A service against itself, in a scenario.

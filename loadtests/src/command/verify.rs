@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use super::traces::again;
 use super::workload;
 use crate::report::{Document, page, run_page, summary, verify, verify_run};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
+use crate::traces::TracesReport;
 
 /// Compute every figure of a report again from its raw histograms and counts
 ///
@@ -27,7 +29,7 @@ use crate::trace::Trace;
 /// limits. Of a run of one service: its stages, and the load, from their parts, CPU, the slope of memory, and the bounds.
 ///
 /// Given a folder, its summary.md and report.html are made again from report.json and compared line by line. They differ
-/// too where another build of loadtest wrote them.
+/// too where another build of loadtest wrote them. Traces beside the report are compared again.
 ///
 /// Exit codes: 0 all is as printed; 1 something differs, a line each on standard output: which figure, what the report
 /// says, what the raw data say; 2 the report can't be read.
@@ -44,18 +46,22 @@ impl VerifyArgs {
         let folder = self.report.is_dir().then_some(self.report.as_path());
         let path = folder.map_or_else(|| self.report.clone(), |folder| folder.join("report.json"));
         let named = || path.display().to_string();
-        let (mut verified, traces, renderings) = match Document::read(&path)? {
+        let (mut verified, traces, renderings, traced) = match Document::read(&path)? {
             Document::Comparison(report) => (
                 verify(&report, &redraw).with_context(named)?,
                 report.scenarios.len(),
                 vec![("summary.md", summary(&report)), ("report.html", page(&report)?)],
+                report.scenarios.iter().filter_map(|one| Some(one.traced.as_ref()?.traces.clone())).collect(),
             ),
             Document::Alone(run) => {
-                (verify_run(&run, &redraw).with_context(named)?, 1, vec![("report.html", run_page(&run)?)])
+                let verified = verify_run(&run, &redraw).with_context(named)?;
+                (verified, 1, vec![("report.html", run_page(&run)?)], Vec::new())
             }
         };
         if let Some(folder) = folder {
             verified.differences.extend(rendered_otherwise(folder, renderings)?);
+            verified.differences.extend(told_otherwise(folder, &traced)?);
+            verified.figures += traced.len();
         }
         verified.differences.iter().for_each(|line| println!("{line}"));
         let (path, figures) = (path.display(), verified.figures);
@@ -76,6 +82,30 @@ fn redraw(scenario: &Scenario) -> Option<anyhow::Result<Trace>> {
     let drawn = scenario.trace_file.is_none();
     let workload = workload(scenario).filter(|_| drawn)?;
     Some(Trace::draw(&scenario.name, scenario, &*workload).map_err(anyhow::Error::from))
+}
+
+/// Traces that don't say what the report says of them.
+fn told_otherwise(folder: &Path, traced: &[TracesReport]) -> anyhow::Result<Vec<String>> {
+    let mut differences = Vec::new();
+    for report in traced {
+        let files = report.sides.each_ref().map(|side| folder.join(side.files.concat()));
+        if let Some(gone) = files.iter().find(|file| !file.exists()) {
+            differences.push(format!(
+                "{}: isn't there: nobody can say whether the traces were told rightly",
+                gone.display()
+            ));
+            continue;
+        }
+        let labels = report.sides.each_ref().map(|side| side.label.clone());
+        if again(&files, labels, report.resamples, report.seed)? != *report {
+            differences.push(format!(
+                "{}, {}: the traces don't say what the report says of them",
+                files[0].display(),
+                files[1].display()
+            ));
+        }
+    }
+    Ok(differences)
 }
 
 /// The first line of each file that isn't what the report makes it.

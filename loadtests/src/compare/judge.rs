@@ -79,6 +79,7 @@ pub fn judge(played: &Played<'_>) -> anyhow::Result<ScenarioReport> {
         curve_ratios: Vec::new(),
         server: Vec::new(),
         rows: None,
+        traced: None,
     };
     computed(&without_figures)
 }

@@ -7,6 +7,7 @@
 pub mod database;
 pub mod door;
 pub mod hash;
+pub mod looking;
 mod pinned;
 pub mod saturation;
 mod text;
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use stack::instance::Twin;
 
 pub use pinned::{on_cores, said_on_cores};
-use saturation::Saturated;
 pub use saturation::WARM_UP_SECONDS;
+use saturation::{KINDS as SATURATED, Saturated};
 pub use text::table;
 
 use crate::payments::{Bench, Special};
@@ -126,7 +127,7 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let contenders: Vec<_> = services.iter().map(|service| service.contender.clone()).collect();
     let mut doors = door::Doors::of(&contenders, &layout.generator, effort.connections)?;
     let mut saturated =
-        Saturated::of(&contenders, bench.support(), layout.support_cores(), &layout.generator);
+        Saturated::of(&SATURATED, &contenders, bench.support(), layout.support_cores(), &layout.generator);
     for repetition in 1..=effort.repetitions {
         say(&format!("limits: repetition {repetition} of {}", effort.repetitions));
         hashes.repeat(effort.length).await?;

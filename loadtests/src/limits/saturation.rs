@@ -33,11 +33,14 @@ pub const PATIENT: [(&str, &str); 3] = [
 ];
 
 /// What is asked for, and the limit that bounds it.
-struct Kind {
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
     /// Of these requests alone.
-    scenario: &'static str,
-    label: &'static str,
-    unit: &'static str,
+    pub scenario: &'static str,
+    /// As a person calls them.
+    pub label: &'static str,
+    /// Of their rate.
+    pub unit: &'static str,
     /// Of the limit's row.
     limit: &'static str,
     /// There is a limit a service.
@@ -46,7 +49,8 @@ struct Kind {
     supply: f64,
 }
 
-const KINDS: [Kind; 3] = [
+/// Work of the CPU, of the database, and nearly none.
+pub const KINDS: [Kind; 3] = [
     Kind {
         scenario: "tokenize",
         label: "Tokenisations",
@@ -75,13 +79,14 @@ const KINDS: [Kind; 3] = [
 
 /// One measurement.
 #[derive(Debug, Clone)]
-struct Turn {
+pub struct Turn {
     replies: u64,
     usage: Usage,
 }
 
 /// Every kind on every service, measured in turn.
 pub struct Saturated {
+    kinds: &'static [Kind],
     services: Vec<Contender>,
     support: Vec<Support>,
     cores: SupportCores,
@@ -93,19 +98,21 @@ pub struct Saturated {
 impl Saturated {
     /// Of services that let their clients wait (`PATIENT`); asked from the generator's cores.
     pub fn of(
+        kinds: &'static [Kind],
         services: &[Contender],
         support: Vec<Support>,
         cores: SupportCores,
         generator: &[usize],
     ) -> Self {
-        let turns = vec![Vec::new(); services.len() * KINDS.len()];
-        Self { services: services.to_vec(), support, cores, generator: generator.to_vec(), turns, count: 0 }
+        let turns = vec![Vec::new(); services.len() * kinds.len()];
+        let (services, generator) = (services.to_vec(), generator.to_vec());
+        Self { kinds, services, support, cores, generator, turns, count: 0 }
     }
 
     /// One measurement of each; which service is first changes from turn to turn.
     pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
         let count = self.services.len();
-        for (row, kind) in KINDS.iter().enumerate() {
+        for (row, kind) in self.kinds.iter().enumerate() {
             let drawn = Arc::new(self.trace(kind, length)?);
             for step in 0..count {
                 let index = (step + self.count as usize) % count;
@@ -139,9 +146,17 @@ impl Saturated {
         Ok((trace, warm))
     }
 
+    /// Each kind's turns on each service, in their order.
+    pub fn turns(&self) -> impl Iterator<Item = (&Kind, usize, &[Turn])> {
+        let places =
+            self.kinds.iter().flat_map(|kind| (0..self.services.len()).map(move |service| (kind, service)));
+        places.zip(&self.turns).map(|((kind, service), turns)| (kind, service, turns.as_slice()))
+    }
+
     /// One a kind and service; shares are of the limit as it was measured in the same turn.
     pub fn rows(self, limits: &[Limit]) -> Vec<Saturation> {
-        let each = KINDS.iter().flat_map(|kind| self.services.iter().map(move |service| (kind, service)));
+        let each =
+            self.kinds.iter().flat_map(|kind| self.services.iter().map(move |service| (kind, service)));
         let row = |((kind, service), turns): ((&Kind, &Contender), &Vec<Turn>)| {
             let values = |of: fn(&Turn) -> f64| turns.iter().map(of).collect::<Vec<_>>();
             let name = match kind.of_service {
@@ -166,11 +181,13 @@ impl Saturated {
 }
 
 impl Turn {
-    fn rate(&self) -> f64 {
+    /// Replies a second.
+    pub fn rate(&self) -> f64 {
         self.replies as f64 * 1e9 / self.usage.wall_ns.max(1) as f64
     }
 
-    fn cpu_us(&self) -> f64 {
+    /// CPU of the service a reply, in µs.
+    pub fn cpu_us(&self) -> f64 {
         self.usage.contenders_ns as f64 / 1e3 / self.replies.max(1) as f64
     }
 }

@@ -14,6 +14,8 @@ pub const STATEMENTS: &str = "db_client_operation_duration_seconds_sum";
 pub const HASHES: &str = "twinpay_hash_pool_run_duration_seconds_sum";
 /// Hashes that ran.
 pub const HASHES_RUN: &str = "twinpay_hash_pool_run_duration_seconds_count";
+/// Spans that are lost.
+pub const SPANS_DROPPED: &str = "twinpay_telemetry_dropped_spans_total";
 /// Statements of the workers, which have connections of their own.
 pub const OF_WORKERS: [&str; 11] = [
     "lease_pending_operations",

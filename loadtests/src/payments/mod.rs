@@ -25,8 +25,8 @@ mod upkeep;
 mod vocabulary;
 
 pub use bench::{Bench, Layout};
-pub use pair::{Pair, Side, label};
+pub use pair::{Pair, Side, Traced, label};
 pub use pairing::Pairing;
-pub use service::{Service, Special};
+pub use service::{EXPORTER, Service, Special};
 pub use tuning::{Tuning, USUAL as USUAL_TUNING};
 pub use vocabulary::{MERCHANTS, Payments};

@@ -8,9 +8,10 @@ use stack::instance::Twin;
 
 use super::tuning::{Tuned, Tuning};
 use crate::report::rows::TUNED;
+use crate::workload::Sampled;
 
 /// One of the two that are started, and what it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Side {
     /// What is started.
     pub twin: Twin,
@@ -20,11 +21,22 @@ pub struct Side {
     pub label: String,
     /// How it is tuned; unset: it is as by default.
     pub tuned: Option<Tuned>,
+    /// What of it is traced; unset: nothing, as by default.
+    pub traced: Option<Traced>,
+}
+
+/// A service that tells of its requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traced {
+    /// Where it sends its spans, by OTLP over gRPC.
+    pub endpoint: String,
+    /// Of which requests.
+    pub sampled: Sampled,
 }
 
 impl Side {
     fn of(twin: Twin) -> Self {
-        Self { twin, name: twin.name().into(), label: label(twin).into(), tuned: None }
+        Self { twin, name: twin.name().into(), label: label(twin).into(), tuned: None, traced: None }
     }
 
     fn tuned(&self, tuning: &Tuning) -> Self {
@@ -33,12 +45,13 @@ impl Side {
             name: format!("{}_tuned", self.name),
             label: format!("{} tuned", self.label),
             tuned: Some(tuning.of(self.twin).clone()),
+            traced: None,
         }
     }
 }
 
 /// The two, in the order of every ratio: the first's by the second's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Pair(pub [Side; 2]);
 
 impl Pair {
@@ -54,6 +67,15 @@ impl Pair {
             side
         };
         Self([side(0), side(1)])
+    }
+
+    /// The same two, each telling of the same requests.
+    pub fn traced(&self, endpoints: [&str; 2], sampled: Sampled) -> Self {
+        let mut pair = self.clone();
+        for (side, endpoint) in pair.0.iter_mut().zip(endpoints) {
+            side.traced = Some(Traced { endpoint: endpoint.to_owned(), sampled });
+        }
+        pair
     }
 
     /// The same two, tuned.

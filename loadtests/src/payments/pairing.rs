@@ -7,12 +7,14 @@ use futures::future::{LocalBoxFuture, try_join_all};
 
 use super::bench::{Bench, locked};
 use super::metrics::look;
-use super::pair::Pair;
-use super::service::{Service, Special};
+use super::pair::{Pair, Traced};
+use super::service::{EXPORTER, Service, Special};
 use super::upkeep;
 use crate::compare::{Contender, Look};
+use crate::limits::saturation::PATIENT;
 use crate::report::Version;
 use crate::validity::{Build, Invariant};
+use crate::workload::Sampled;
 
 /// Both services, ready and with merchants.
 pub struct Pairing {
@@ -35,8 +37,15 @@ impl Bench {
                 special.program = Some(side.twin.tuned_binary()?);
                 special.env = tuned.env(self.places()?);
             }
+            if let Some(Traced { endpoint, .. }) = &side.traced {
+                special.env.push((EXPORTER.to_owned(), endpoint.clone()));
+                // One that is refused has no tree to compare; how long it would have waited is a row.
+                special.env.extend(PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            }
             let mut service = self.service(&home, &special).await?;
             service.contender.name.clone_from(&side.name);
+            service.contender.target.sampled =
+                side.traced.as_ref().map_or_else(Sampled::default, |traced| traced.sampled);
             services.push(service);
         }
         Ok(Pairing {
@@ -110,6 +119,17 @@ impl Pairing {
             });
         }
         Ok(looks)
+    }
+
+    /// Spans that each one has lost; none of one that has ended, which voids the run anyway.
+    pub async fn spans_dropped(&self) -> anyhow::Result<[u64; 2]> {
+        let mut dropped = [0; 2];
+        for (dropped, service) in dropped.iter_mut().zip(&self.services) {
+            if service.last_words().is_none() {
+                *dropped = service.spans_dropped().await?;
+            }
+        }
+        Ok(dropped)
     }
 
     /// Rows in each one's database, in the order of the player's effects.

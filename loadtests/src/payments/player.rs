@@ -12,7 +12,7 @@ use super::over_grpc::OverGrpc;
 use super::over_http::OverHttp;
 use super::vocabulary::MERCHANTS;
 use crate::trace::{Door, Line, Trace};
-use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared, Reply};
+use crate::workload::{Checked, Effect, Player, PlayerTarget, Prepared, Reply, Sampled};
 
 /// What a line asks for, decided once before the first request is due.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub struct PaymentPlayer {
     credentials: Vec<HeaderValue>,
     /// Of the trace: makes keys and references of two traces differ, and those of one trace's two plays equal.
     mark: String,
+    sampled: Sampled,
     http: OverHttp,
     /// Unset where the target has no such door; then none of the lines takes it.
     grpc: Option<OverGrpc>,
@@ -107,6 +108,7 @@ impl PaymentPlayer {
             made: vec![None; trace.lines.len()],
             credentials,
             mark,
+            sampled: target.sampled,
             http: OverHttp::new(target.addresses.http)?,
             grpc: target.addresses.grpc.map(OverGrpc::new).transpose()?,
             tokens: 0,
@@ -120,10 +122,11 @@ impl PaymentPlayer {
         self.made.get(line.needs? as usize)?.as_deref()
     }
 
-    /// The same for the same request of the same trace, whoever gets it: the twins' traces pair by it. Not sampled:
-    /// tracing stays off while timing.
+    /// The same for the same request of the same trace, whoever gets it: the twins' traces pair by it.
     fn traceparent(&self, id: u64) -> String {
-        format!("00-{}{:016x}-{:016x}-00", self.mark, id + 1, (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let flags = u8::from(self.sampled.has(id));
+        let parent = (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("00-{}{:016x}-{parent:016x}-{flags:02x}", self.mark, id + 1)
     }
 }
 
@@ -264,13 +267,17 @@ mod tests {
 
     /// A short trace, and a player of it.
     fn playing() -> (Trace, PaymentPlayer) {
+        sampled(Sampled::default())
+    }
+
+    fn sampled(sampled: Sampled) -> (Trace, PaymentPlayer) {
         let overrides = Overrides { pairs: Some(2), ..Overrides::default() };
         let scenario = Scenario::load("checkout", &overrides).unwrap();
         let trace = Trace::draw("checkout", &scenario, &Payments).unwrap();
         let credentials = (0..MERCHANTS).map(|number| format!("tp_live_key{number}")).collect();
         let address = "127.0.0.1:1".parse().unwrap();
         let addresses = Addresses { http: address, grpc: Some(address) };
-        let player = PaymentPlayer::new(&trace, &PlayerTarget { addresses, credentials }).unwrap();
+        let player = PaymentPlayer::new(&trace, &PlayerTarget { addresses, credentials, sampled }).unwrap();
         (trace, player)
     }
 
@@ -319,6 +326,9 @@ mod tests {
         assert_eq!(header(&a, "idempotency-key"), format!("lt-{}-{}", &trace.sha256[..16], line.id));
         assert_eq!(header(&a, "traceparent").len(), 55);
         assert!(header(&a, "traceparent").starts_with(&format!("00-{}", &trace.sha256[..16])));
+        assert!(header(&a, "traceparent").ends_with("-00"));
+        let (_, mut sampled) = sampled(Sampled { share: 1.0, from: 0 });
+        assert!(header(&sampled.prepare(line).unwrap(), "traceparent").ends_with("-01"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use stack::migrate::Database;
 
 use super::Payments;
 use super::bench::Bench;
+use super::metrics::{SPANS_DROPPED, sum};
 use super::{client, rows, setup, upkeep};
 use crate::compare::Contender;
 use crate::conformance::ledger::invariants;
@@ -21,8 +22,10 @@ use crate::scenario::Scenario;
 use crate::solo::{Order, Settle};
 use crate::trace::Trace;
 use crate::validity::Invariant;
-use crate::workload::PlayerTarget;
+use crate::workload::{PlayerTarget, Sampled};
 
+/// The services' variable for where their spans go; unset: nowhere.
+pub const EXPORTER: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The first profile of a Rust program reads its debug information.
 const PROFILE_WRITTEN: Duration = Duration::from_secs(30);
 
@@ -82,7 +85,7 @@ impl Bench {
         let contender = Contender {
             name: home.twin.name().into(),
             pid: Some(instance.pid()),
-            target: PlayerTarget { addresses, credentials },
+            target: PlayerTarget { addresses, credentials, sampled: Sampled::default() },
         };
         let program = special.program.clone().map_or_else(|| home.twin.binary(), Ok)?;
         Ok(Service {
@@ -119,6 +122,11 @@ impl Service {
     /// What its `/metrics` shows.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         client::text(&self.instance.admin(), "/metrics").await
+    }
+
+    /// Spans that it has lost, as its `/metrics` counts them.
+    pub async fn spans_dropped(&self) -> anyhow::Result<u64> {
+        Ok(sum(&self.metrics().await?, SPANS_DROPPED, &[]) as u64)
     }
 
     /// Where it spends its CPU time in the next seconds, as `go tool pprof` reads it.

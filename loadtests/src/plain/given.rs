@@ -14,7 +14,7 @@ use crate::engine::Addresses;
 use crate::environment::{cores, cores_of};
 use crate::payments::Layout;
 use crate::validity::name;
-use crate::workload::PlayerTarget;
+use crate::workload::{PlayerTarget, Sampled};
 
 /// A service that runs takes a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -212,7 +212,7 @@ impl Given {
             Contender {
                 name: NAMES[index].into(),
                 pid: side.pid.clone().ok(),
-                target: PlayerTarget { addresses, credentials: Vec::new() },
+                target: PlayerTarget { addresses, credentials: Vec::new(), sampled: Sampled::default() },
             }
         };
         [contender(0), contender(1)]

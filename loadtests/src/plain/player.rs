@@ -199,7 +199,7 @@ mod tests {
     use crate::engine::Addresses;
     use crate::plain::Plain;
     use crate::scenario::{Overrides, Scenario};
-    use crate::workload::Workload;
+    use crate::workload::{Sampled, Workload};
 
     fn playing() -> (Trace, Box<dyn Player>) {
         let scenario = Scenario::load("plain-example", &Overrides::default()).unwrap();
@@ -211,7 +211,9 @@ mod tests {
 
     fn player_of(plain: &Plain, trace: &Trace) -> Box<dyn Player> {
         let addresses = Addresses { http: "127.0.0.1:1".parse().unwrap(), grpc: None };
-        plain.player(trace, &PlayerTarget { addresses, credentials: vec![] }).unwrap()
+        plain
+            .player(trace, &PlayerTarget { addresses, credentials: vec![], sampled: Sampled::default() })
+            .unwrap()
     }
 
     fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {

@@ -14,6 +14,7 @@ pub mod rows;
 pub mod sample;
 mod server;
 mod table;
+mod traced;
 mod verify;
 pub mod wording;
 
@@ -26,8 +27,10 @@ pub use model::{
     ContenderReport, CurvePoint, Environment, FORMAT, GeneratorReport, Metric, OperationRow, RawSlice,
     Report, ScenarioReport, Version,
 };
+pub(crate) use page::{assets, data, scripts};
 pub use page::{page, run_page};
 pub use rows::{Compared, Given, Rows};
 pub(crate) use table::{align, plain};
 pub use table::{half_widths, summary, table};
+pub use traced::Traced;
 pub use verify::{Redraw, Verified, verify, verify_run};

@@ -10,10 +10,12 @@ use super::basis::Basis;
 use super::control::Control;
 use super::files::replace_all;
 use super::rows::Rows;
+use super::traced::Traced;
 use crate::assert::Asserted;
 use crate::compare::{Generator, ServerRow, Usage};
 use crate::development::Development;
 use crate::limits::Limits;
+use crate::limits::looking::Looking;
 use crate::scenario::Scenario;
 use crate::solo::{SoloReport, SoloRun};
 use crate::stats::Ratio;
@@ -48,6 +50,9 @@ pub struct Report {
     /// What the machine could do at most; unset: it wasn't asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// What it costs each service to be traced; unset: it wasn't asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looking: Option<Looking>,
     /// What each service does by itself; unset: it wasn't asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub solo: Option<SoloReport>,
@@ -127,6 +132,9 @@ pub struct ScenarioReport {
     pub server: Vec<ServerRow>,
     /// The same with tuned services; unset where that wasn't asked for.
     pub rows: Option<Rows>,
+    /// Once more, with every request traced; unset where that wasn't asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traced: Option<Box<Traced>>,
 }
 
 /// A line of the table.

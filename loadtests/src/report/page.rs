@@ -16,7 +16,7 @@ use minijinja::{Environment, Value, context};
 use serde::Serialize;
 
 use beside::beside;
-use chart::data;
+pub(crate) use chart::data;
 use objections::objections as doubts;
 use plots::{Class, distribution, plots, processes_known, slices};
 
@@ -33,10 +33,13 @@ use crate::compare::{Generator, Usage};
 use crate::scenario::Scenario;
 use crate::solo::SoloRun;
 use crate::stats::{Interval, Ratio};
+use crate::traces;
 
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("report.html", include_str!("../../assets/report.html")),
     ("run.html", include_str!("../../assets/run.html")),
+    ("traces.html", include_str!("../../assets/traces.html")),
+    ("traces-parts.html", include_str!("../../assets/traces-parts.html")),
     ("parts.html", include_str!("../../assets/parts.html")),
     ("head.html", include_str!("../../assets/head.html")),
     ("foot.html", include_str!("../../assets/foot.html")),
@@ -77,7 +80,7 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
 }
 
 /// The templates.
-fn assets() -> Result<Environment<'static>, minijinja::Error> {
+pub(crate) fn assets() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     for (name, text) in TEMPLATES {
         environment.add_template(name, text)?;
@@ -86,7 +89,7 @@ fn assets() -> Result<Environment<'static>, minijinja::Error> {
 }
 
 /// What every page carries with it.
-fn scripts() -> Value {
+pub(crate) fn scripts() -> Value {
     context! { style => STYLE, script => SCRIPT, uplot_script => UPLOT_SCRIPT, uplot_style => UPLOT_STYLE }
 }
 
@@ -173,6 +176,8 @@ struct View {
     tuned_said: Vec<String>,
     /// Inside the services.
     server: Vec<Part>,
+    /// What their traces say, and whether that may be believed.
+    traced: Option<Value>,
 }
 
 /// A table under a heading of its own, or under the one before.
@@ -276,7 +281,13 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         tuned: tuned(scenario),
         tuned_said: rows::sentences(scenario).into_iter().map(unbroken).collect(),
         server: inside(scenario),
+        traced: scenario.traced.as_deref().map(traced),
     }
+}
+
+fn traced(traced: &super::Traced) -> Value {
+    let validity = Value::from(Serde(traced.validity.clone()));
+    context! { said => traces::part(&traced.traces), validity => validity }
 }
 
 fn inside(scenario: &ScenarioReport) -> Vec<Part> {

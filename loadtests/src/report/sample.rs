@@ -45,6 +45,7 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
         curve_ratios: vec![],
         server: vec![],
         rows: None,
+        traced: None,
     }
 }
 
@@ -73,6 +74,7 @@ pub fn report() -> Report {
         asserts: vec![],
         limits: None,
         solo: None,
+        looking: None,
         development: None,
         alone: vec![],
     }

@@ -13,7 +13,7 @@ use super::wording::{
 };
 use crate::assert::Asserted;
 use crate::development::TITLE as DEVELOPMENT;
-use crate::limits;
+use crate::limits::{self, looking};
 use crate::solo::{footprint_table, run_table, solo_table};
 
 /// What the terminal shows at the end.
@@ -38,7 +38,8 @@ pub fn table(report: &Report) -> String {
 /// What was measured beside the comparison.
 fn beside(report: &Report) -> String {
     let limits = report.limits.as_ref().map(limits::table);
-    let solo = limits.into_iter().chain(report.solo.as_ref().map(solo_table));
+    let looking = report.looking.as_ref().map(looking::table);
+    let solo = limits.into_iter().chain(looking).chain(report.solo.as_ref().map(solo_table));
     let alone = report.alone.iter().map(|run| format!("\n{}", run_table(run)));
     let development = report.development.as_ref();
     let development = development.map(|found| footprint_table(DEVELOPMENT, &found.services));

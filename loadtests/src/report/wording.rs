@@ -3,6 +3,7 @@
 use super::control::{Control, objections};
 use super::model::{Metric, Report, ScenarioReport};
 use super::rows::Compared;
+use super::traced::Traced;
 use crate::assert::Asserted;
 use crate::solo::SoloRun;
 use crate::spread::Spread;
@@ -288,7 +289,9 @@ pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<S
         let controls = controls.flat_map(|control| reasons_of_control(name, control, which));
         let tuned = scenario.rows.iter().flat_map(|rows| &rows.compared);
         let tuned = tuned.flat_map(|compared| reasons_of_tuned(name, compared, which));
-        missed(name, &scenario.validity, which).into_iter().chain(controls).chain(tuned).collect::<Vec<_>>()
+        let traced = scenario.traced.iter().flat_map(|traced| reasons_of_traced(name, traced, which));
+        let own = missed(name, &scenario.validity, which).into_iter();
+        own.chain(controls).chain(tuned).chain(traced).collect::<Vec<_>>()
     };
     scenarios.iter().flat_map(of).collect()
 }
@@ -302,6 +305,11 @@ pub fn reasons_of_control(scenario: &str, control: &Control, which: fn(&Bound) -
 /// The same of tuned services.
 pub fn reasons_of_tuned(scenario: &str, compared: &Compared, which: fn(&Bound) -> bool) -> Vec<String> {
     missed(&format!("{scenario}, {}", compared.label), &compared.report.validity, which)
+}
+
+/// The same of services that tell of their requests.
+pub fn reasons_of_traced(scenario: &str, traced: &Traced, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&format!("{scenario}, traced"), &traced.validity, which)
 }
 
 /// The same of services alone.

@@ -19,7 +19,7 @@ use loadtests::scenario::Scenario;
 use loadtests::stats::PAIRS_MIN;
 use loadtests::trace::{Kinds, Trace};
 use loadtests::validity::{BY_NAME, Bound, Invariant, OF_THE_MACHINE, name};
-use loadtests::workload::{Effect, PlayerTarget, Workload};
+use loadtests::workload::{Effect, PlayerTarget, Sampled, Workload};
 use loadtests::{environment, histogram};
 
 use crate::support::{Manner, Toy, scenario, serve_aside};
@@ -74,7 +74,7 @@ pub fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
         name: name.into(),
         // The servers are threads of this process.
         pid: Some(std::process::id()),
-        target: PlayerTarget { addresses, credentials: vec![] },
+        target: PlayerTarget { addresses, credentials: vec![], sampled: Sampled::default() },
     }
 }
 
@@ -211,6 +211,7 @@ pub fn report(pairs: usize) -> Report {
         asserts: vec![],
         limits: None,
         solo: None,
+        looking: None,
         development: None,
         alone: vec![],
     }

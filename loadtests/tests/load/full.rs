@@ -119,8 +119,22 @@ fn tuned_services_have_their_rows_in_the_whole_report() {
     assert_eq!(names, ["tuned", "rust_tuned", "go_tuned"]);
     let given: Vec<_> = rows.given.iter().map(|one| one.row.as_str()).collect();
     assert_eq!(given, ["defaults", "defaults", "tuned", "tuned"]);
-    let (verified, _) = run(Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(&out));
-    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+    let verify = || {
+        let (verified, _) = run(Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(&out));
+        (verified.status.code(), String::from_utf8_lossy(&verified.stdout).into_owned())
+    };
+    let (code, said) = verify();
+    assert_eq!(code, Some(0), "{said}");
+    // Its traces are beside it, and nobody has to believe what it says of them.
+    let traces = &report.scenarios[0].traced.as_ref().expect("traces").traces;
+    assert!(traces.operations.iter().all(|operation| operation.differences.is_empty()), "{traces:?}");
+    let files = traces.sides.each_ref().map(|side| out.join(side.files.concat()));
+    fs::copy(&files[0], &files[1]).expect("copied");
+    let (code, said) = verify();
+    assert!(code == Some(1) && said.contains("the traces don't say what the report says"), "{said}");
+    fs::remove_file(&files[0]).expect("it was there");
+    let (code, said) = verify();
+    assert!(code == Some(1) && said.contains("isn't there: nobody can say"), "{said}");
 }
 
 #[test]

@@ -20,7 +20,9 @@ use loadtests::draw::Draw;
 use loadtests::engine::{self, Addresses, Engine, Limits, Record, Target};
 use loadtests::scenario::{Flow, Overrides, Parameters, Scenario};
 use loadtests::trace::{Door, Kinds, Line, Trace};
-use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
+use loadtests::workload::{
+    Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Sampled, Workload,
+};
 
 /// `make` gives something that `use` needs.
 pub struct Toy;
@@ -114,7 +116,7 @@ pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
     engine::runtime().expect("a runtime").block_on(async {
         let http = serve(manner).await;
         let addresses = Addresses { http, grpc: Some(http) };
-        let player_target = PlayerTarget { addresses, credentials: vec![] };
+        let player_target = PlayerTarget { addresses, credentials: vec![], sampled: Sampled::default() };
         let player = Toy.player(&trace, &player_target).expect("a player");
         let engine = Engine::start(Arc::new(AtomicBool::new(false))).expect("an engine");
         let mut target = Target::open(

@@ -37,6 +37,8 @@ pub struct Found {
     pub looks: Vec<Option<[Look; 2]>>,
     /// Bounds that can't be looked at, and why.
     pub inapplicable: Vec<(String, String)>,
+    /// Spans that each has lost.
+    pub spans_dropped: [u64; 2],
 }
 
 impl Ground {
@@ -61,6 +63,14 @@ impl Ground {
         match self {
             Self::Twins { bench, .. } => Ok(Sides::Twins(Box::new(bench.pairing(name, pair).await?))),
             Self::Given(_) => anyhow::bail!("this needs services that loadtest can start"),
+        }
+    }
+
+    /// The two that are compared, where the judge starts them.
+    pub fn pair(&self) -> Option<&Pair> {
+        match self {
+            Self::Twins { pair, .. } => Some(pair),
+            Self::Given(_) => None,
         }
     }
 
@@ -185,6 +195,7 @@ impl Sides<'_> {
                 builds: pairing.builds(),
                 looks: pairing.looks().await?,
                 inapplicable: Vec::new(),
+                spans_dropped: pairing.spans_dropped().await?,
             },
             Self::Given(given) => Found {
                 rows: vec![Vec::new(); 2],
@@ -192,6 +203,7 @@ impl Sides<'_> {
                 builds: Vec::new(),
                 looks: vec![None; 2],
                 inapplicable: given.inapplicable(),
+                spans_dropped: [0, 0],
             },
         })
     }

@@ -1,5 +1,6 @@
 //! A run in progress: each of its tasks, measured while a person is told how far it is.
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::ground::{Found, Ground, Sides};
 use crate::command::parts::Outcome;
 use crate::command::run::Alone;
 use crate::command::signals::unless_stopped;
-use crate::command::task::{Task, control_name, tuned_name};
+use crate::command::task::{Task, control_name, traced_name, tuned_name};
+use crate::command::traces::Recording;
 use crate::command::{Drawn, drawn};
 use crate::compare::{Order, Playback, Played, judge, play};
 use crate::engine::aside;
@@ -20,12 +22,12 @@ use crate::payments::capacity::Searching;
 use crate::payments::footprint::footprints;
 use crate::payments::{Pair, label};
 use crate::progress::Progress;
-use crate::report::{Compared, ContenderReport, Control, ScenarioReport};
+use crate::report::{Compared, ContenderReport, Control, ScenarioReport, Traced};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
 use crate::trace::{Kinds, Trace};
 use crate::validity::STOLEN_MAX;
-use crate::workload::Workload;
+use crate::workload::{Sampled, Workload};
 
 /// What all of its tasks share.
 pub struct Run {
@@ -35,6 +37,8 @@ pub struct Run {
     pub resamples: usize,
     pub stopped: watch::Receiver<bool>,
     pub progress: Progress,
+    /// Gets the traces.
+    pub folder: PathBuf,
     /// The two, as the tasks so far met them.
     pub contenders: Vec<ContenderReport>,
     /// Why what there is isn't a result, beside missed bounds.
@@ -66,9 +70,16 @@ impl Run {
                 let given = tuning.given(&ground.twins(), bench()?.places()?);
                 Outcome::Tuned { of: of.name.clone(), given, compared }
             }
+            Task::Traced(of) => {
+                Outcome::Traced { of: of.name.clone(), traced: Box::new(self.traced(ground, of).await?) }
+            }
             Task::Limits(effort) => {
                 let say = &|text: &str| self.progress.say(text);
                 Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, say)).await?)
+            }
+            Task::Looking(effort) => {
+                let say = &|text: &str| self.progress.say(text);
+                Outcome::Looking(self.unless_stopped(limits::looking::measure(bench()?, effort, say)).await?)
             }
             Task::Capacity(scenario, effort) => {
                 let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
@@ -104,7 +115,7 @@ impl Run {
         self.unless_stopped(ground.prepare(scenario)).await?;
         let sides = self.unless_stopped(ground.sides(&scenario.name)).await?;
         self.introduce(&sides);
-        self.interleaved(ground, sides, &act).await
+        Ok(self.interleaved(ground, sides, &act).await?.0)
     }
 
     /// A service against a second instance of itself, on the scenario's first pairs.
@@ -120,7 +131,7 @@ impl Run {
         self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_control", of.name);
         let sides = self.unless_stopped(ground.others(&databases, &Pair::of([twin, twin]))).await?;
-        let report = self.interleaved(ground, sides, &act).await?;
+        let (report, _) = self.interleaved(ground, sides, &act).await?;
         Ok(Control { name: twin.name().into(), label: label(twin).into(), report })
     }
 
@@ -137,17 +148,33 @@ impl Run {
         self.unless_stopped(ground.prepare(of)).await?;
         let databases = format!("{}_{name}", of.name);
         let sides = self.unless_stopped(ground.others(&databases, pair)).await?;
-        let report = self.interleaved(ground, sides, &act).await?;
+        let (report, _) = self.interleaved(ground, sides, &act).await?;
         Ok(Compared { name: name.into(), label: pair.against(), report })
     }
 
-    /// Plays an act on both and judges it.
+    /// Both with every request traced after the warm-up, and their traces against each other.
+    async fn traced(&mut self, ground: &Ground, of: &Scenario) -> anyhow::Result<Traced> {
+        let act = Act::of(traced_name(of), of)?;
+        self.progress.doing(&format!("{}: starting both services", act.name));
+        let pair = ground.pair().context("only services that loadtest starts can be traced")?;
+        let recording = Recording::start(&self.folder, &of.name, pair).await?;
+        let from = act.trace.window(0, of.warm_up_us()).len() as u64;
+        let pair = pair.traced(recording.endpoints(), Sampled { share: 1.0, from });
+        self.unless_stopped(ground.prepare(of)).await?;
+        let sides = self.unless_stopped(ground.others(&format!("{}_traced", of.name), &pair)).await?;
+        let (report, dropped) = self.interleaved(ground, sides, &act).await?;
+        self.progress.doing(&format!("{}: comparing the traces", act.name));
+        let traces = recording.compared(self.resamples, self.order_seed).await?;
+        Ok(Traced::of(traces, report, dropped))
+    }
+
+    /// Plays an act on both and judges it; with the spans that each has lost.
     async fn interleaved(
         &mut self,
         ground: &Ground,
         sides: Sides<'_>,
         act: &Act,
-    ) -> anyhow::Result<ScenarioReport> {
+    ) -> anyhow::Result<(ScenarioReport, [u64; 2])> {
         let mut playback = match self.play(ground, &sides, act).await {
             Ok(playback) => playback,
             Err(error) => return Err(self.explained(&sides, error)),
@@ -161,11 +188,11 @@ impl Run {
             self.trouble.push(format!("{}: {failure}; what is shown was measured before.", act.name));
         }
         let labels = sides.labels();
-        let Found { rows, invariants, builds, looks, inapplicable } = sides.found().await?;
+        let Found { rows, invariants, builds, looks, inapplicable, spans_dropped } = sides.found().await?;
         sides.stop().await;
         self.progress.doing(&format!("{}: resampling", act.name));
         let kinds = Kinds::of(&act.trace, act.workload.operations());
-        judge(&Played {
+        let report = judge(&Played {
             scenario: &act.scenario,
             order_seed: self.order_seed,
             trace: &act.trace,
@@ -182,7 +209,8 @@ impl Run {
             builds,
             looks,
             inapplicable,
-        })
+        })?;
+        Ok((report, spans_dropped))
     }
 
     /// With who has ended, where that is why; its log's end is said.

@@ -7,7 +7,7 @@ use stack::instance::Twin;
 use crate::command::compare::SMOKE;
 use crate::command::drawn;
 use crate::command::solo::{EffortArgs, limits_effort};
-use crate::command::task::Task;
+use crate::command::task::{Task, traced};
 use crate::payments::{Pair, Tuning};
 use crate::scenario::{Doors, Overrides, Scenario};
 use crate::trace::Door;
@@ -36,9 +36,13 @@ const COMPARED: [Compared; 8] = [
 const ALONE: [&str; 3] = ["overload", "spike", "soak"];
 /// Parts that are no scenario.
 const LIMITS: &str = "limits";
+const LOOKING: &str = "looking";
 const SOLO: &str = "solo";
 /// With tuned services too: the default, and a mix of all the others.
 const TUNED: &str = "checkout";
+/// Every request is traced of these: so many pairs give thousands of requests.
+const TRACED: [&str; 2] = ["checkout", "checkout-grpc"];
+const TRACED_PAIRS: usize = 40;
 /// Each of what is tuned is played on so many of its pairs.
 const TUNED_PAIRS: usize = 30;
 /// Of a trial.
@@ -81,7 +85,7 @@ fn all(smoke: bool, tuning: Option<&Tuning>) -> anyhow::Result<Vec<Planned>> {
     let effort = if smoke { EffortArgs::TRIAL } else { EffortArgs::WHOLE };
     let limits = if smoke { limits_effort(0.3, 1) } else { limits_effort(3.0, 5) };
     let in_group = |group: &str, task: Task| Planned { group: group.to_owned(), task };
-    let mut all = vec![in_group(LIMITS, Task::Limits(limits))];
+    let mut all = vec![in_group(LIMITS, Task::Limits(limits)), in_group(LOOKING, Task::Looking(limits))];
     for (one, scenario) in COMPARED.iter().zip(&compared) {
         let pairs = if smoke { TRIAL_CONTROL_PAIRS } else { one.control_pairs };
         let control = |twin| Task::Control { of: scenario.clone(), twin, pairs };
@@ -91,6 +95,10 @@ fn all(smoke: bool, tuning: Option<&Tuning>) -> anyhow::Result<Vec<Planned>> {
             let pairs = scenario.pairs.min(TUNED_PAIRS);
             let tuned = Task::tuned(scenario, pairs, &Pair::default(), tuning);
             all.extend(tuned.into_iter().map(|task| in_group(&scenario.name, task)));
+        }
+        if TRACED.contains(&scenario.name.as_str()) {
+            let pairs = if smoke { scenario.pairs } else { TRACED_PAIRS };
+            all.push(in_group(&scenario.name, Task::Traced(traced(scenario, pairs))));
         }
     }
     // A capacity is one of the service, and the doors differ by less than its bracket is wide.
@@ -174,7 +182,7 @@ mod tests {
             planned.iter().map(|one| one.task.name()).collect::<Vec<_>>()
         };
         let rows = ["Rust tuned against Go tuned", "Rust tuned against Rust", "Go tuned against Go"];
-        assert_eq!(names("checkout")[3..], rows.map(|row| format!("checkout, {row}")));
+        assert_eq!(names("checkout")[3..6], rows.map(|row| format!("checkout, {row}")));
         assert_eq!(names("sale").len(), 3);
     }
 
@@ -187,12 +195,17 @@ mod tests {
             let pairs = match &one.task {
                 Task::Compared(scenario) => scenario.pairs,
                 Task::Control { pairs, .. } | Task::Tuned { pairs, .. } => *pairs,
-                Task::Limits(_) | Task::Capacity(..) | Task::Footprints(..) | Task::Alone(..) => continue,
+                Task::Traced(_) => continue,
+                Task::Limits(_)
+                | Task::Looking(_)
+                | Task::Capacity(..)
+                | Task::Footprints(..)
+                | Task::Alone(..) => continue,
             };
             assert!(pairs >= PAIRS_MIN, "{}: {pairs} pairs", one.task.name());
         }
         let count = |name: &str| all.iter().filter(|one| one.group == name).count();
-        assert_eq!(["checkout", "checkout-grpc", "waiting", "soak", "limits"].map(count), [6, 3, 3, 2, 1]);
+        assert_eq!(["checkout", "checkout-grpc", "waiting", "soak", "limits"].map(count), [7, 4, 3, 2, 1]);
         // Checkout, tokenize and sale name a bound; then start and memory.
         assert_eq!(count("solo"), 4);
     }
@@ -208,7 +221,10 @@ mod tests {
         let names: Vec<_> = planned(&only, true, None).unwrap().iter().map(|one| one.task.name()).collect();
         assert_eq!(names, ["limits of the machine", "spike, Rust alone", "spike, Go alone"]);
         let said = planned(&["spike".into(), "peak".into()], true, None).unwrap_err().to_string();
-        assert!(said.starts_with("--only: there is no part `peak`; there are limits, checkout, "), "{said}");
+        assert!(
+            said.starts_with("--only: there is no part `peak`; there are limits, looking, checkout, "),
+            "{said}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::Row;
 use super::chart::Chart;
 use super::knee::{brackets, knee, trials};
 use crate::development::{self, Development};
+use crate::limits::looking::{self, Looking};
 use crate::limits::{Limits, Saturation};
 use crate::report::Report;
 use crate::report::wording::{labels, number, repeated, spread};
@@ -34,6 +35,7 @@ pub(super) fn beside(report: &Report) -> anyhow::Result<(Vec<Beside>, Vec<Chart>
     let (mut parts, mut charts) = (Vec::new(), Vec::new());
     parts.extend(report.limits.iter().map(limits));
     parts.extend(report.limits.iter().filter_map(saturations));
+    parts.extend(report.looking.iter().map(looked));
     if let Some(solo) = &report.solo {
         for one in &solo.capacities {
             parts.extend(capacity(one, charts.len())?);
@@ -79,6 +81,20 @@ fn limits(limits: &Limits) -> Beside {
         head: head(&["limit", "figure", "n", "what was full"]),
         rows: limits.rows.iter().map(line).collect(),
         missing: missing.collect(),
+        ..Beside::default()
+    }
+}
+
+fn looked(looking: &Looking) -> Beside {
+    Beside {
+        title: "What it costs to be traced".into(),
+        note: format!(
+            "Each service at its most, {} s each, in turn: without traces, with one request in a hundred traced, with all; the median, and the ratio to untraced with its 95 % interval. A span is lost where the queue is full: telemetry never has a request wait.",
+            number(looking.seconds)
+        ),
+        class: "looking",
+        head: head(&looking::HEAD),
+        rows: looking.rows.iter().map(|one| row(looking::cells(one).into())).collect(),
         ..Beside::default()
     }
 }

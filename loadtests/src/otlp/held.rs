@@ -1,22 +1,15 @@
-//! An OTLP gRPC receiver for spans, bounded in memory: what doesn't fit is refused as the protocol says, and counted.
-//! Nothing here knows what the spans are about.
+//! Spans in memory, up to a limit: what doesn't fit is refused as the protocol says, and counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
     common::v1::InstrumentationScope,
     resource::v1::Resource,
     trace::v1::{ResourceSpans, Span},
 };
 use prost::Message;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tonic::transport::{Server, server::TcpIncoming};
-use tonic::{Request, Response, Status};
+
+use super::server::{Refused, Server, Sink};
 
 /// A span, with who made it.
 #[derive(Debug, Clone)]
@@ -40,63 +33,46 @@ struct Held {
 /// A receiver that listens until it is dropped.
 #[derive(Debug)]
 pub struct Receiver {
-    endpoint: String,
-    held: Arc<Mutex<Held>>,
-    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    held: Arc<Holding>,
+    server: Server,
+}
+
+#[derive(Debug)]
+struct Holding {
+    held: Mutex<Held>,
+    limit: usize,
 }
 
 impl Receiver {
     /// Listens on a free port of 127.0.0.1 and holds spans of at most `limit` encoded bytes together.
     pub async fn start(limit: usize) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
-        let held = Arc::new(Mutex::new(Held::default()));
-        let service = TraceServiceServer::new(Collector { held: held.clone(), limit });
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
-        Ok(Self { endpoint, held, server })
+        let held = Arc::new(Holding { held: Mutex::default(), limit });
+        let server = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&held) as Arc<dyn Sink>).await?;
+        Ok(Self { held, server })
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint(&self) -> &str {
-        &self.endpoint
+        self.server.endpoint()
     }
 
     /// Hands out all spans that are held, which makes room, and how many were refused since the last time.
     pub fn take(&self) -> (Vec<Received>, usize) {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = std::mem::take(&mut *self.held.held.lock().unwrap_or_else(PoisonError::into_inner));
         (held.spans, held.refused)
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-struct Collector {
-    held: Arc<Mutex<Held>>,
-    limit: usize,
-}
-
 #[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+impl Sink for Holding {
+    async fn take(&self, sent: Vec<ResourceSpans>) -> Refused {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let before = held.refused;
-        for resource in request.into_inner().resource_spans {
-            held.add(resource, self.limit);
+        sent.into_iter().for_each(|spans| held.add(spans, self.limit));
+        Refused {
+            spans: held.refused - before,
+            why: format!("the receiver holds at most {} bytes", self.limit),
         }
-        let refused = held.refused - before;
-        let partial_success = (refused > 0).then(|| ExportTracePartialSuccess {
-            rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
-            error_message: format!("the receiver holds at most {} bytes", self.limit),
-        });
-        Ok(Response::new(ExportTraceServiceResponse { partial_success }))
     }
 }
 
@@ -121,6 +97,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
     use opentelemetry_proto::tonic::trace::v1::ScopeSpans;
 

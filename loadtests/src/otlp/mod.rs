@@ -1,0 +1,10 @@
+//! An OTLP receiver for spans: over gRPC and over HTTP on one port (`server`), for what keeps them: memory (`held`) or a
+//! file (`record`). Nothing here knows what the spans are about.
+
+mod held;
+mod record;
+mod server;
+
+pub use held::{Received, Receiver};
+pub use record::Recorder;
+pub use server::{Discard, Refused, Server, Sink};

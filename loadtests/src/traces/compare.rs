@@ -1,0 +1,288 @@
+//! Two sides' traces against each other, in three looks at what is on the disk: whose requests there are; what they are made
+//! of and how their trees differ; what the slowest are made of.
+
+use std::collections::HashMap;
+
+use anyhow::bail;
+use hdrhistogram::Histogram;
+
+use super::look::Look;
+use super::model::{Operation, Pairing, Row, Side, TracesReport};
+use super::requests::{Group, groups, of_service, pair};
+use super::shape::Variable;
+use super::spill::Spill;
+use super::structure::Structure;
+use super::sums::{BLOCKS, Part, Sums};
+use super::survey::{Surveyed, by_attribute, survey};
+use super::tree::Tree;
+use super::vocabulary::Vocabulary;
+use super::waits::Wait;
+use crate::stats::rounded;
+
+/// Operations that are told apart; requests of others are summed up together.
+const OPERATIONS_MAX: usize = 300;
+const OTHERS: &str = "(other operations)";
+
+/// How to compare.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// By what requests are paired.
+    pub pairing: Pairing,
+    /// What each side is called; unset: as its service.
+    pub labels: [Option<String>; 2],
+    /// Whose requests; unset: the service with the most.
+    pub services: [Option<String>; 2],
+    /// Attributes whose values may differ.
+    pub variable: Variable,
+    /// Attributes that are waits.
+    pub waits: Vec<Wait>,
+    /// For the intervals.
+    pub resamples: usize,
+    /// Of the resamples.
+    pub seed: u64,
+}
+
+/// A side as it is compared.
+struct Read {
+    files: Vec<String>,
+    spans: u64,
+    surveyed: Surveyed,
+}
+
+/// One operation while its requests come by.
+struct Sum {
+    sums: Sums,
+    structure: Structure,
+    alone: [u64; 2],
+    /// Durations of both sides of a pair together, in ns.
+    both: Histogram<u32>,
+}
+
+impl Sum {
+    fn new(name: &str) -> Self {
+        let both = Histogram::new(2).unwrap_or_else(|_| unreachable!("two digits are always allowed"));
+        Self { sums: Sums::new(name.to_owned()), structure: Structure::default(), alone: [0, 0], both }
+    }
+}
+
+/// Operations by their names, in the order in which they came.
+struct Known<T> {
+    by_name: HashMap<String, usize>,
+    all: Vec<(String, T)>,
+}
+
+impl<T> Known<T> {
+    fn none() -> Self {
+        Self { by_name: HashMap::new(), all: Vec::new() }
+    }
+
+    fn of(&mut self, tree: &Tree<'_>, new: impl FnOnce(&str) -> T) -> &mut T {
+        let name = tree.nodes[0].found.span.name.as_str();
+        let full = self.all.len() >= OPERATIONS_MAX && !self.by_name.contains_key(name);
+        let name = if full { OTHERS } else { name };
+        let at = self.by_name.get(name).copied().unwrap_or_else(|| {
+            self.by_name.insert(name.to_owned(), self.all.len());
+            self.all.push((name.to_owned(), new(name)));
+            self.all.len() - 1
+        });
+        &mut self.all[at].1
+    }
+}
+
+/// Compares; `files` are the names of each side's.
+pub fn compare(
+    spills: [Spill; 2],
+    files: [Vec<String>; 2],
+    options: &Options,
+) -> anyhow::Result<TracesReport> {
+    let [first, second] = spills;
+    let [ones, others] = files;
+    let mut vocabulary = Vocabulary::default();
+    let (first, one) = surveyed(first, ones, 0, options, &mut vocabulary)?;
+    let (second, other) = surveyed(second, others, 1, options, &mut vocabulary)?;
+    let (mut spills, read) = ([first, second], [one, other]);
+    let mut known = Known::none();
+    groups(&mut spills, &mut |group| {
+        first_look(group, &read, options, &mut known);
+        Ok(())
+    })?;
+    let labels = labels(&read, options);
+    paired_at_all(&known, &labels, options)?;
+    let operations = judged(&mut spills, &read, known, options)?;
+    let [one, other] = read;
+    let side = |index: usize, read: Read| Side {
+        label: labels[index].clone(),
+        files: read.files,
+        service: read.surveyed.service,
+        spans: read.spans,
+        traces: read.surveyed.traces,
+        requests: read.surveyed.requests,
+        troubles: spills[index].troubles.list(),
+    };
+    Ok(TracesReport {
+        sides: [side(0, one), side(1, other)],
+        pairing: options.pairing.clone(),
+        blocks: BLOCKS,
+        resamples: options.resamples,
+        seed: options.seed,
+        operations,
+        vocabulary: vocabulary.remarks(),
+    })
+}
+
+fn surveyed(
+    mut spill: Spill,
+    files: Vec<String>,
+    side: usize,
+    options: &Options,
+    vocabulary: &mut Vocabulary,
+) -> anyhow::Result<(Spill, Read)> {
+    let (spans, label, service) = (spill.spans, files.join(", "), options.services[side].as_deref());
+    let surveyed = survey(&mut spill, service, &label, &mut |span| vocabulary.look(side, span))?;
+    if let Pairing::Attribute(key) = &options.pairing {
+        spill = by_attribute(spill, &surveyed.service, key)?;
+        if spill.spans == 0 {
+            bail!("{label}: no request has the attribute `{key}`, by which they were to be paired");
+        }
+    }
+    Ok((spill, Read { files, spans, surveyed }))
+}
+
+/// As given, or as the service; with a letter where the two would be called the same.
+fn labels(read: &[Read; 2], options: &Options) -> [String; 2] {
+    let service = |side: usize| match read[side].surveyed.service.as_str() {
+        "" => ["A", "B"][side].to_owned(),
+        service => service.to_owned(),
+    };
+    let labels = [0, 1].map(|side| options.labels[side].clone().unwrap_or_else(|| service(side)));
+    if labels[0] != labels[1] {
+        return labels;
+    }
+    [0, 1].map(|side| format!("{} {}", labels[side], ["A", "B"][side]))
+}
+
+fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Options) -> anyhow::Result<()> {
+    let pairs: u64 = known.all.iter().map(|(_, sum)| sum.both.len()).sum();
+    if pairs > 0 {
+        return Ok(());
+    }
+    let (by, other) = match &options.pairing {
+        Pairing::Trace => ("trace id".to_owned(), "--by ATTRIBUTE or "),
+        Pairing::Attribute(key) => (format!("value of `{key}`"), ""),
+        Pairing::Operation => return Ok(()),
+    };
+    bail!("no request of {first} has the {by} of one of {second}: compare them by {other}--by operation")
+}
+
+/// The block in which a request of a side falls: by its begin.
+fn block(tree: &Tree<'_>, read: &Read) -> usize {
+    let [first, last] = read.surveyed.began;
+    let (at, whole) = (tree.nodes[0].start.saturating_sub(first), last - first + 1);
+    (u128::from(at) * BLOCKS as u128 / u128::from(whole)).min(BLOCKS as u128 - 1) as usize
+}
+
+/// The requests of a group's sides that are compared.
+fn compared<'a>(group: Group<'a>, read: &[Read; 2]) -> [Vec<Tree<'a>>; 2] {
+    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.service))
+}
+
+fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut Known<Sum>) {
+    let requests = compared(group, read);
+    if options.pairing == Pairing::Operation {
+        for (side, request) in
+            (0..).zip(requests).flat_map(|(side, all)| all.into_iter().map(move |one| (side, one)))
+        {
+            let sum = known.of(&request, Sum::new);
+            sum.sums.add(side, block(&request, &read[side]), &request, &options.waits);
+            sum.structure.form(side, &request);
+        }
+        return;
+    }
+    let paired = pair(requests);
+    for [one, other] in &paired.pairs {
+        let sum = known.of(one, Sum::new);
+        let block = block(one, &read[0]);
+        for (side, request) in [one, other].into_iter().enumerate() {
+            sum.sums.add(side, block, request, &options.waits);
+        }
+        sum.structure.compare([one, other], &options.variable);
+        let both = one.nodes[0].duration() + other.nodes[0].duration();
+        if sum.both.record(both).is_err() {
+            sum.both.saturating_record(both);
+        }
+    }
+    for (side, request) in
+        (0..).zip(&paired.alone).flat_map(|(side, all)| all.iter().map(move |one| (side, one)))
+    {
+        known.of(request, Sum::new).alone[side] += 1;
+    }
+}
+
+/// Each operation, those with the most requests first.
+fn judged(
+    spills: &mut [Spill; 2],
+    read: &[Read; 2],
+    known: Known<Sum>,
+    options: &Options,
+) -> anyhow::Result<Vec<Operation>> {
+    let look = |(name, sum): (String, Sum)| {
+        let median = (!sum.both.is_empty()).then(|| sum.both.value_at_quantile(0.5));
+        let look = Look::new(&sum.sums, median);
+        (name, (sum, look))
+    };
+    let Known { by_name, all } = known;
+    let mut known = Known { by_name, all: all.into_iter().map(look).collect() };
+    let new = |name: &str| {
+        let sum = Sum::new(name);
+        let look = Look::new(&sum.sums, None);
+        (sum, look)
+    };
+    groups(spills, &mut |group| {
+        let requests = compared(group, read);
+        if options.pairing == Pairing::Operation {
+            for (side, request) in
+                (0..).zip(&requests).flat_map(|(side, all)| all.iter().map(move |one| (side, one)))
+            {
+                let (sum, look) = known.of(request, new);
+                look.request(side, request, &mut sum.sums, &options.waits);
+            }
+            return Ok(());
+        }
+        for [one, other] in &pair(requests).pairs {
+            let (sum, look) = known.of(one, new);
+            look.request(0, one, &mut sum.sums, &options.waits);
+            look.request(1, other, &mut sum.sums, &options.waits);
+            look.pair([one, other]);
+        }
+        Ok(())
+    })?;
+    let mut operations: Vec<_> =
+        known.all.into_iter().map(|(name, (sum, look))| operation(name, sum, look, options)).collect();
+    operations.sort_by(|one, other| {
+        let requests = |operation: &Operation| operation.requests.iter().sum::<u64>();
+        requests(other).cmp(&requests(one)).then_with(|| one.name.cmp(&other.name))
+    });
+    Ok(operations)
+}
+
+fn operation(name: String, sum: Sum, look: Look, options: &Options) -> Operation {
+    let Sum { sums, structure, alone, .. } = sum;
+    let (whole, mut rows) = sums.rows(&options.waits, options.resamples, options.seed);
+    rows.sort_by(|(_, one), (_, other)| other.difference_ns.abs().total_cmp(&one.difference_ns.abs()));
+    let (parts, rows): (Vec<Part>, Vec<Row>) = rows.into_iter().unzip();
+    // The first place is the operation's own span; what it doesn't say to be a wait isn't explained by anything.
+    let own = parts.iter().zip(&rows).find(|(part, _)| **part == (0, None));
+    let unexplained = own.map_or(0.0, |(_, row)| row.difference_ns);
+    let (tails, examples) = look.done(&parts);
+    Operation {
+        requests: sums.requests(),
+        alone,
+        explained_ns: rounded(whole.difference_ns - unexplained),
+        whole,
+        rows,
+        differences: structure.list(&name),
+        tails,
+        examples,
+        name,
+    }
+}

@@ -1,0 +1,270 @@
+//! What is summed up over the requests of one operation: for each place in its tree, what it adds to the time of the whole.
+//!
+//! The critical path divides each request's duration among its spans, so the places' mean differences sum to the mean
+//! difference of the whole. Blocks are windows of time, as the slices of a comparison are: requests of one moment share a
+//! queue and a neighbour's burst, and aren't independent. What is kept grows with places and blocks, not with requests.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hdrhistogram::Histogram;
+
+use super::model::{Row, Times};
+use super::path::times;
+use super::tree::Tree;
+use super::waits::{Wait, split, told};
+use crate::histogram::Sparse;
+use crate::stats::{Bootstrap, Means, PAIRS_MIN, SAMPLES_BEYOND, Sample, Summed, rounded};
+
+/// As many as give an interval, and few enough to hold many requests each.
+pub const BLOCKS: usize = 24;
+/// Steps of at most 1 %, in ns.
+const DIGITS: u8 = 2;
+const PERCENTILES: [f64; 3] = [50.0, 90.0, 99.0];
+
+/// What a place took in one request, in ns.
+#[derive(Debug, Clone, Copy, Default)]
+struct Took {
+    spans: u64,
+    own: u64,
+    critical: u64,
+}
+
+/// What a place took in all requests of a side in one block.
+#[derive(Debug, Clone)]
+struct Cell {
+    spans: u64,
+    requests: u64,
+    critical: u64,
+    own: Histogram<u32>,
+}
+
+impl Cell {
+    fn new() -> Self {
+        let own = Histogram::new(DIGITS).unwrap_or_else(|_| unreachable!("two digits are always allowed"));
+        Self { spans: 0, requests: 0, critical: 0, own }
+    }
+
+    fn add(&mut self, took: Took) {
+        self.spans += took.spans;
+        self.requests += 1;
+        self.critical += took.critical;
+        // It grows as it needs to; a time that no histogram holds is the longest that it does.
+        if self.own.record(took.own).is_err() {
+            self.own.saturating_record(took.own);
+        }
+    }
+}
+
+/// A place in all requests: cells by block and side, made when there is something in them.
+#[derive(Debug)]
+struct Cells(Vec<[Option<Cell>; 2]>);
+
+impl Cells {
+    fn new() -> Self {
+        Self((0..BLOCKS).map(|_| [None, None]).collect())
+    }
+
+    fn add(&mut self, block: usize, side: usize, took: Took) {
+        self.0[block][side].get_or_insert_with(Cell::new).add(took);
+    }
+
+    fn count(&self, side: usize, of: fn(&Cell) -> u64) -> u64 {
+        self.0.iter().filter_map(|sides| sides[side].as_ref()).map(of).sum()
+    }
+}
+
+/// A span's name below its parent's place.
+#[derive(Debug)]
+struct Place {
+    path: Vec<String>,
+    below: HashMap<String, usize>,
+    /// What is no wait; then each wait that was told, by its number.
+    parts: BTreeMap<Option<usize>, Cells>,
+}
+
+impl Place {
+    fn new(path: Vec<String>) -> Self {
+        Self { path, below: HashMap::new(), parts: BTreeMap::new() }
+    }
+}
+
+/// An operation over all requests.
+#[derive(Debug)]
+pub struct Sums {
+    whole: Cells,
+    /// The first is the operation itself.
+    places: Vec<Place>,
+}
+
+/// A place and which part of its time: in the order of [`Sums::rows`] before it is sorted.
+pub type Part = (usize, Option<usize>);
+
+impl Sums {
+    /// Of an operation without any request.
+    pub fn new(name: String) -> Self {
+        Self { whole: Cells::new(), places: vec![Place::new(vec![name])] }
+    }
+
+    /// One request.
+    pub fn add(&mut self, side: usize, block: usize, tree: &Tree<'_>, waits: &[Wait]) {
+        let duration = tree.nodes[0].duration();
+        self.whole.add(
+            block,
+            side,
+            Took { spans: tree.nodes.len() as u64, own: duration, critical: duration },
+        );
+        for ((place, wait), took) in self.taken(tree, waits) {
+            let cells = self.places[place].parts.entry(wait).or_insert_with(Cells::new);
+            cells.add(block, side, took);
+        }
+    }
+
+    /// What each place took in one request; places that weren't known are made.
+    pub fn critical(&mut self, tree: &Tree<'_>, waits: &[Wait]) -> Vec<(Part, u64)> {
+        self.taken(tree, waits).into_iter().map(|(part, took)| (part, took.critical)).collect()
+    }
+
+    fn taken(&mut self, tree: &Tree<'_>, waits: &[Wait]) -> BTreeMap<Part, Took> {
+        let times = times(tree);
+        let mut places = vec![0; tree.nodes.len()];
+        let mut taken: BTreeMap<Part, Took> = BTreeMap::new();
+        for (at, (node, times)) in tree.nodes.iter().zip(times).enumerate() {
+            for child in &node.children {
+                places[*child] = self.below(places[at], &tree.called(*child));
+            }
+            let waited = told(&node.found.span, waits);
+            let ((own, own_waits), (critical, critical_waits)) =
+                (split(times.own, &waited), split(times.critical, &waited));
+            let mut add = |wait, spans, own, critical| {
+                let took = taken.entry((places[at], wait)).or_default();
+                (took.spans, took.own, took.critical) =
+                    (took.spans + spans, took.own + own, took.critical + critical);
+            };
+            add(None, 1, own, critical);
+            for ((wait, own), (_, critical)) in own_waits.into_iter().zip(critical_waits) {
+                add(Some(wait), 1, own, critical);
+            }
+        }
+        taken
+    }
+
+    fn below(&mut self, parent: usize, name: &str) -> usize {
+        if let Some(known) = self.places[parent].below.get(name) {
+            return *known;
+        }
+        let next = self.places.len();
+        let path = self.places[parent].path.iter().cloned().chain([name.to_owned()]).collect();
+        self.places.push(Place::new(path));
+        self.places[parent].below.insert(name.to_owned(), next);
+        next
+    }
+
+    /// Requests of each side.
+    pub fn requests(&self) -> [u64; 2] {
+        [0, 1].map(|side| self.whole.count(side, |cell| cell.requests))
+    }
+
+    /// The duration that `percentile` per cent of a side's requests don't exceed, in ns; nothing where too few lie beyond.
+    pub fn duration(&self, side: usize, percentile: f64) -> Option<u64> {
+        percentiles(&merged(&self.whole, side), percentile)
+    }
+
+    /// The whole's row, and each part's.
+    pub fn rows(&self, waits: &[Wait], resamples: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
+        let means = Means::new(self.filled(), resamples, seed);
+        let row = |(order, wait): Part, cells: &Cells| Row {
+            path: self.places[order].path.clone(),
+            order,
+            wait: wait.map(|index| waits[index].key.clone()),
+            ..self.row(cells, &means, resamples, seed)
+        };
+        let whole = row((0, None), &self.whole);
+        let parts = self
+            .places
+            .iter()
+            .enumerate()
+            .flat_map(|(at, place)| place.parts.iter().map(move |(wait, cells)| ((at, *wait), cells)));
+        (whole, parts.map(|(part, cells)| (part, row(part, cells))).collect())
+    }
+
+    /// Blocks in which both sides have requests: those that can be resampled.
+    fn both(&self) -> impl Iterator<Item = (usize, [u64; 2])> {
+        let requests = |sides: &[Option<Cell>; 2]| {
+            sides.each_ref().map(|cell| cell.as_ref().map_or(0, |cell| cell.requests))
+        };
+        self.whole
+            .0
+            .iter()
+            .map(requests)
+            .enumerate()
+            .filter(|(_, requests)| requests.iter().all(|count| *count > 0))
+    }
+
+    fn filled(&self) -> usize {
+        self.both().count()
+    }
+
+    /// Without its name.
+    fn row(&self, cells: &Cells, means: &Means, resamples: usize, seed: u64) -> Row {
+        let cell = |block: usize, side: usize| cells.0[block][side].as_ref();
+        let blocks: Vec<[Summed; 2]> = self
+            .both()
+            .map(|(block, requests)| {
+                [0, 1].map(|side| Summed {
+                    sum: cell(block, side).map_or(0, |cell| cell.critical),
+                    count: requests[side],
+                })
+            })
+            .collect();
+        let requests = self.requests();
+        // Of all requests, also those in blocks that the other side hasn't.
+        let mean = |side: usize| {
+            rounded(cells.count(side, |cell| cell.critical) as f64 / requests[side].max(1) as f64)
+        };
+        let critical_ns = [mean(0), mean(1)];
+        // An operation that one side hasn't isn't slower or faster there.
+        let difference_ns =
+            if requests.contains(&0) { 0.0 } else { rounded(critical_ns[1] - critical_ns[0]) };
+        let pairs: Vec<_> = self
+            .both()
+            .map(|(block, _)| {
+                [0, 1].map(|side| {
+                    let latency =
+                        cell(block, side).map_or_else(Sparse::default, |cell| Sparse::of(&cell.own));
+                    Sample { latency, ..Sample::default() }
+                })
+            })
+            .collect();
+        let bootstrap = Bootstrap::new(pairs, if blocks.len() < PAIRS_MIN { 0 } else { resamples }, seed);
+        let ratios = bootstrap.percentiles(&PERCENTILES);
+        let times = [0, 1].map(|side| {
+            let merged = merged(cells, side);
+            let [p50, p90, p99] = PERCENTILES.map(|percentile| percentiles(&merged, percentile));
+            Times { p50, p90, p99 }
+        });
+        Row {
+            path: Vec::new(),
+            order: 0,
+            wait: None,
+            spans: [0, 1].map(|side| cells.count(side, |cell| cell.spans)),
+            requests: [0, 1].map(|side| cells.count(side, |cell| cell.requests)),
+            times,
+            ratios: [ratios[0].clone(), ratios[1].clone(), ratios[2].clone()],
+            critical_ns,
+            difference_ns,
+            interval: means.difference(&blocks).and_then(|(_, interval)| interval),
+        }
+    }
+}
+
+fn merged(cells: &Cells, side: usize) -> Sparse {
+    let parts: Vec<_> =
+        cells.0.iter().filter_map(|sides| Some(Sparse::of(&sides[side].as_ref()?.own))).collect();
+    Sparse::merge(&parts)
+}
+
+/// Nothing where too few lie beyond.
+fn percentiles(values: &Sparse, percentile: f64) -> Option<u64> {
+    let beyond = values.count() as f64 * (100.0 - percentile) / 100.0;
+    (beyond >= SAMPLES_BEYOND as f64).then(|| values.percentile(percentile)).flatten()
+}

@@ -1,0 +1,343 @@
+//! The spans of one trace as trees, one for each request in it, placed in one time: what hangs where, and what is odd.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags};
+
+use super::spill::Found;
+use super::trouble::Place;
+
+/// A span in its tree.
+#[derive(Debug)]
+pub struct Node<'a> {
+    /// As it was read.
+    pub found: &'a Found,
+    /// Their places in [`Tree::nodes`], by their begin.
+    pub children: Vec<usize>,
+    /// In ns of the Unix epoch, on the root's clock.
+    pub start: u64,
+    /// The same; never before `start`.
+    pub end: u64,
+}
+
+/// One request: the root is first, parents are before their children.
+#[derive(Debug)]
+pub struct Tree<'a> {
+    /// All of them.
+    pub nodes: Vec<Node<'a>>,
+}
+
+/// What was odd in a trace. Each is counted and said; nothing is guessed in silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Oddity {
+    /// Names a parent of its own process which isn't there; it and what hangs below are left out.
+    Orphan,
+    /// Has the id of another span of its trace; the first is kept.
+    Doubled,
+    /// Is its own ancestor; left out.
+    Circular,
+    /// Ends before it begins; taken as nothing long.
+    Reversed,
+    /// Of another process, lay outside its parent: moved by the least that puts it inside, with all below.
+    Skewed,
+    /// Of another process, took longer than its parent: cut to that.
+    Overlong,
+    /// Of the same process, ended after its parent: what is after that isn't on the parent's path.
+    Outliving,
+}
+
+impl Oddity {
+    /// For a sentence about the line where the span was read; how far it went is told beside it.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Orphan => {
+                "has a span whose parent, in the same process, isn't there: left out, with all below it"
+            }
+            Self::Doubled => "has a second span with the same id in the same trace: left out",
+            Self::Circular => "has a span that is its own ancestor: left out",
+            Self::Reversed => "has a span that ends before it begins: taken as nothing long",
+            Self::Skewed => {
+                "has a span of another process outside its parent: its clock is set by the least that puts it inside"
+            }
+            Self::Overlong => "has a span of another process that took longer than its parent: cut to that",
+            Self::Outliving => "has a span that ends after its parent: nobody waited for the rest",
+        }
+    }
+}
+
+/// An oddity, where its span was read, and by how much (in ns, where it is a time).
+pub type Odd = (Oddity, Place, u64);
+
+/// A trace, taken apart.
+#[derive(Debug, Default)]
+pub struct Grown<'a> {
+    /// Its requests by their begin.
+    pub requests: Vec<Tree<'a>>,
+    /// What was odd.
+    pub oddities: Vec<Odd>,
+}
+
+impl Node<'_> {
+    /// From begin to end, in ns.
+    pub fn duration(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+impl Tree<'_> {
+    /// What a span is called among its siblings: its name, and whose it is where that isn't the root's own service. The root's
+    /// service may be named differently on the two sides.
+    pub fn called(&self, at: usize) -> Cow<'_, str> {
+        let (found, root) = (self.nodes[at].found, self.nodes[0].found);
+        if found.process.service == root.process.service {
+            return Cow::Borrowed(&found.span.name);
+        }
+        Cow::Owned(format!("{} ({})", found.span.name, found.process.service))
+    }
+}
+
+type ById<'a> = BTreeMap<&'a [u8], &'a Found>;
+type Below<'a> = BTreeMap<&'a [u8], Vec<&'a Found>>;
+
+impl<'a> Grown<'a> {
+    /// Of the spans of one trace, in any order.
+    pub fn of(spans: &'a [Found]) -> Self {
+        let mut grown = Self::default();
+        let by_id = grown.by_id(spans);
+        let mut below = Below::new();
+        let (mut roots, mut orphans) = (Vec::new(), Vec::new());
+        for found in by_id.values() {
+            let parent = found.span.parent_span_id.as_slice();
+            match by_id.contains_key(parent) {
+                true => below.entry(parent).or_default().push(*found),
+                false if begins(&found.span) => roots.push(*found),
+                false => orphans.push(*found),
+            }
+        }
+        let order = |found: &&Found| (found.span.start_time_unix_nano, found.span.span_id.clone());
+        roots.sort_by_key(order);
+        below.values_mut().for_each(|children| children.sort_by_key(order));
+        let mut seen = BTreeSet::new();
+        for root in roots {
+            let tree = grown.tree(root, &below);
+            seen.extend(tree.nodes.iter().map(|node| node.found.span.span_id.as_slice()));
+            grown.requests.push(tree);
+        }
+        for orphan in orphans {
+            grown.oddities.push((Oddity::Orphan, orphan.place, 0));
+            // What hangs below it is in no circle.
+            let mut left = vec![orphan];
+            while let Some(found) = left.pop() {
+                seen.insert(&found.span.span_id);
+                left.extend(below.get(found.span.span_id.as_slice()).into_iter().flatten());
+            }
+        }
+        let lost = by_id.values().filter(|found| !seen.contains(found.span.span_id.as_slice()));
+        grown.oddities.extend(lost.map(|found| (Oddity::Circular, found.place, 0)));
+        grown
+    }
+
+    fn by_id(&mut self, spans: &'a [Found]) -> ById<'a> {
+        let mut by_id = ById::new();
+        for found in spans {
+            if by_id.contains_key(found.span.span_id.as_slice()) {
+                self.oddities.push((Oddity::Doubled, found.place, 0));
+            } else {
+                by_id.insert(&found.span.span_id, found);
+            }
+        }
+        by_id
+    }
+
+    /// Everything below a root. By a list of what is left, not by calls: a trace may be a chain of thousands of spans.
+    fn tree(&mut self, root: &'a Found, below: &Below<'a>) -> Tree<'a> {
+        let mut tree = Tree { nodes: vec![self.placed(root, 0)] };
+        // With how far its clock was moved, which holds for what hangs below it in the same process.
+        let mut left = vec![(0, 0)];
+        while let Some((at, moved)) = left.pop() {
+            let id = tree.nodes[at].found.span.span_id.as_slice();
+            let mut children = Vec::new();
+            for found in below.get(id).into_iter().flatten() {
+                let mut child = self.placed(found, moved);
+                let parent = &tree.nodes[at];
+                let shift = match Arc::ptr_eq(&found.process, &parent.found.process) {
+                    true => self.outlives(&child, parent),
+                    false => self.fitted(&mut child, parent),
+                };
+                children.push(tree.nodes.len());
+                left.push((tree.nodes.len(), moved + shift));
+                tree.nodes.push(child);
+            }
+            children.sort_by_key(|child| tree.nodes[*child].start);
+            tree.nodes[at].children = children;
+        }
+        tree
+    }
+
+    fn placed(&mut self, found: &'a Found, shift: i64) -> Node<'a> {
+        let span = &found.span;
+        if span.end_time_unix_nano < span.start_time_unix_nano {
+            let by = span.start_time_unix_nano - span.end_time_unix_nano;
+            self.oddities.push((Oddity::Reversed, found.place, by));
+        }
+        let start = span.start_time_unix_nano.saturating_add_signed(shift);
+        let end = span.end_time_unix_nano.saturating_add_signed(shift).max(start);
+        Node { found, children: Vec::new(), start, end }
+    }
+
+    fn outlives(&mut self, child: &Node<'_>, parent: &Node<'_>) -> i64 {
+        if child.end > parent.end {
+            self.oddities.push((Oddity::Outliving, child.found.place, child.end - parent.end));
+        }
+        0
+    }
+
+    /// Moves a span of another process by the least that puts it inside its parent, and cuts it to that where it is longer;
+    /// how far.
+    fn fitted(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
+        let before = child.start;
+        if child.duration() > parent.duration() {
+            self.oddities.push((Oddity::Overlong, child.found.place, child.duration() - parent.duration()));
+            (child.start, child.end) = (parent.start, parent.end);
+            return parent.start.wrapping_sub(before) as i64;
+        }
+        let shift = match child.start < parent.start {
+            true => (parent.start - child.start) as i64,
+            false => -(child.end.saturating_sub(parent.end) as i64),
+        };
+        if shift != 0 {
+            self.oddities.push((Oddity::Skewed, child.found.place, shift.unsigned_abs()));
+            child.start = child.start.saturating_add_signed(shift);
+            child.end = child.end.saturating_add_signed(shift);
+        }
+        shift
+    }
+}
+
+/// Whether a span whose parent isn't there is where a request came in: it has none, or one in another process. Where the
+/// sender doesn't say which (an older SDK), the span's kind does.
+fn begins(span: &Span) -> bool {
+    let told = |flag: SpanFlags| span.flags & flag as u32 != 0;
+    let nobody = span.parent_span_id.iter().all(|byte| *byte == 0);
+    let received = matches!(span.kind(), SpanKind::Server | SpanKind::Consumer);
+    nobody
+        || if told(SpanFlags::ContextHasIsRemoteMask) {
+            told(SpanFlags::ContextIsRemoteMask)
+        } else {
+            received
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::made::{Made, made, made_by};
+
+    /// Each request as `name start-end(children)`, in ns.
+    fn shown(spans: &[Found]) -> (Vec<String>, Vec<(Oddity, u64, u64)>) {
+        fn text(tree: &Tree<'_>, at: usize) -> String {
+            let node = &tree.nodes[at];
+            let below: Vec<_> = node.children.iter().map(|child| text(tree, *child)).collect();
+            let below = if below.is_empty() { String::new() } else { format!("({})", below.join(" ")) };
+            format!("{} {}-{}{below}", tree.called(at), node.start, node.end)
+        }
+        let grown = Grown::of(spans);
+        let mut odd: Vec<_> =
+            grown.oddities.into_iter().map(|(what, place, by)| (what, place.line, by)).collect();
+        odd.sort();
+        (grown.requests.iter().map(|tree| text(tree, 0)).collect(), odd)
+    }
+
+    #[test]
+    fn spans_hang_below_their_parents_whoever_was_read_first() {
+        let mut spans =
+            made(&[("root", 1, 0, 0, 100), ("b", 3, 1, 50, 60), ("a", 2, 1, 10, 40), ("c", 4, 2, 20, 30)]);
+        for _ in 0..4 {
+            let wanted = "root 0-100(a 10-40(c 20-30) b 50-60)".to_owned();
+            assert_eq!(shown(&spans), (vec![wanted], vec![]));
+            spans.rotate_left(1);
+        }
+    }
+
+    #[test]
+    fn a_trace_may_hold_several_requests() {
+        let mut spans = made(&[("one", 1, 0, 0, 10), ("two", 2, 8, 20, 30), ("three", 3, 9, 40, 50)]);
+        spans[1].span.set_kind(SpanKind::Server);
+        let remote = SpanFlags::ContextHasIsRemoteMask as u32 | SpanFlags::ContextIsRemoteMask as u32;
+        spans[2].span.flags = remote;
+        assert_eq!(shown(&spans).0, ["one 0-10", "two 20-30", "three 40-50"]);
+    }
+
+    #[test]
+    fn what_has_lost_its_parent_is_left_out_with_all_below_and_told() {
+        let mut spans = made(&[("root", 1, 0, 0, 100), ("lost", 2, 9, 10, 20), ("below", 3, 2, 11, 12)]);
+        let wanted = (vec!["root 0-100".to_owned()], vec![(Oddity::Orphan, 2, 0)]);
+        assert_eq!(shown(&spans), wanted);
+        // Its own process says that the parent isn't another's, whatever the kind.
+        spans[1].span.set_kind(SpanKind::Server);
+        spans[1].span.flags = SpanFlags::ContextHasIsRemoteMask as u32;
+        assert_eq!(shown(&spans), wanted);
+    }
+
+    #[test]
+    fn doubled_circular_and_reversed_spans_are_told() {
+        let spans = made(&[
+            ("root", 1, 0, 0, 100),
+            ("again", 1, 0, 0, 90),
+            ("x", 2, 3, 10, 20),
+            ("y", 3, 2, 10, 20),
+            ("back", 4, 1, 50, 40),
+        ]);
+        let odd = vec![
+            (Oddity::Doubled, 2, 0),
+            (Oddity::Circular, 3, 0),
+            (Oddity::Circular, 4, 0),
+            (Oddity::Reversed, 5, 10),
+        ];
+        assert_eq!(shown(&spans), (vec!["root 0-100(back 50-50)".into()], odd));
+    }
+
+    #[test]
+    fn another_process_clock_is_set_by_the_least_that_puts_its_spans_inside() {
+        const OFF: u64 = 50_000_000;
+        let theirs = |from: u64| {
+            let there: Vec<Made> =
+                vec![("serve", 3, 2, from, from + 60), ("work", 4, 3, from + 10, from + 30)];
+            let mut spans = made(&[("root", 1, 0, OFF, OFF + 100), ("call", 2, 1, OFF + 10, OFF + 90)]);
+            spans.extend(made_by("other", &there));
+            spans
+        };
+        let shown = |from| {
+            let (requests, odd) = shown(&theirs(from));
+            (requests[0].replace(&OFF.to_string()[..5], "T"), odd)
+        };
+        let of = |text: &str| format!("root T000-T100(call T010-T090({text}))");
+        // Inside already, early by 50 ms, late by 50 ms.
+        let (inside, odd) = shown(OFF + 15);
+        assert_eq!((inside, odd), (of("serve (other) T015-T075(work (other) T025-T045)"), vec![]));
+        let (early, odd) = shown(10);
+        assert_eq!(early, of("serve (other) T010-T070(work (other) T020-T040)"));
+        assert_eq!(odd, [(Oddity::Skewed, 1, OFF)]);
+        let (late, odd) = shown(2 * OFF + 30);
+        assert_eq!(late, of("serve (other) T030-T090(work (other) T040-T060)"));
+        assert_eq!(odd, [(Oddity::Skewed, 1, OFF)]);
+    }
+
+    #[test]
+    fn one_of_another_process_that_is_longer_than_its_parent_is_cut_and_one_of_the_same_outlives() {
+        let mut spans = made(&[("root", 1, 0, 0, 100), ("call", 2, 1, 10, 20), ("later", 3, 1, 90, 130)]);
+        spans.extend(made_by("other", &[("serve", 4, 2, 5, 25)]));
+        let wanted = "root 0-100(call 10-20(serve (other) 10-20) later 90-130)";
+        let odd = vec![(Oddity::Overlong, 1, 10), (Oddity::Outliving, 3, 30)];
+        assert_eq!(shown(&spans), (vec![wanted.to_owned()], odd));
+    }
+
+    #[test]
+    fn a_chain_of_thousands_needs_no_stack() {
+        let chain: Vec<Made> = (1..=4000).map(|id| ("link", id, id - 1, u64::from(id), 10_000)).collect();
+        assert_eq!(Grown::of(&made(&chain)).requests[0].nodes.len(), 4000);
+    }
+}

@@ -1,0 +1,192 @@
+//! The services' own traces: a delay that is put between one of them and the card network is found where it is.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use loadtests::command::traces::again;
+use loadtests::compare::{Contender, Order, play};
+use loadtests::environment;
+use loadtests::otlp::Recorder;
+use loadtests::payments::{Bench, EXPORTER, Layout, Payments, Service, Special};
+use loadtests::scenario::{Overrides, Scenario};
+use loadtests::trace::Trace;
+use loadtests::traces::TracesReport;
+use loadtests::traces::model::Row;
+use loadtests::workload::Sampled;
+use stack::instance::{AcquirerOptions, Instance, Twin};
+
+/// Before a byte is due, so long is not slept but waited: a sleep may end so much late.
+const SPIN: Duration = Duration::from_micros(200);
+
+/// Where bytes for `to` arrive `delay` later than they were sent; those back arrive at once.
+fn delayed(to: SocketAddr, delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = TcpStream::connect(to).expect("the card network");
+            for stream in [&near, &far] {
+                stream.set_nodelay(true).expect("a socket");
+            }
+            let [near_back, far_back] = [&near, &far].map(|stream| stream.try_clone().expect("a socket"));
+            std::thread::spawn(move || pass(near, far, delay));
+            std::thread::spawn(move || pass(far_back, near_back, Duration::ZERO));
+        }
+    });
+    address
+}
+
+/// One reads as soon as there is something, the other writes when it is due: what follows isn't later for it.
+fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (due, waiting) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let write = std::thread::spawn(move || {
+        for (due, bytes) in waiting {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).saturating_sub(SPIN));
+            while Instant::now() < due {
+                std::hint::spin_loop();
+            }
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    });
+    let mut bytes = vec![0; 64 << 10];
+    while let Ok(read @ 1..) = from.read(&mut bytes) {
+        if due.send((Instant::now() + delay, bytes[..read].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(due);
+    write.join().ok();
+}
+
+/// Two instances of one service, the second with a longer way to the card network; what their traces say.
+async fn compared(twin: Twin, delay: Duration, folder: &Path) -> TracesReport {
+    let layout = Layout::of(&environment::cores().expect("cores"));
+    let bench = Bench::start(layout.clone(), &[twin], true, folder, |_| {}).await.expect("a bench");
+    let network =
+        Instance::acquirer(AcquirerOptions::new(&folder.join("network.log"))).await.expect("a card network");
+    let to: SocketAddr = network.grpc().parse().expect("an address");
+    let files: [PathBuf; 2] = ["a", "b"].map(|name| folder.join(format!("{name}.jsonl.zst")));
+    let (mut recorders, mut services) = (Vec::new(), Vec::new());
+    for (file, delay) in files.iter().zip([Duration::ZERO, delay]) {
+        let recorder = Recorder::start(([127, 0, 0, 1], 0).into(), file).await.expect("a receiver");
+        let special = Special {
+            env: vec![(EXPORTER.to_owned(), recorder.endpoint().to_owned())],
+            acquirer: Some(delayed(to, delay).to_string()),
+            ..Special::default()
+        };
+        let home = bench.home(twin, &format!("traces_{}", recorders.len())).await.expect("a database");
+        let mut service = bench.service(&home, &special).await.expect("a service");
+        service.contender.target.sampled = Sampled { share: 1.0, from: 0 };
+        recorders.push(recorder);
+        services.push(service);
+    }
+    played(&services, &layout).await;
+    for service in services {
+        service.stop().await;
+    }
+    for recorder in recorders {
+        recorder.close().await.expect("a file");
+    }
+    network.stop().await;
+    bench.stop().await.expect("it stops");
+    again(&files, ["A", "B"].map(String::from), 500, 1).expect("traces")
+}
+
+async fn played(services: &[Service], layout: &Layout) {
+    let overrides = Overrides {
+        rate: Some(40.0),
+        pairs: Some(12),
+        slice_ms: Some(500),
+        warm_up_seconds: Some(1.0),
+        ..Overrides::default()
+    };
+    let scenario = Scenario::load("checkout", &overrides).expect("a scenario");
+    let trace = Arc::new(Trace::draw("checkout", &scenario, &Payments).expect("a trace"));
+    let contenders: Vec<Contender> = services.iter().map(|service| service.contender.clone()).collect();
+    let contenders: [Contender; 2] = contenders.try_into().expect("two");
+    let (cores, (events, _happened)) = (layout.generator.clone(), tokio::sync::mpsc::unbounded_channel());
+    let playing = move || {
+        let order = Order {
+            scenario: &scenario,
+            trace,
+            workload: &Payments,
+            contenders: &contenders,
+            support: &[],
+            cores: &cores,
+            order_seed: 1,
+            most_stolen: None,
+            settle: &|| async { Ok(()) }.boxed_local(),
+        };
+        play(&order, &Arc::new(AtomicBool::new(false)), &events).expect("played")
+    };
+    tokio::task::spawn_blocking(playing).await.expect("the thread");
+}
+
+#[test]
+fn a_longer_way_to_the_card_network_is_found_in_its_calls_and_nowhere_else() {
+    // Far more than what a busy machine adds here and there, in the mean of hundreds.
+    const LONGER: Duration = Duration::from_millis(40);
+    let wanted = LONGER.as_nanos() as f64;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for twin in Twin::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let report = runtime.block_on(compared(twin, LONGER, folder.path()));
+        let mut looked_at = 0;
+        for operation in report.operations.iter().filter(|operation| operation.requests[0] >= 100) {
+            assert_eq!(operation.differences, [], "{}", operation.name);
+            // Medians: what a busy machine adds here and there is in the means.
+            let longer =
+                |row: &Row| row.times[1].p50.zip(row.times[0].p50).map_or(0, |(b, a)| b as i64 - a as i64);
+            let most = operation.rows.iter().max_by_key(|row| longer(row)).expect("rows");
+            if !operation.rows.iter().any(|row| row.path.iter().any(|name| name.contains("AcquirerService/")))
+            {
+                continue;
+            }
+            assert!(
+                most.path.iter().any(|name| name.contains("AcquirerService/")),
+                "{}: {most:?}",
+                operation.name
+            );
+            assert!((longer(most) as f64 / wanted - 1.0).abs() < 0.5, "{}: {most:?}", operation.name);
+            looked_at += 1;
+        }
+        assert!(looked_at >= 2, "{:?}", report.operations);
+    }
+}
+
+fn loadtest(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("traces").args(arguments).output().expect("it runs")
+}
+
+#[test]
+fn both_services_do_the_same_by_their_traces() {
+    let out = tempfile::tempdir().expect("a folder");
+    let folder = out.path().to_str().expect("a name");
+    let unserved = ["--allow-void", "skipped,shed,dropped,connections"];
+    let asserts = ["--assert", "structure_differences==0", "--assert", "vocabulary==0"];
+    let output = loadtest(&[&["--smoke", "--out", folder], unserved.as_slice(), asserts.as_slice()].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("The same spans in the same places"), "{said}");
+    // The files that stay say the same.
+    let files = ["rust", "go"].map(|name| format!("{folder}/traces-checkout-{name}.jsonl.zst"));
+    let output = loadtest(&[&files[0], &files[1], "--assert", "structure_differences==0"]);
+    let again = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{again}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(again.contains("held: structure_differences==0: it is 0"), "{again}");
+    // Without what tells that a value may differ, it is a difference.
+    let output =
+        loadtest(&[&files[0], &files[1], "--wait", "none=ms", "--assert", "structure_differences==0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("value of `twinpay.db_wait_ms`"));
+}

@@ -1,0 +1,133 @@
+//! Files of traces that nobody would wish for: what can't be used is named with its place, and the rest compared.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::spans::{USUAL, compare, file, line, request, span};
+
+const REQUESTS: u64 = 40;
+/// A line of another signal.
+const LOGS: &str = "{\"resourceLogs\":[]}\n";
+
+fn requests(service: &str) -> String {
+    line(service, (1..=REQUESTS).flat_map(|trace| request(trace, USUAL)).collect())
+}
+
+/// A span whose trace has an id of 32 bits.
+fn short() -> Value {
+    let mut short = span(70, 1, 0, "pay", [0, 1]);
+    short["traceId"] = "01010101".into();
+    short
+}
+
+/// A trace of so many spans.
+fn long(spans: u64) -> Vec<Value> {
+    (1..=spans).map(|id| span(71, id, u64::from(id > 1), "pay", [id, id + 1])).collect()
+}
+
+/// One whose only child ends before it begins.
+fn reversed() -> Vec<Value> {
+    vec![span(72, 1, 0, "pay", [100, 900]), span(72, 2, 1, "back", [500, 300])]
+}
+
+#[test]
+fn what_cant_be_used_is_named_with_file_and_line_and_the_rest_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = file(folder.path(), "a.jsonl", requests("one") + &line("one", reversed()));
+    let cut = requests("two");
+    let lines = [
+        requests("two"),
+        LOGS.to_owned(),
+        line("two", vec![short()]),
+        line("two", long(10_000)),
+        line("two", reversed()),
+        line("other", request(73, USUAL)),
+        cut[..cut.len() / 2].to_owned(),
+    ];
+    let bad = file(folder.path(), "b.jsonl", lines.concat());
+    let output = compare([&good, &bad], &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for (line, wanted) in [
+        (2, "holds log records, not spans"),
+        (3, "has a span whose trace id isn't 16 bytes that aren't all zero (\"01010101\" in `pay`)"),
+        (4, "has a trace of more spans than are compared: left out (10000 in "),
+        (5, "has a span that ends before it begins: taken as nothing long (by up to 0.200 ms)"),
+        (6, "has requests of another service than the one that is compared: left out (`other`)"),
+        (7, "is cut off ("),
+    ] {
+        let wanted = format!("{}:{line}: {wanted}", bad.display());
+        assert!(said.contains(&wanted), "{wanted}\n{said}");
+    }
+    assert!(said.contains("41 pairs by trace id; without a partner: 0 of one, 0 of two"), "{said}");
+    assert!(said.contains("The same spans in the same places"), "{said}");
+}
+
+/// What is said, on one line, of two files that can't be compared.
+fn refusal(files: [&Path; 2], arguments: &[&str]) -> String {
+    let output = compare(files, arguments);
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.stdout, b"");
+    let said = String::from_utf8(output.stderr).expect("text");
+    let lines: Vec<_> = said.lines().filter(|line| line.starts_with("loadtest: ")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn where_nothing_is_left_to_compare_it_says_why_and_exits_with_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = file(folder.path(), "good.jsonl", requests("one"));
+    let whole = requests("two");
+    for (content, wanted) in [
+        ("", "there is no request in it; bad.jsonl:1: is empty"),
+        (LOGS, "there is no request in it; bad.jsonl:1: holds log records, not spans"),
+        (&whole[..200], "there is no request in it; bad.jsonl:1: is cut off ("),
+        ("%PDF-1.7", "there is no request in it; bad.jsonl:1: begins with none of what the Collector's"),
+        (&line("two", vec![short()]), "there is no request in it; bad.jsonl:1: has a span whose trace id"),
+        (
+            &line("two", long(10_000)),
+            "there is no request in it; bad.jsonl:1: has a trace of more spans than",
+        ),
+    ] {
+        let bad = file(folder.path(), "bad.jsonl", content);
+        let wanted = wanted.replace("bad.jsonl", &bad.display().to_string());
+        for files in [[good.as_path(), &bad], [&bad, &good]] {
+            let said = refusal(files, &[]);
+            assert!(said.starts_with(&format!("loadtest: {}: {wanted}", bad.display())), "{said}");
+        }
+    }
+    let gone = folder.path().join("gone.jsonl");
+    assert!(
+        refusal([&good, &gone], &[]).starts_with(&format!("loadtest: {} can't be read: ", gone.display()))
+    );
+    let said = refusal([&good, &good], &["--assert", "p99<1"]);
+    assert_eq!(
+        said,
+        "loadtest: --assert 'p99<1': unknown figure `p99`; known are structure_differences, unpaired, troubles, vocabulary"
+    );
+}
+
+#[test]
+fn memory_grows_with_places_and_not_with_traces() {
+    // All of these spans at once would take several times as much.
+    const LIMIT: &str = "--data=67108864";
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["one", "two"].map(|service| {
+        let batches = (0..40_000u64).collect::<Vec<_>>();
+        let batches = batches.chunks(500);
+        let lines: String = batches
+            .map(|batch| line(service, batch.iter().flat_map(|trace| request(*trace + 1, USUAL)).collect()))
+            .collect();
+        file(folder.path(), service, lines)
+    });
+    let output = std::process::Command::new("prlimit")
+        .args([LIMIT, env!("CARGO_BIN_EXE_loadtest"), "traces"])
+        .args(&files)
+        .output()
+        .expect("prlimit (Debian: util-linux) runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("40\u{202f}000 pairs by trace id") || said.contains("40 000 pairs"), "{said}");
+}
