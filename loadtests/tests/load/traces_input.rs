@@ -110,6 +110,28 @@ fn where_nothing_is_left_to_compare_it_says_why_and_exits_with_2() {
 }
 
 #[test]
+fn what_the_collector_wrote_says_the_same_as_what_was_received() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector");
+    let said = |name: &str| {
+        let out = tempfile::tempdir().expect("a folder");
+        let files = ["rust", "go"].map(|side| recorded.join(side).join(name));
+        let page = ["--out", out.path().to_str().expect("a name")];
+        let output = compare(files.each_ref().map(|file| file.as_path()), &page);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let json = std::fs::read(out.path().join("traces.json")).expect("traces.json");
+        let mut report: Value = serde_json::from_slice(&json).expect("JSON");
+        for side in report["sides"].as_array_mut().expect("sides") {
+            assert_eq!((&side["requests"], &side["troubles"]), (&5.into(), &serde_json::json!([])));
+            side["files"].take();
+        }
+        report
+    };
+    let received = said("received.jsonl");
+    assert_eq!(received, said("exported.jsonl"));
+    assert_eq!(received, said("exported.bin"));
+}
+
+#[test]
 fn memory_grows_with_places_and_not_with_traces() {
     // All of these spans at once would take several times as much.
     const LIMIT: &str = "--data=67108864";
