@@ -175,8 +175,7 @@ fn line(name: String, row: &Row, whole: &Row) -> Line {
     let cells = [
         name,
         difference(row).replacen(" [", "\n[", 1),
-        both(&|side| micros(row.critical_ns[side])),
-        both(&share),
+        format!("{}\n{} %", both(&|side| micros(row.critical_ns[side])), both(&share)),
         times(|times| times.p50, p50),
         times(|times| times.p90, p90),
         times(|times| times.p99, p99),
@@ -187,7 +186,7 @@ fn line(name: String, row: &Row, whole: &Row) -> Line {
 
 fn spans(row: &Row) -> String {
     let [first, second] = row.spans.map(whole);
-    if first == second { first } else { format!("{first}; {second}") }
+    if first == second { first } else { format!("{first};\n{second}") }
 }
 
 /// A ratio with its interval.
