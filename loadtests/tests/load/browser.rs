@@ -20,6 +20,7 @@ const PROBE: &str = r#"<script>
     drawn: await null, // charts are drawn in a microtask
     paper: getComputedStyle(document.body).backgroundColor,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    over: [...document.querySelectorAll("body *")].filter((part) => !part.closest(".wide, nav") && part.getBoundingClientRect().right > document.documentElement.clientWidth).map((part) => part.outerHTML.slice(0, 100)),
     cut: [...document.querySelectorAll(".wide")].filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth).map((box) => box.innerText),
     widest: Math.max(...[...document.querySelectorAll(".plot canvas")].map((canvas) => canvas.getBoundingClientRect().right)),
     canvases: [...document.querySelectorAll(".plot canvas")].map((canvas) => {
