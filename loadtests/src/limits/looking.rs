@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stack::instance::Twin;
 
 use super::Effort;
-use super::saturation::{self, KINDS, Kind, Saturated, Turn};
+use super::saturation::{KINDS, Kind, Saturated, Turn, patient};
 use crate::otlp::{Discard, Server};
 use crate::payments::{Bench, EXPORTER, Service, Special, label};
 use crate::report::wording::number;
@@ -82,10 +82,9 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
 }
 
 async fn started(bench: &Bench, twin: Twin, share: f64, endpoint: &str) -> anyhow::Result<Service> {
-    let patient = saturation::PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
     // Without traces there is no exporter either.
     let exporter = (share > 0.0).then(|| (EXPORTER.to_owned(), endpoint.to_owned()));
-    let special = Special { env: patient.into_iter().chain(exporter).collect(), ..Special::default() };
+    let special = Special { env: patient().into_iter().chain(exporter).collect(), ..Special::default() };
     let home = bench.home(twin, &format!("looked_{:.0}", share * 100.0)).await?;
     let mut service = bench.service(&home, &special).await?;
     service.contender.target.sampled = Sampled { share, from: 0 };

@@ -118,8 +118,7 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let layout = bench.layout();
     let mut hashes = hash::Hashes::find(&layout.service, bench.hash_rounds()?);
     let mut database = database::Statements::prepare(bench).await?;
-    let env = saturation::PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let special = Special { env: env.into(), ..Special::default() };
+    let special = Special { env: saturation::patient(), ..Special::default() };
     let mut services = Vec::new();
     for twin in Twin::ALL {
         services.push(bench.service(&bench.home(twin, "limits").await?, &special).await?);

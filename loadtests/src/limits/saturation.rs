@@ -32,6 +32,11 @@ pub const PATIENT: [(&str, &str); 3] = [
     ("TWINPAY_DATABASE_WAIT_MS", "30000"),
 ];
 
+/// The same, for a service's environment.
+pub fn patient() -> Vec<(String, String)> {
+    PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// What is asked for, and the limit that bounds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {

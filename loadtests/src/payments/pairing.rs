@@ -11,7 +11,7 @@ use super::pair::{Pair, Traced};
 use super::service::{EXPORTER, Service, Special};
 use super::upkeep;
 use crate::compare::{Contender, Look};
-use crate::limits::saturation::PATIENT;
+use crate::limits::saturation::patient;
 use crate::report::Version;
 use crate::validity::{Build, Invariant};
 use crate::workload::Sampled;
@@ -40,7 +40,7 @@ impl Bench {
             if let Some(Traced { endpoint, .. }) = &side.traced {
                 special.env.push((EXPORTER.to_owned(), endpoint.clone()));
                 // One that is refused has no tree to compare; how long it would have waited is a row.
-                special.env.extend(PATIENT.map(|(name, value)| (name.to_owned(), value.to_owned())));
+                special.env.extend(patient());
             }
             let mut service = self.service(&home, &special).await?;
             service.contender.name.clone_from(&side.name);
