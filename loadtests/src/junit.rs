@@ -4,6 +4,7 @@
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use crate::assert::Asserted;
+use crate::report::standing::is_void;
 use crate::report::{Report, ScenarioReport, rows};
 use crate::validity::Bound;
 
@@ -29,7 +30,7 @@ fn suite(report: &Report, scenario: &ScenarioReport) -> TestSuite {
         suite.add_test_cases(bounds(&format!("{name}.{}.validity", compared.name), validity));
     }
     let asserted = report.asserts.iter().filter(|asserted| asserted.scenario == *name);
-    let void = !report.void.is_empty();
+    let void = is_void(report, scenario);
     suite.add_test_cases(asserted.map(|asserted| assert(&format!("{name}.asserts"), asserted, void)));
     suite
 }

@@ -148,7 +148,7 @@ impl CompareArgs {
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
         drawn.iter().try_for_each(|drawn| interleavable(&drawn.scenario))?;
         self.fits(&drawn)?;
-        self.beside.check()?;
+        self.beside.check(self.traced)?;
         let asserts = self.asserts(&drawn)?;
         let tuning = self.tuned.as_deref().map(|path| Tuning::ready(path, &self.pair.twins())).transpose()?;
         let scenarios: Vec<_> = drawn.into_iter().map(|drawn| drawn.scenario).collect();

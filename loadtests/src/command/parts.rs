@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
 use crate::limits::looking::Looking;
-use crate::report::wording::{
+use crate::report::standing::{
     reasons, reasons_alone, reasons_of_control, reasons_of_traced, reasons_of_tuned,
 };
 use crate::report::{

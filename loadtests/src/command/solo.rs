@@ -153,19 +153,19 @@ pub struct BesideArgs {
     /// Also show what developing each service takes: the file that `loadtest development` wrote
     #[arg(long, value_name = "FILE")]
     development: Option<PathBuf>,
-    /// Measure that, and --traced, in short: 4 traced pairs; limits 2 times 1 s; alone one search in at most 9 trials of 1.6 s to within 20 %, 5 starts, memory once,
-    /// under 4.5 s of load and with 300 held
+    /// Measure that, and --traced, in short: 4 traced pairs; limits 2 times 1 s; alone one search in at most 9 trials of
+    /// 1.6 s to within 20 %, 5 starts, memory once, under 4.5 s of load and with 300 held
     #[arg(long)]
     pub brief: bool,
 }
 
 impl BesideArgs {
     /// What is asked for is about both services, whichever two are compared: one that is missing is said before that.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub fn check(&self, traced: bool) -> anyhow::Result<()> {
         self.development()?;
         ensure!(
-            !self.brief || self.solo || self.limits,
-            "--brief: is about --solo and --limits: give one of them"
+            !self.brief || self.solo || self.limits || traced,
+            "--brief: is about --solo, --limits and --traced: give one of them"
         );
         let both = if self.solo || self.limits { Twin::ALL.as_slice() } else { &[] };
         Ok(both.iter().try_for_each(|twin| twin.binary().map(drop))?)

@@ -6,8 +6,9 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::model::{Metric, Report, ScenarioReport};
+use super::standing::standing;
 use super::table::{align, plain};
-use super::wording::{change, interval, labels, number, ratio, standing};
+use super::wording::{change, interval, labels, number, ratio};
 
 /// What the last column can't say.
 const RATIOS: &str = "Only ratios are held against each other: within a run both met the same machine at the same time. Values of two runs\nalso differ by the hour and by the processes' starts.";

@@ -13,6 +13,7 @@ pub mod rows;
 #[cfg(test)]
 pub mod sample;
 mod server;
+pub mod standing;
 mod table;
 mod traced;
 mod verify;

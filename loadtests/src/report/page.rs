@@ -24,9 +24,10 @@ use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
 use super::rows::{self, Cells};
 use super::server;
+use super::standing::{VOID, assert_word, is_void, is_void_traced, reasons_of_traced, standing};
 use super::wording::{
-    IDLE, MEMORY, assert_word, interval, is_difference, labels, millis, number, ratio, standing, starts,
-    verdict, verdict_word, whole,
+    IDLE, MEMORY, interval, is_difference, labels, millis, number, ratio, starts, verdict, verdict_word,
+    whole,
 };
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
@@ -34,6 +35,7 @@ use crate::scenario::Scenario;
 use crate::solo::SoloRun;
 use crate::stats::{Interval, Ratio};
 use crate::traces;
+use crate::validity::Bound;
 
 const TEMPLATES: [(&str, &str); 7] = [
     ("report.html", include_str!("../../assets/report.html")),
@@ -61,7 +63,6 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         standing => standing(report).0,
         reasons => standing(report).1.to_vec(),
         class => class_of(&report.void, &report.allowed),
-        void => !report.void.is_empty(),
         report => Value::from(Serde(context_of(report))),
         asserts => Value::from(Serde(asserts(report))),
         starts => starts(report),
@@ -125,7 +126,7 @@ fn facts_of(run: &SoloRun) -> impl Serialize {
         started_at: String,
         environment: super::Environment,
         service: super::ContenderReport,
-        validity: Vec<crate::validity::Bound>,
+        validity: Vec<Bound>,
     }
     Parts {
         started_at: run.started_at.clone(),
@@ -154,6 +155,8 @@ fn context_of(report: &Report) -> impl Serialize {
 struct View {
     name: String,
     description: String,
+    /// Its own figures are no result.
+    void: bool,
     sentences: Vec<String>,
     metrics: Vec<Row>,
     operations: Vec<Row>,
@@ -255,6 +258,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
     View {
         name: scenario.scenario.name.clone(),
         description: scenario.scenario.description.clone(),
+        void: is_void(report, scenario),
         sentences: scenario
             .metrics
             .iter()
@@ -281,13 +285,16 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         tuned: tuned(scenario),
         tuned_said: rows::sentences(scenario).into_iter().map(unbroken).collect(),
         server: inside(scenario),
-        traced: scenario.traced.as_deref().map(traced),
+        traced: scenario.traced.as_deref().map(|one| traced(report, scenario, one)),
     }
 }
 
-fn traced(traced: &super::Traced) -> Value {
+fn traced(report: &Report, scenario: &ScenarioReport, traced: &super::Traced) -> Value {
+    let name = &scenario.scenario.name;
+    let reasons = reasons_of_traced(name, traced, Bound::voids);
     let validity = Value::from(Serde(traced.validity.clone()));
-    context! { said => traces::part(&traced.traces), validity => validity }
+    let void = is_void_traced(report, name, traced).then_some(VOID);
+    context! { said => traces::part(&traced.traces), validity => validity, void => void, reasons => reasons }
 }
 
 fn inside(scenario: &ScenarioReport) -> Vec<Part> {

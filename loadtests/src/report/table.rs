@@ -7,10 +7,8 @@ use super::control;
 use super::model::{Report, ScenarioReport};
 use super::rows::{self, Cells};
 use super::server;
-use super::wording::{
-    IDLE, MEMORY, assert_word, interval, labels, millis, number, ratio, standing, starts, verdict,
-    verdict_word,
-};
+use super::standing::{assert_word, is_void, standing};
+use super::wording::{IDLE, MEMORY, interval, labels, millis, number, ratio, starts, verdict, verdict_word};
 use crate::assert::Asserted;
 use crate::development::TITLE as DEVELOPMENT;
 use crate::limits::{self, looking};
@@ -22,7 +20,7 @@ pub fn table(report: &Report) -> String {
     for scenario in &report.scenarios {
         text += &format!(
             "\n{}\n{}\n{}",
-            title(scenario),
+            title(report, scenario),
             metrics(report, scenario, UTF8_FULL_CONDENSED, "\n"),
             notes(scenario, "")
         );
@@ -80,7 +78,7 @@ pub fn summary(report: &Report) -> String {
     }
     for scenario in &report.scenarios {
         let (name, description) = (&scenario.scenario.name, &scenario.scenario.description);
-        text += &format!("\n## {name}\n\n{description}\n\n");
+        text += &format!("\n## {name}\n\n{description}{}\n\n", void_mark(report, scenario));
         let sentence = |metric| format!("- {}\n", verdict(metric, &scenario.controls, &labels));
         scenario.metrics.iter().for_each(|metric| text += &sentence(metric));
         text += &format!("\n{}\n\n{IDLE} {MEMORY}\n", metrics(report, scenario, ASCII_MARKDOWN, "; "));
@@ -127,8 +125,12 @@ fn standing_lines(report: &Report, mark: &str) -> String {
     format!("{mark}{standing}{mark}\n{gap}{reasons}")
 }
 
-fn title(scenario: &ScenarioReport) -> String {
-    format!("{}: {}", scenario.scenario.name, scenario.scenario.description)
+fn title(report: &Report, scenario: &ScenarioReport) -> String {
+    format!("{}: {}{}", scenario.scenario.name, scenario.scenario.description, void_mark(report, scenario))
+}
+
+fn void_mark(report: &Report, scenario: &ScenarioReport) -> &'static str {
+    if is_void(report, scenario) { " Void: see above." } else { "" }
 }
 
 /// The rows and what is inside of the services, where there is something; `between` two in one cell.

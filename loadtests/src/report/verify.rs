@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
-use super::wording::{reasons, reasons_alone};
+use super::standing::{reasons, reasons_alone};
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;

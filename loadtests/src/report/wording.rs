@@ -1,14 +1,9 @@
 //! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
 
 use super::control::{Control, objections};
-use super::model::{Metric, Report, ScenarioReport};
-use super::rows::Compared;
-use super::traced::Traced;
-use crate::assert::Asserted;
-use crate::solo::SoloRun;
+use super::model::{Metric, Report};
 use crate::spread::Spread;
 use crate::stats::{Interval, Ratio};
-use crate::validity::Bound;
 
 /// What the intervals don't hold.
 const ONE_START: &str = "Behind these intervals stand one start of each service, and no control of one service against itself (A/A).";
@@ -241,22 +236,6 @@ fn percent(share: f64) -> String {
     )
 }
 
-/// What stands above everything: whether it may be believed, and where not, why.
-pub fn standing(report: &Report) -> (&'static str, &[String]) {
-    standing_of(&report.void, &report.allowed)
-}
-
-/// The same by the reasons for its being void, and the missed bounds that were allowed to be.
-pub fn standing_of<'a>(void: &'a [String], allowed: &'a [String]) -> (&'static str, &'a [String]) {
-    match (void.is_empty(), allowed.is_empty()) {
-        (false, _) => ("Void: these numbers are not a result.", void),
-        (true, false) => {
-            ("Valid only as a trial: these bounds were missed, and were allowed to be.", allowed)
-        }
-        (true, true) => ("Valid: every bound was kept.", &[]),
-    }
-}
-
 /// What stands behind the intervals, and what doesn't.
 pub fn starts(report: &Report) -> &'static str {
     let of = |index: usize| {
@@ -269,62 +248,6 @@ pub fn starts(report: &Report) -> &'static str {
         (false, true) => CONTROLLED,
         (false, false) => ONE_START,
     }
-}
-
-/// How an assert came out.
-pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
-    match (report.void.is_empty(), asserted.held) {
-        (false, _) => "the run is void",
-        (true, true) => "held",
-        (true, false) => "NOT HELD",
-    }
-}
-
-/// A sentence for each bound that `which` picks, with its scenario. A control that isn't valid controls nothing, so its
-/// bounds count as the scenario's do.
-pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |scenario: &ScenarioReport| {
-        let name = &scenario.scenario.name;
-        let controls = scenario.controls.iter();
-        let controls = controls.flat_map(|control| reasons_of_control(name, control, which));
-        let tuned = scenario.rows.iter().flat_map(|rows| &rows.compared);
-        let tuned = tuned.flat_map(|compared| reasons_of_tuned(name, compared, which));
-        let traced = scenario.traced.iter().flat_map(|traced| reasons_of_traced(name, traced, which));
-        let own = missed(name, &scenario.validity, which).into_iter();
-        own.chain(controls).chain(tuned).chain(traced).collect::<Vec<_>>()
-    };
-    scenarios.iter().flat_map(of).collect()
-}
-
-/// The same of one control, in the scenario of this name.
-pub fn reasons_of_control(scenario: &str, control: &Control, which: fn(&Bound) -> bool) -> Vec<String> {
-    let place = format!("{scenario}, {} against itself", control.label);
-    missed(&place, &control.report.validity, which)
-}
-
-/// The same of tuned services.
-pub fn reasons_of_tuned(scenario: &str, compared: &Compared, which: fn(&Bound) -> bool) -> Vec<String> {
-    missed(&format!("{scenario}, {}", compared.label), &compared.report.validity, which)
-}
-
-/// The same of services that tell of their requests.
-pub fn reasons_of_traced(scenario: &str, traced: &Traced, which: fn(&Bound) -> bool) -> Vec<String> {
-    missed(&format!("{scenario}, traced"), &traced.validity, which)
-}
-
-/// The same of services alone.
-pub fn reasons_alone(runs: &[SoloRun], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |run: &SoloRun| {
-        let place = format!("{}, {} alone", run.scenario.name, run.service.label);
-        missed(&place, &run.validity, which)
-    };
-    runs.iter().flat_map(of).collect()
-}
-
-fn missed(place: &str, validity: &[Bound], which: fn(&Bound) -> bool) -> Vec<String> {
-    let sentence =
-        |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
-    validity.iter().filter(|bound| which(bound)).map(sentence).collect()
 }
 
 /// The contenders' names for sentences.

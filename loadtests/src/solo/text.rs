@@ -3,7 +3,8 @@
 use super::model::{
     Capacity, Footprint, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport, footprint_ratio,
 };
-use crate::report::wording::{number, repeated, spread, standing_of};
+use crate::report::standing::standing_of;
+use crate::report::wording::{number, repeated, spread};
 use crate::report::{align, plain};
 
 const MIB: f64 = 1_048_576.0;

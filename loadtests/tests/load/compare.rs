@@ -10,7 +10,7 @@ use loadtests::compare::{
 };
 use loadtests::engine::Addresses;
 use loadtests::procstat::Switches;
-use loadtests::report::wording::reasons;
+use loadtests::report::standing::reasons;
 use loadtests::report::{
     Compared, ContenderReport, Environment, FORMAT, Given, RawSlice, Report, Rows, ScenarioReport, Version,
     table,

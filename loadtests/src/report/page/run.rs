@@ -7,7 +7,8 @@ use super::chart::{Chart, ChartLine, Style, data};
 use super::plots::DRAWN_FROM;
 use super::{Row, assets, class_of, facts_of, settings, unbroken, usage};
 use crate::histogram::{Sparse, decode};
-use crate::report::wording::{number, standing_of, whole};
+use crate::report::standing::standing_of;
+use crate::report::wording::{number, whole};
 use crate::solo::{SoloRun, StageReport, memory_over_time};
 use crate::stats::rounded;
 
