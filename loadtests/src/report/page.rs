@@ -255,15 +255,12 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         }
     };
     let curves = scenario.curves[0].iter().zip(&scenario.curves[1]);
+    let sentence = |metric: &super::Metric| unbroken(verdict(metric, controls, &labels));
     View {
         name: scenario.scenario.name.clone(),
         description: scenario.scenario.description.clone(),
         void: is_void(report, scenario),
-        sentences: scenario
-            .metrics
-            .iter()
-            .map(|metric| unbroken(verdict(metric, controls, &labels)))
-            .collect(),
+        sentences: scenario.metrics.iter().map(sentence).collect(),
         metrics: scenario.metrics.iter().map(metric).collect(),
         operations: scenario.operations.iter().map(operation).collect(),
         curves: curves.zip(&scenario.curve_ratios).map(point).collect(),
