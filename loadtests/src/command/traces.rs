@@ -22,7 +22,7 @@ use crate::traces::{Options, Spill, TracesReport, Variable, Wait, compare, files
 use twins::TwinsArgs;
 
 /// Attributes of Twinpay's services that are waits.
-const WAITS: [&str; 2] = ["twinpay.db_wait_ms=ms", "twinpay.wait_ms=ms"];
+const WAITS: [&str; 2] = ["twinpay.db_wait_ms=ms", "twinpay.wait_ms=ms:before"];
 /// Spans between two lines of progress.
 const STEP: u64 = 250_000;
 
@@ -93,8 +93,8 @@ pub struct TracesArgs {
     #[arg(long = "may-differ", value_name = "KEY")]
     may_differ: Vec<String>,
     /// An attribute that tells how long its span waited before its work began, with its unit (ns, us, ms, s); may be given
-    /// again. Such a wait is a row of its own
-    #[arg(long = "wait", value_name = "KEY=UNIT", default_values = WAITS)]
+    /// again. Such a wait is a row of its own. With :before it was over when the span began, without it the span began with it
+    #[arg(long = "wait", value_name = "KEY=UNIT[:before]", default_values = WAITS)]
     waits: Vec<Wait>,
     /// A threshold, such as 'structure_differences==0'; may be given again. Left, one of structure_differences (places where
     /// the trees differ), unpaired (requests without a partner), troubles (what couldn't be used, and what was odd),

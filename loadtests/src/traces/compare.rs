@@ -138,7 +138,8 @@ fn surveyed(
     vocabulary: &mut Vocabulary,
 ) -> anyhow::Result<(Spill, Read)> {
     let (spans, label, service) = (spill.spans, files.join(", "), options.services[side].as_deref());
-    let surveyed = survey(&mut spill, service, &label, &mut |span| vocabulary.look(side, span))?;
+    let surveyed =
+        survey(&mut spill, service, &label, &options.waits, &mut |span| vocabulary.look(side, span))?;
     if let Pairing::Attribute(key) = &options.pairing {
         spill = by_attribute(spill, &surveyed.service, key)?;
         if spill.spans == 0 {
@@ -182,12 +183,12 @@ fn block(tree: &Tree<'_>, read: &Read) -> usize {
 }
 
 /// The requests of a group's sides that are compared.
-fn compared<'a>(group: Group<'a>, read: &[Read; 2]) -> [Vec<Tree<'a>>; 2] {
-    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.service))
+fn compared<'a>(group: Group<'a>, read: &[Read; 2], options: &Options) -> [Vec<Tree<'a>>; 2] {
+    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.service, &options.waits))
 }
 
 fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut Known<Sum>) {
-    let requests = compared(group, read);
+    let requests = compared(group, read, options);
     if options.pairing == Pairing::Operation {
         for (side, request) in
             (0..).zip(requests).flat_map(|(side, all)| all.into_iter().map(move |one| (side, one)))
@@ -238,7 +239,7 @@ fn judged(
         (sum, look)
     };
     groups(spills, &mut |group| {
-        let requests = compared(group, read);
+        let requests = compared(group, read, options);
         if options.pairing == Pairing::Operation {
             for (side, request) in
                 (0..).zip(&requests).flat_map(|(side, all)| all.iter().map(move |one| (side, one)))

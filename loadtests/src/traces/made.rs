@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::spill::{Found, Process};
@@ -37,4 +39,9 @@ pub fn made_by(service: &str, spans: &[Made]) -> Vec<Found> {
         key: Vec::new(),
     };
     (1..).zip(spans).map(found).collect()
+}
+
+/// An attribute for them.
+pub fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }

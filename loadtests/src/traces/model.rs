@@ -170,7 +170,7 @@ pub struct ExampleSpan {
     pub name: String,
     /// How deep below the first one.
     pub depth: usize,
-    /// Since the first one's begin, in ns; before it where it is negative.
+    /// Since the first one's begin, in ns, with what was waited before it; before the first one's where it is negative.
     pub start_ns: i64,
     /// In ns.
     pub duration_ns: u64,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::spill::{BUCKETS, Found, Spill};
 use super::tree::{Grown, Tree};
+use super::waits::Wait;
 
 /// Spans of both sides with the same key.
 pub type Group<'a> = [&'a [Found]; 2];
@@ -43,10 +44,10 @@ fn by_key(spans: &[Found]) -> impl Iterator<Item = &[Found]> {
 }
 
 /// The requests in a group's spans, of all services; of a trace with too many spans none.
-pub fn requests(spans: &[Found]) -> Vec<Tree<'_>> {
+pub fn requests<'a>(spans: &'a [Found], waits: &[Wait]) -> Vec<Tree<'a>> {
     traces(spans)
         .filter(|trace| trace.len() <= SPANS_MAX)
-        .flat_map(|trace| Grown::of(trace).requests)
+        .flat_map(|trace| Grown::new(trace, waits).requests)
         .collect()
 }
 
@@ -56,8 +57,8 @@ pub fn traces(spans: &[Found]) -> impl Iterator<Item = &[Found]> {
 }
 
 /// The requests of one service.
-pub fn of_service<'a>(spans: &'a [Found], service: &str) -> Vec<Tree<'a>> {
-    let mut requests = requests(spans);
+pub fn of_service<'a>(spans: &'a [Found], service: &str, waits: &[Wait]) -> Vec<Tree<'a>> {
+    let mut requests = requests(spans, waits);
     requests.retain(|tree| tree.nodes[0].found.process.service == service);
     requests
 }
@@ -121,7 +122,7 @@ mod tests {
 
     fn paired(ones: &[Made], others: &[Made]) -> (Vec<[String; 2]>, [Vec<String>; 2]) {
         let sides = [made(ones), made(others)];
-        named(&pair(sides.each_ref().map(|spans| requests(spans))))
+        named(&pair(sides.each_ref().map(|spans| requests(spans, &[]))))
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Sums {
             for child in &node.children {
                 places[*child] = self.below(places[at], &tree.called(*child));
             }
-            let waited = told(&node.found.span, waits);
+            let waited = told(tree, at, waits);
             let ((own, own_waits), (critical, critical_waits)) =
                 (split(times.own, &waited), split(times.critical, &waited));
             let mut add = |wait, spans, own, critical| {

@@ -10,6 +10,7 @@ use super::shape::attributes;
 use super::spill::{BUCKETS, Found, Spill};
 use super::tree::{Grown, Oddity, Tree};
 use super::trouble::Place;
+use super::waits::Wait;
 
 /// What a side has to compare.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub fn survey(
     spill: &mut Spill,
     service: Option<&str>,
     label: &str,
+    waits: &[Wait],
     named: &mut dyn FnMut(&Span),
 ) -> anyhow::Result<Surveyed> {
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
@@ -46,7 +48,7 @@ pub fn survey(
         spans.iter().for_each(|found| named(&found.span));
         for trace in traces(&spans) {
             count += 1;
-            look(spill, trace, &mut services);
+            look(spill, trace, waits, &mut services);
         }
     }
     let known: Vec<_> = services.keys().map(|name| format!("`{name}`")).collect();
@@ -75,20 +77,20 @@ pub fn survey(
     Ok(Surveyed { service: name, traces: count, requests, began })
 }
 
-fn look(spill: &mut Spill, trace: &[Found], services: &mut BTreeMap<String, Service>) {
+fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], services: &mut BTreeMap<String, Service>) {
     if trace.len() > SPANS_MAX {
         let what = "has a trace of more spans than are compared: left out";
         let id = hex::encode(&trace[0].span.trace_id);
         spill.troubles.add(trace[0].place, what, format!("{} in {id}, at most {SPANS_MAX}", trace.len()));
         return;
     }
-    let Grown { requests, oddities } = Grown::of(trace);
+    let Grown { requests, oddities } = Grown::new(trace, waits);
     for (oddity, place, ns) in oddities {
         match oddity {
             Oddity::Orphan | Oddity::Doubled | Oddity::Circular => {
                 spill.troubles.add(place, oddity.said(), "")
             }
-            Oddity::Reversed | Oddity::Skewed | Oddity::Overlong | Oddity::Outliving => {
+            Oddity::Reversed | Oddity::Skewed | Oddity::Overlong | Oddity::Outliving | Oddity::Crowded => {
                 spill.troubles.add_time(place, oddity.said(), ns);
             }
         }
@@ -111,7 +113,7 @@ pub fn by_attribute(mut spill: Spill, service: &str, key: &str) -> anyhow::Resul
     for index in 0..BUCKETS {
         let spans = spill.bucket(index)?;
         for trace in traces(&spans).filter(|trace| trace.len() <= SPANS_MAX) {
-            for request in Grown::of(trace).requests {
+            for request in Grown::new(trace, &[]).requests {
                 let root = request.nodes[0].found;
                 if root.process.service != service {
                     continue;

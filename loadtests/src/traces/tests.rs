@@ -122,6 +122,14 @@ fn only(report: &TracesReport) -> &Operation {
     &report.operations[0]
 }
 
+/// What a span's attribute says.
+fn waited_ns(span: &Span) -> u64 {
+    match span.attributes[0].value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Value::DoubleValue(ms)) => (ms * 1e6).round() as u64,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Checks that a row's difference is `us`, within a tenth, and that its interval has it.
 fn added(row: &Row, us: f64) {
     let interval = row.interval.unwrap();
@@ -165,14 +173,36 @@ fn a_delay_is_named_first_with_what_it_adds_and_the_rows_sum_to_the_whole() {
 
 #[test]
 fn a_delay_in_a_wait_is_told_from_one_in_what_comes_after() {
-    let hash = |second: Took| {
+    // The hash's span begins with its wait.
+    let within = |second: Took| {
         let report = compared(second, |_| {}, Pairing::Trace);
         let operation = only(&report);
         added(&operation.rows[0], 500.0);
         place(&operation.rows[0])
     };
-    assert_eq!(hash(Took { wait: USUAL.wait + 500.0, ..USUAL }), format!("hash: waited, by {WAIT}"));
-    assert_eq!(hash(Took { run: USUAL.run + 500.0, ..USUAL }), "hash");
+    // The hash's span begins when its wait is over.
+    let before = |second: Took| {
+        let change: Change = |spans| spans[2].start_time_unix_nano += waited_ns(&spans[2]);
+        let waits = vec![format!("{WAIT}=ms:before").parse().unwrap()];
+        let options = Options { waits, ..options(Pairing::Trace) };
+        let sides = [side("one", USUAL, 1, change), side("two", second, 2, change)];
+        let report = compare(sides, [vec!["one".into()], vec!["two".into()]], &options).unwrap();
+        let operation = only(&report);
+        added(&operation.rows[0], 500.0);
+        // What waiting took stands nowhere else, and all of the run in its own row.
+        let hashed = |row: &&Row| row.path.len() == 2 && row.path[1] == "hash";
+        for row in operation.rows.iter().filter(hashed) {
+            let wanted = if row.wait.is_some() { USUAL.wait } else { USUAL.run };
+            assert!((row.critical_ns[0] / 1e3 - wanted).abs() < wanted / 50.0, "{row:?}");
+        }
+        assert!(report.sides.iter().all(|side| side.troubles.is_empty()), "{:?}", report.sides);
+        place(&operation.rows[0])
+    };
+    let waited = format!("hash: waited, by {WAIT}");
+    for hash in [&within as &dyn Fn(Took) -> String, &before] {
+        assert_eq!(hash(Took { wait: USUAL.wait + 500.0, ..USUAL }), waited);
+        assert_eq!(hash(Took { run: USUAL.run + 500.0, ..USUAL }), "hash");
+    }
 }
 
 #[test]

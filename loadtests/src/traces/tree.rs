@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags};
 
 use super::spill::Found;
 use super::trouble::Place;
+use super::waits::{Wait, before};
 
 /// A span in its tree.
 #[derive(Debug)]
@@ -17,9 +18,11 @@ pub struct Node<'a> {
     pub found: &'a Found,
     /// Their places in [`Tree::nodes`], by their begin.
     pub children: Vec<usize>,
-    /// In ns of the Unix epoch, on the root's clock.
+    /// In ns of the Unix epoch, on the root's clock; with what was waited before it began.
     pub start: u64,
-    /// The same; never before `start`.
+    /// Of that, in ns, what was waited.
+    pub before: u64,
+    /// As `start`, and never before it.
     pub end: u64,
 }
 
@@ -47,6 +50,8 @@ pub enum Oddity {
     Overlong,
     /// Of the same process, ended after its parent: what is after that isn't on the parent's path.
     Outliving,
+    /// Says that more was waited before its begin than there was time since its parent's begin; cut to that.
+    Crowded,
 }
 
 impl Oddity {
@@ -64,6 +69,9 @@ impl Oddity {
             }
             Self::Overlong => "has a span of another process that took longer than its parent: cut to that",
             Self::Outliving => "has a span that ends after its parent: nobody waited for the rest",
+            Self::Crowded => {
+                "has a span with a longer wait before it than since its parent's begin: cut to that"
+            }
         }
     }
 }
@@ -103,8 +111,8 @@ type ById<'a> = BTreeMap<&'a [u8], &'a Found>;
 type Below<'a> = BTreeMap<&'a [u8], Vec<&'a Found>>;
 
 impl<'a> Grown<'a> {
-    /// Of the spans of one trace, in any order.
-    pub fn of(spans: &'a [Found]) -> Self {
+    /// Of the spans of one trace, in any order; `waits`: what they may say to have been waited.
+    pub fn new(spans: &'a [Found], waits: &[Wait]) -> Self {
         let mut grown = Self::default();
         let by_id = grown.by_id(spans);
         let mut below = Below::new();
@@ -122,7 +130,7 @@ impl<'a> Grown<'a> {
         below.values_mut().for_each(|children| children.sort_by_key(order));
         let mut seen = BTreeSet::new();
         for root in roots {
-            let tree = grown.tree(root, &below);
+            let tree = grown.tree(root, &below, waits);
             seen.extend(tree.nodes.iter().map(|node| node.found.span.span_id.as_slice()));
             grown.requests.push(tree);
         }
@@ -140,6 +148,12 @@ impl<'a> Grown<'a> {
         grown
     }
 
+    /// Of spans that don't tell of waits.
+    #[cfg(test)]
+    pub fn of(spans: &'a [Found]) -> Self {
+        Self::new(spans, &[])
+    }
+
     fn by_id(&mut self, spans: &'a [Found]) -> ById<'a> {
         let mut by_id = ById::new();
         for found in spans {
@@ -153,7 +167,7 @@ impl<'a> Grown<'a> {
     }
 
     /// Everything below a root. By a list of what is left, not by calls: a trace may be a chain of thousands of spans.
-    fn tree(&mut self, root: &'a Found, below: &Below<'a>) -> Tree<'a> {
+    fn tree(&mut self, root: &'a Found, below: &Below<'a>, waits: &[Wait]) -> Tree<'a> {
         let mut tree = Tree { nodes: vec![self.placed(root, 0)] };
         // With how far its clock was moved, which holds for what hangs below it in the same process.
         let mut left = vec![(0, 0)];
@@ -167,6 +181,7 @@ impl<'a> Grown<'a> {
                     true => self.outlives(&child, parent),
                     false => self.fitted(&mut child, parent),
                 };
+                self.widened(&mut child, parent, waits);
                 children.push(tree.nodes.len());
                 left.push((tree.nodes.len(), moved + shift));
                 tree.nodes.push(child);
@@ -185,7 +200,18 @@ impl<'a> Grown<'a> {
         }
         let start = span.start_time_unix_nano.saturating_add_signed(shift);
         let end = span.end_time_unix_nano.saturating_add_signed(shift).max(start);
-        Node { found, children: Vec::new(), start, end }
+        Node { found, children: Vec::new(), start, before: 0, end }
+    }
+
+    /// Moves a span's begin back by what was waited before it, as far as its parent had begun.
+    fn widened(&mut self, child: &mut Node<'_>, parent: &Node<'_>, waits: &[Wait]) {
+        let waited = before(&child.found.span, waits);
+        let room = child.start.saturating_sub(parent.start + parent.before);
+        if waited > room {
+            self.oddities.push((Oddity::Crowded, child.found.place, waited - room));
+        }
+        child.before = waited.min(room);
+        child.start -= child.before;
     }
 
     fn outlives(&mut self, child: &Node<'_>, parent: &Node<'_>) -> i64 {
@@ -234,7 +260,14 @@ fn begins(span: &Span) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traces::made::{Made, made, made_by};
+    use crate::traces::made::{Made, attribute, made, made_by};
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
+    const WAIT: &str = "waited";
+
+    fn waits() -> [Wait; 1] {
+        [format!("{WAIT}=ns:before").parse().unwrap()]
+    }
 
     /// Each request as `name start-end(children)`, in ns.
     fn shown(spans: &[Found]) -> (Vec<String>, Vec<(Oddity, u64, u64)>) {
@@ -244,7 +277,7 @@ mod tests {
             let below = if below.is_empty() { String::new() } else { format!("({})", below.join(" ")) };
             format!("{} {}-{}{below}", tree.called(at), node.start, node.end)
         }
-        let grown = Grown::of(spans);
+        let grown = Grown::new(spans, &waits());
         let mut odd: Vec<_> =
             grown.oddities.into_iter().map(|(what, place, by)| (what, place.line, by)).collect();
         odd.sort();
@@ -333,6 +366,27 @@ mod tests {
         let wanted = "root 0-100(call 10-20(serve (other) 10-20) later 90-130)";
         let odd = vec![(Oddity::Overlong, 1, 10), (Oddity::Outliving, 3, 30)];
         assert_eq!(shown(&spans), (vec![wanted.to_owned()], odd));
+    }
+
+    #[test]
+    fn a_span_that_began_after_its_wait_begins_with_it_where_its_parent_had_begun() {
+        let waited = |ns| {
+            let spans = [("root", 1, 0, 100, 200), ("a", 2, 1, 110, 120), ("run", 3, 1, 150, 190)];
+            let mut spans = made(&[spans.as_slice(), &[("in", 4, 3, 155, 160)]].concat());
+            let says = vec![attribute(WAIT, Value::IntValue(ns))];
+            // What was waited before the request is no part of it, and before the parent none of a child.
+            [0, 2, 3].into_iter().for_each(|at| spans[at].span.attributes.clone_from(&says));
+            shown(&spans)
+        };
+        let of = |run: &str| vec![format!("root 100-200(a 110-120 {run})")];
+        assert_eq!(waited(0), (of("run 150-190(in 155-160)"), vec![]));
+        assert_eq!(waited(5), (of("run 145-190(in 150-160)"), vec![]));
+        assert_eq!(
+            waited(50),
+            (vec!["root 100-200(run 100-190(in 150-160) a 110-120)".into()], vec![(Oddity::Crowded, 4, 45)])
+        );
+        let odd = vec![(Oddity::Crowded, 3, 1), (Oddity::Crowded, 4, 46)];
+        assert_eq!(waited(51), (vec!["root 100-200(run 100-190(in 150-160) a 110-120)".into()], odd));
     }
 
     #[test]

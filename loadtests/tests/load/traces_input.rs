@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use loadtests::command::traces::again;
+use loadtests::traces::model::Row;
 use serde_json::Value;
 
 use crate::spans::{USUAL, compare, file, line, request, span};
@@ -129,6 +131,22 @@ fn what_the_collector_wrote_says_the_same_as_what_was_received() {
     let received = said("received.jsonl");
     assert_eq!(received, said("exported.jsonl"));
     assert_eq!(received, said("exported.bin"));
+}
+
+#[test]
+fn what_the_services_waited_for_the_hash_pool_lies_before_its_run() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector");
+    let files = ["rust", "go"].map(|side| recorded.join(side).join("received.jsonl"));
+    let report = again(&files, ["rust", "go"].map(String::from), 0, 1).expect("traces");
+    let made = report.operations.iter().find(|one| one.name == "POST /v1/payment_tokens").expect("one");
+    let took = |waited: bool| {
+        let hashed = |row: &&Row| row.path.last().is_some_and(|name| name == "hash_pool.run");
+        let row = made.rows.iter().filter(hashed).find(|row| row.wait.is_some() == waited);
+        row.expect("a row").critical_ns
+    };
+    // As their spans say: the attributes, and from begin to end.
+    assert_eq!(took(true), [377.0, 705.0]);
+    assert_eq!(took(false), [2_578_264.0, 3_981_101.0]);
 }
 
 #[test]
