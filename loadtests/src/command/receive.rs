@@ -18,7 +18,8 @@ const TELL: Duration = Duration::from_secs(5);
 ///
 /// Listens for OTLP, over gRPC and over HTTP (/v1/traces; Protobuf or JSON) on one port, until Ctrl-C. The file is as the
 /// OpenTelemetry Collector's file exporter writes it: a line of JSON a batch. What the disk can't take at once has its sender
-/// wait. To compare two services run it twice, on two ports, and have each service send to its own
+/// wait; of what is longer than 64 MiB nothing is taken. A second Ctrl-C doesn't wait for a request that is under way. To
+/// compare two services run it twice, on two ports, and have each service send to its own
 /// (OTEL_EXPORTER_OTLP_ENDPOINT).
 ///
 /// Exit codes: 0 ended by a signal, the file is whole; 2 can't listen or write (one line says why).
@@ -42,16 +43,19 @@ impl ReceiveArgs {
     async fn receive(self) -> anyhow::Result<ExitCode> {
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let recorder = Recorder::start(self.listen, &self.file).await?;
+        let mut recorder = Recorder::start(self.listen, &self.file).await?;
         println!(
             "listening on {} (OTLP over gRPC, and over HTTP at /v1/traces); Ctrl-C ends",
             recorder.endpoint()
         );
+        let mut stopped = async move || {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        };
         let (mut told, mut ticks) = (0, tokio::time::interval(TELL));
         loop {
             tokio::select! {
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                () = stopped() => break,
+                error = recorder.failed() => return Err(error),
                 _ = ticks.tick() => {
                     let spans = recorder.spans();
                     if spans > told {
@@ -61,7 +65,12 @@ impl ReceiveArgs {
                 }
             }
         }
-        println!("{}: {} spans", self.file.display(), whole(recorder.close().await?));
+        let file = self.file.display();
+        tokio::select! {
+            closed = recorder.close() => println!("{file}: {} spans", whole(closed?)),
+            // Whoever is still sending is cut off; the file ends with this process, whole.
+            () = stopped() => println!("{file}: ended before a sender had sent all of its request"),
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -2,6 +2,7 @@
 //! file (`record`). Nothing here knows what the spans are about.
 
 mod held;
+pub mod lenient;
 mod record;
 mod server;
 

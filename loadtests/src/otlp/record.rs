@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::server::{Refused, Server, Sink};
 
 /// Batches that wait for the disk; the next sender waits with them.
-const WAITING: usize = 64;
+const WAITING: usize = 8;
 /// Fast: what is written is read once or twice.
 const LEVEL: i32 = 1;
 /// The ending of a file that is compressed.
@@ -73,6 +73,14 @@ impl Recorder {
     /// Spans so far.
     pub fn spans(&self) -> u64 {
         self.sink.spans.load(Ordering::Relaxed)
+    }
+
+    /// Returns when nothing more can be written, with why.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.writing).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => anyhow!("what writes the spans has ended"),
+        }
     }
 
     /// Stops listening and ends the file; how many spans are in it.
@@ -138,6 +146,19 @@ mod tests {
             let read = Spill::read(&files(&path).unwrap(), &mut |_| {}).unwrap();
             assert_eq!((read.spans, read.troubles.list()), (6 * WAITING as u64, vec![]), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_is_told_while_it_listens() {
+        let mut recorder = Recorder::start(([127, 0, 0, 1], 0).into(), Path::new("/dev/full")).await.unwrap();
+        let mut client = TraceServiceClient::connect(recorder.endpoint().to_owned()).await.unwrap();
+        // Until the buffer has to be written.
+        let sending = tokio::spawn(async move {
+            while client.export(request(1)).await.unwrap().into_inner().partial_success.is_none() {}
+        });
+        let error = format!("{:#}", recorder.failed().await);
+        assert!(error.starts_with("/dev/full can't be written: No space left"), "{error}");
+        sending.await.unwrap();
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::serve::ListenerExt;
@@ -20,15 +21,20 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
+use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
+use super::lenient::{self, Batch};
+
 /// The longest request, decompressed, in bytes.
 const LONGEST: usize = 64 << 20;
+/// Requests that are read or kept at a time; others wait unread, so that memory doesn't grow with the senders.
+const AT_ONCE: usize = 8;
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -81,7 +87,8 @@ impl Server {
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(LONGEST);
         let http = post(over_http).layer(DefaultBodyLimit::max(LONGEST)).with_state(sink);
-        let router = Routes::new(grpc).into_axum_router().route("/v1/traces", http);
+        let turns = from_fn_with_state(Arc::new(Semaphore::new(AT_ONCE)), in_turn);
+        let router = Routes::new(grpc).into_axum_router().route("/v1/traces", http).layer(turns);
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             stopped.await.ok();
@@ -108,8 +115,22 @@ impl Drop for Server {
     }
 }
 
-async fn taken(sink: &dyn Sink, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse {
-    let Refused { spans, why } = sink.take(request.resource_spans).await;
+async fn in_turn(
+    State(turns): State<Arc<Semaphore>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    // It is never closed.
+    let _turn = turns.acquire().await.ok();
+    next.run(request).await
+}
+
+async fn taken(sink: &dyn Sink, batch: Batch) -> ExportTraceServiceResponse {
+    let Refused { mut spans, mut why } = sink.take(batch.spans).await;
+    if let Some(odd) = batch.refused.first() {
+        spans += batch.refused.len();
+        why = if why.is_empty() { odd.clone() } else { format!("{why}; {odd}") };
+    }
     let partial_success = (spans > 0).then(|| ExportTracePartialSuccess {
         rejected_spans: i64::try_from(spans).unwrap_or(i64::MAX),
         error_message: why,
@@ -125,7 +146,8 @@ impl TraceService for OverGrpc {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-        Ok(tonic::Response::new(taken(&*self.0, request.into_inner()).await))
+        let spans = request.into_inner().resource_spans;
+        Ok(tonic::Response::new(taken(&*self.0, Batch { spans, refused: Vec::new() }).await))
     }
 }
 
@@ -147,13 +169,25 @@ async fn over_http(State(sink): State<Arc<dyn Sink>>, headers: HeaderMap, body: 
         Some(_) => return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response(),
     };
     let request = match kind {
-        PROTOBUF => ExportTraceServiceRequest::decode(plain.as_slice()).map_err(|error| error.to_string()),
-        _ => serde_json::from_slice(&plain).map_err(|error| error.to_string()),
+        PROTOBUF => ExportTraceServiceRequest::decode(plain.as_slice())
+            .map(|request| Batch { spans: request.resource_spans, refused: Vec::new() })
+            .map_err(|error| error.to_string()),
+        _ => json(&plain).map_err(|error| error.to_string()),
     };
     match request {
-        Ok(request) => accepted(kind, taken(&*sink, request).await),
+        Ok(batch) => accepted(kind, taken(&*sink, batch).await),
         Err(problem) => refusal(kind, problem),
     }
+}
+
+/// A batch that can't be read at once is read span by span.
+fn json(plain: &[u8]) -> serde_json::Result<Batch> {
+    let error = match serde_json::from_slice::<ExportTraceServiceRequest>(plain) {
+        Ok(request) => return Ok(Batch { spans: request.resource_spans, refused: Vec::new() }),
+        Err(error) => error,
+    };
+    let whole = serde_json::from_slice::<Value>(plain).ok();
+    whole.and_then(|mut whole| lenient::batch(whole.get_mut("resourceSpans")?.take())).ok_or(error)
 }
 
 fn gunzipped(body: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -273,6 +307,19 @@ mod tests {
         let wanted = br#"{"partialSuccess":{"errorMessage":"enough","rejectedSpans":"1"}}"#;
         assert_eq!((status, reply.as_ref()), (200, wanted.as_slice()));
         assert_eq!(*names.0.lock().unwrap(), ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn an_odd_span_is_refused_alone() {
+        let (server, names) = started().await;
+        let mut json = serde_json::to_value(request(&["one", "odd"])).unwrap();
+        json["resourceSpans"][0]["scopeSpans"][0]["spans"][1]["traceId"] = "x".into();
+        let (status, reply) = sent(&server, &[("content-type", JSON)], json.to_string().into_bytes()).await;
+        let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+        assert_eq!((status, &reply["partialSuccess"]["rejectedSpans"]), (200, &"1".into()));
+        let why = reply["partialSuccess"]["errorMessage"].as_str().unwrap();
+        assert!(why.ends_with("in `odd`"), "{why}");
+        assert_eq!(*names.0.lock().unwrap(), ["one"]);
     }
 
     #[tokio::test]

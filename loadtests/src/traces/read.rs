@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::iter;
 use std::path::Path;
 
 use anyhow::Context;
@@ -13,6 +14,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, TracesData};
 use prost::Message;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::otlp::lenient::{self, Batch};
 
 /// The longest batch, in bytes: a Collector sends 8192 spans at once unless it is told otherwise.
 const LONGEST: usize = 64 << 20;
@@ -21,6 +25,8 @@ const BUFFER: usize = 1 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const SIZE: usize = size_of::<u32>();
+const NOT_OTLP: &str = "holds no spans in JSON as OTLP has it";
+const ODD_SPAN: &str = "has a span that isn't as OTLP has it";
 
 /// Why a batch can't be used: what is wrong, the same for all that have it, and of this one in particular.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +37,7 @@ pub struct Unusable {
     pub detail: String,
 }
 
-/// A batch, or why there is none.
+/// A batch, or why it or one of its spans can't be used.
 #[derive(Debug)]
 pub struct Item {
     /// Its line from 1, or its number where the file has no lines.
@@ -39,6 +45,9 @@ pub struct Item {
     /// Its spans.
     pub spans: Result<Vec<ResourceSpans>, Unusable>,
 }
+
+/// What a batch came to: its spans, and what of it can't be used.
+type Came = Vec<Result<Vec<ResourceSpans>, Unusable>>;
 
 /// Takes each batch; its error ends the reading.
 type Each<'a> = &'a mut dyn FnMut(Item) -> anyhow::Result<()>;
@@ -107,10 +116,14 @@ fn lines(mut file: impl BufRead, each: Each<'_>) -> anyhow::Result<()> {
                 return ended(line, error, each);
             }
         } else if !text.trim_ascii().is_empty() {
-            each(Item { line, spans: json(&text) })?;
+            told(line, json(&text), each)?;
         }
     }
     Ok(())
+}
+
+fn told(line: u64, came: Came, each: Each<'_>) -> anyhow::Result<()> {
+    came.into_iter().try_for_each(|spans| each(Item { line, spans }))
 }
 
 fn too_long() -> Unusable {
@@ -133,7 +146,7 @@ fn sized(mut file: impl Read, each: Each<'_>) -> anyhow::Result<()> {
             return each(Item { line, spans: Err(unusable(what, detail)) });
         }
         match part(&mut file, size, &mut bytes) {
-            Ok(read) if read == size => each(Item { line, spans: batch(&bytes) })?,
+            Ok(read) if read == size => told(line, batch(&bytes), each)?,
             Ok(_) => return each(Item { line, spans: Err(unusable("is cut off", "")) }),
             Err(error) => return ended(line, error, each),
         }
@@ -148,7 +161,7 @@ fn part(file: &mut impl Read, size: usize, bytes: &mut Vec<u8>) -> io::Result<us
 }
 
 /// JSON or Protobuf, compressed or not.
-fn batch(bytes: &[u8]) -> Result<Vec<ResourceSpans>, Unusable> {
+fn batch(bytes: &[u8]) -> Came {
     if !bytes.starts_with(&ZSTD) {
         return message(bytes);
     }
@@ -156,34 +169,47 @@ fn batch(bytes: &[u8]) -> Result<Vec<ResourceSpans>, Unusable> {
     let read = zstd::Decoder::with_buffer(bytes)
         .and_then(|decoder| decoder.take(LONGEST as u64 + 1).read_to_end(&mut plain));
     match read {
-        Ok(read) if read > LONGEST => Err(too_long()),
+        Ok(read) if read > LONGEST => vec![Err(too_long())],
         Ok(_) => message(&plain),
-        Err(error) => Err(unusable("can't be decompressed", error)),
+        Err(error) => vec![Err(unusable("can't be decompressed", error))],
     }
 }
 
-fn message(bytes: &[u8]) -> Result<Vec<ResourceSpans>, Unusable> {
+fn message(bytes: &[u8]) -> Came {
     if bytes.first() == Some(&b'{') {
         return json(bytes);
     }
     let data = TracesData::decode(bytes);
-    data.map(|data| data.resource_spans).map_err(|error| unusable("holds no spans in Protobuf", error))
+    vec![data.map(|data| data.resource_spans).map_err(|error| unusable("holds no spans in Protobuf", error))]
 }
 
-fn json(text: &[u8]) -> Result<Vec<ResourceSpans>, Unusable> {
-    let found: Signals = serde_json::from_slice(text).map_err(|error| {
-        let what = if error.is_eof() { "is cut off" } else { "holds no spans in JSON as OTLP has it" };
-        unusable(what, error)
-    })?;
+fn json(text: &[u8]) -> Came {
+    let found: Signals = match serde_json::from_slice(text) {
+        Ok(found) => found,
+        Err(error) if error.is_eof() => return vec![Err(unusable("is cut off", error))],
+        Err(error) => return span_by_span(text, error),
+    };
     let others = [
         (found.resource_metrics, "holds metrics, not spans"),
         (found.resource_logs, "holds log records, not spans"),
         (found.resource_profiles, "holds profiles, not spans"),
     ];
     match (found.resource_spans, others.into_iter().find(|(other, _)| other.is_some())) {
-        (Some(spans), _) => Ok(spans),
-        (None, Some((_, what))) => Err(unusable(what, "")),
-        (None, None) => Err(unusable("holds no spans", "there is no `resourceSpans`")),
+        (Some(spans), _) => vec![Ok(spans)],
+        (None, Some((_, what))) => vec![Err(unusable(what, ""))],
+        (None, None) => vec![Err(unusable("holds no spans", "there is no `resourceSpans`"))],
+    }
+}
+
+/// A batch that can't be read at once.
+fn span_by_span(text: &[u8], error: serde_json::Error) -> Came {
+    let whole = serde_json::from_slice::<Value>(text).ok();
+    match whole.and_then(|mut whole| lenient::batch(whole.get_mut("resourceSpans")?.take())) {
+        Some(Batch { spans, refused }) => {
+            let refused = refused.into_iter().map(|why| Err(unusable(ODD_SPAN, why)));
+            iter::once(Ok(spans)).chain(refused).collect()
+        }
+        None => vec![Err(unusable(NOT_OTLP, error))],
     }
 }
 
@@ -281,6 +307,15 @@ mod tests {
         assert_eq!(items(b""), told(&[(1, "is empty")]));
         let unknown = "begins with none of what the Collector's file exporter writes";
         assert_eq!(items(b"%PDF-1.7"), told(&[(1, unknown)]));
+    }
+
+    #[test]
+    fn an_odd_span_is_told_and_the_rest_of_its_line_is_read() {
+        let text = String::from_utf8(line("one")).unwrap();
+        let begin = text.find("\"spans\":[").unwrap() + "\"spans\":[".len();
+        let odd = format!("{}{}{}", &text[..begin], r#"{"traceId":"x","name":"odd"},"#, &text[begin..]);
+        assert_eq!(items(odd.as_bytes()), told(&[(1, "one"), (1, ODD_SPAN)]));
+        assert_eq!(items(b"{\"resourceSpans\":{}}\n"), told(&[(1, NOT_OTLP)]));
     }
 
     #[test]
