@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
@@ -56,6 +56,9 @@ pub struct Difference {
 /// Attributes whose values may differ: each process' own, or another each time.
 pub type Variable = BTreeSet<String>;
 
+/// By what the message of a status may be allowed to differ.
+const MESSAGE: &str = "status.message";
+
 /// Where two trees differ, in order; nothing: they are alike.
 pub fn differences(trees: [&Tree<'_>; 2], variable: &Variable) -> Vec<Difference> {
     let names = trees.map(|tree| tree.nodes[0].found.span.name.clone());
@@ -67,7 +70,7 @@ pub fn differences(trees: [&Tree<'_>; 2], variable: &Variable) -> Vec<Difference
     let mut left = vec![root];
     while let Some(pair) = left.pop() {
         pair.spans(variable, &mut found);
-        left.extend(pair.below(&mut found));
+        left.extend(pair.below(variable, &mut found));
     }
     found.sort();
     found
@@ -101,8 +104,8 @@ impl<'a, 'b> Pair<'a, 'b> {
             }
         };
         compare(Kind::Role, "", both.map(kind));
-        compare(Kind::Status, "", both.map(status));
-        let [ones, others] = both.map(|span| attributes(&span.attributes));
+        compare(Kind::Status, "", both.map(code));
+        let [ones, others] = both.map(told);
         let keys: BTreeSet<_> = ones.keys().chain(others.keys()).collect();
         for key in keys {
             match (ones.get(key), others.get(key)) {
@@ -116,9 +119,8 @@ impl<'a, 'b> Pair<'a, 'b> {
         }
     }
 
-    /// What hangs below, paired: those called the same in the order of their begin; of the others, those that differ in
-    /// nothing but the name.
-    fn below(&self, found: &mut Vec<Difference>) -> Vec<Self> {
+    /// What hangs below, paired: those called the same; of the others, those that differ in nothing but the name.
+    fn below(&self, variable: &Variable, found: &mut Vec<Difference>) -> Vec<Self> {
         let [ones, mut others] = [0, 1].map(|side| self.groups(side));
         let (mut paired, mut alone) = (Vec::new(), Vec::new());
         for (called, one) in ones {
@@ -130,16 +132,20 @@ impl<'a, 'b> Pair<'a, 'b> {
                 let sides = [&one, &other].map(|all| several(&called, all.len()));
                 found.push(self.tell(Kind::Count, &called, sides));
             }
-            paired.extend(self.zipped(&called, &one, &other));
+            paired.extend(self.zipped(&called, &one, &other, variable));
         }
+        let bared = |(other, all): (&Cow<'b, str>, &Vec<usize>)| (other.clone(), bare(self.trees[1], all[0]));
+        let bares: Vec<_> = others.iter().filter(|_| !alone.is_empty()).map(bared).collect();
         for (called, one) in alone {
-            let like = |other: &usize| bare(self.trees[0], one[0]) == bare(self.trees[1], *other);
-            let renamed = others.iter().find(|(_, all)| all.len() == one.len() && like(&all[0]));
-            match renamed.map(|(other, _)| other.clone()).and_then(|other| others.remove_entry(&other)) {
+            let told = bare(self.trees[0], one[0]);
+            let like = |(other, bare): &&(Cow<'b, str>, String)| {
+                *bare == told && others.get(other).is_some_and(|all| all.len() == one.len())
+            };
+            match bares.iter().find(like).and_then(|(other, _)| others.remove_entry(other)) {
                 Some((other, all)) => {
                     let sides = [called.to_string(), other.into_owned()];
                     found.push(self.tell(Kind::Renamed, &called, sides));
-                    paired.extend(self.zipped(&called, &one, &all));
+                    paired.extend(self.zipped(&called, &one, &all, variable));
                 }
                 None => {
                     let sides = [several(&called, one.len()), String::new()];
@@ -163,13 +169,28 @@ impl<'a, 'b> Pair<'a, 'b> {
         groups
     }
 
-    fn zipped(&self, name: &str, ones: &[usize], others: &[usize]) -> Vec<Self> {
-        let pair = |(one, other): (&usize, &usize)| Self {
+    /// Siblings of one name: first those that are alike, whichever of them began first; the rest by their begin.
+    fn zipped(&self, name: &str, ones: &[usize], others: &[usize], variable: &Variable) -> Vec<Self> {
+        let pair = |one: usize, other: usize| Self {
             trees: self.trees,
-            nodes: [*one, *other],
+            nodes: [one, other],
             path: format!("{} › {name}", self.path),
         };
-        ones.iter().zip(others).map(pair).collect()
+        if let ([one], [other]) = (ones, others) {
+            return vec![pair(*one, *other)];
+        }
+        let said = |side: usize, at: &usize| valued(self.trees[side], *at, variable);
+        let mut left: Vec<_> = others.iter().map(|other| (*other, said(1, other))).collect();
+        let (mut paired, mut unlike) = (Vec::new(), Vec::new());
+        for one in ones {
+            let told = said(0, one);
+            match left.iter().position(|(_, other)| *other == told) {
+                Some(at) => paired.push(pair(*one, left.remove(at).0)),
+                None => unlike.push(*one),
+            }
+        }
+        paired.extend(unlike.into_iter().zip(left).map(|(one, (other, _))| pair(one, other)));
+        paired
     }
 }
 
@@ -182,15 +203,30 @@ pub fn kind(span: &Span) -> String {
     format!("{:?}", span.kind()).to_lowercase()
 }
 
-/// `unset`, `ok`, or `error` with its message.
+/// `unset`, `ok` or `error`.
+fn code(span: &Span) -> String {
+    match span.status.as_ref().map(Status::code) {
+        None | Some(StatusCode::Unset) => "unset",
+        Some(StatusCode::Ok) => "ok",
+        Some(StatusCode::Error) => "error",
+    }
+    .into()
+}
+
+/// The same with its message.
 pub fn status(span: &Span) -> String {
-    let Some(status) = &span.status else { return "unset".into() };
-    let code = match status.code() {
-        StatusCode::Unset => "unset",
-        StatusCode::Ok => "ok",
-        StatusCode::Error => "error",
-    };
-    format!("{code} {}", status.message).trim_end().to_owned()
+    let message = span.status.as_ref().map_or("", |status| status.message.as_str());
+    format!("{} {message}", code(span)).trim_end().to_owned()
+}
+
+/// Attributes, and the status' message as one of them: it may hold what differs each time.
+fn told(span: &Span) -> BTreeMap<&str, String> {
+    let mut all = attributes(&span.attributes);
+    let message = span.status.as_ref().map_or("", |status| status.message.as_str());
+    if !message.is_empty() {
+        all.insert(MESSAGE, format!("{message:?}"));
+    }
+    all
 }
 
 /// Sorted by key; of one that is there twice, both values.
@@ -228,8 +264,20 @@ fn shown(value: Option<&AnyValue>) -> String {
 pub fn canonical(tree: &Tree<'_>) -> String {
     text(tree, 0, |at| {
         let span = &tree.nodes[at].found.span;
-        let keys: Vec<_> = attributes(&span.attributes).into_keys().collect();
-        format!("{} [{}, {}] {{{}}}", tree.called(at), kind(span), status(span), keys.join(", "))
+        let keys: Vec<_> = told(span).into_keys().collect();
+        format!("{} [{}, {}] {{{}}}", tree.called(at), kind(span), code(span), keys.join(", "))
+    })
+}
+
+/// A subtree as text with its attributes' values, but for those that may differ.
+fn valued(tree: &Tree<'_>, root: usize, variable: &Variable) -> String {
+    text(tree, root, |at| {
+        let span = &tree.nodes[at].found.span;
+        let value = |(key, value): (&str, String)| {
+            if variable.contains(key) { key.to_owned() } else { format!("{key}={value}") }
+        };
+        let all: Vec<_> = told(span).into_iter().map(value).collect();
+        format!("{} [{}, {}] {{{}}}", tree.called(at), kind(span), code(span), all.join(", "))
     })
 }
 
@@ -268,7 +316,6 @@ mod tests {
     use crate::traces::made::{Made, made};
     use crate::traces::spill::Found;
     use crate::traces::tree::Grown;
-    use opentelemetry_proto::tonic::trace::v1::Status;
     use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
     const SPANS: [Made; 4] =
@@ -287,8 +334,17 @@ mod tests {
 
     /// What is found between the usual spans and those that `change` makes of them.
     fn changed(change: impl FnOnce(&mut Vec<Found>)) -> Vec<(Kind, String, [String; 2])> {
-        let (ones, mut others) = (usual(), usual());
-        change(&mut others);
+        between(|_| {}, change)
+    }
+
+    /// The same of both changed.
+    fn between(
+        one: impl FnOnce(&mut Vec<Found>),
+        other: impl FnOnce(&mut Vec<Found>),
+    ) -> Vec<(Kind, String, [String; 2])> {
+        let (mut ones, mut others) = (usual(), usual());
+        one(&mut ones);
+        other(&mut others);
         let [ones, others] = [Grown::of(&ones), Grown::of(&others)];
         let variable = Variable::from(["took".to_owned()]);
         let found = differences([&ones.requests[0], &others.requests[0]], &variable);
@@ -326,11 +382,11 @@ mod tests {
         let found = changed(|spans| spans[2].span.set_kind(SpanKind::Client));
         assert_eq!(found, only(Kind::Role, "GET › hash: ", ["unspecified", "client"]));
         let found = changed(|spans| {
-            let mut status = Status { message: "no".into(), ..Status::default() };
+            let mut status = Status::default();
             status.set_code(StatusCode::Error);
             spans[2].span.status = Some(status);
         });
-        assert_eq!(found, only(Kind::Status, "GET › hash: ", ["unset", "error no"]));
+        assert_eq!(found, only(Kind::Status, "GET › hash: ", ["unset", "error"]));
         let found = changed(|spans| drop(spans[1].span.attributes.remove(0)));
         assert_eq!(found, only(Kind::Attribute, "GET › find: db", ["\"x\"", ""]));
         let found = changed(|spans| spans[1].span.attributes[0] = attribute("db", "y"));
@@ -346,6 +402,35 @@ mod tests {
             spans.reverse();
         });
         assert_eq!(found, []);
+    }
+
+    #[test]
+    fn siblings_of_one_name_are_paired_by_what_they_are_and_then_by_their_begin() {
+        let two = |values: [&'static str; 2]| {
+            move |spans: &mut Vec<Found>| {
+                spans[1].span.attributes[0] = attribute("db", values[0]);
+                spans[3].span.attributes = vec![attribute("db", values[1]), attribute("took", "1")];
+            }
+        };
+        assert_eq!(between(two(["x", "y"]), two(["y", "x"])), []);
+        let wanted = only(Kind::Value, "GET › find: db", ["\"x\"", "\"z\""]);
+        assert_eq!(between(two(["x", "y"]), two(["y", "z"])), wanted);
+    }
+
+    #[test]
+    fn the_message_of_a_status_is_a_value_that_may_be_allowed_to_differ() {
+        let failed = |message: &'static str| {
+            move |spans: &mut Vec<Found>| {
+                let mut status = Status { message: message.into(), ..Status::default() };
+                status.set_code(StatusCode::Error);
+                spans[2].span.status = Some(status);
+            }
+        };
+        let wanted = only(Kind::Value, "GET › hash: status.message", ["\"12 ms\"", "\"13 ms\""]);
+        assert_eq!(between(failed("12 ms"), failed("13 ms")), wanted);
+        assert_eq!(between(failed("12 ms"), failed("12 ms")), []);
+        let wanted = only(Kind::Attribute, "GET › hash: status.message", ["\"12 ms\"", ""]);
+        assert_eq!(between(failed("12 ms"), failed("")), wanted);
     }
 
     #[test]
