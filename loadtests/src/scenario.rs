@@ -350,8 +350,11 @@ fn check_seconds(field: &str, seconds: f64) -> Result<(), Fault> {
     within(field, seconds, MIN_SECONDS, MAX_SECONDS)
 }
 
+/// The shortest that a slice may be, in ms.
+pub const SLICE_MS_MIN: u64 = 50;
+
 fn check_slice(field: &str, slice_ms: u64) -> Result<(), Fault> {
-    within(field, slice_ms, 50, 60_000)
+    within(field, slice_ms, SLICE_MS_MIN, 60_000)
 }
 
 fn check_pairs(field: &str, pairs: usize) -> Result<(), Fault> {

@@ -29,7 +29,7 @@ use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
 use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
 use crate::report::{self, Environment, Report, ScenarioReport, table};
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{Overrides, SLICE_MS_MIN, Scenario};
 use crate::validity::{BY_NAME, OF_THE_MACHINE};
 use crate::{environment, junit};
 
@@ -37,8 +37,9 @@ use crate::{environment, junit};
 pub(super) const RESAMPLES: usize = 2000;
 /// Pairs of slices that are played with every request traced, at most.
 const TRACED_PAIRS: usize = 20;
-/// The same where somebody waits.
-const TRACED_BRIEFLY: usize = 4;
+/// The same where somebody waits: enough for an interval though some are set aside, each so much shorter.
+const TRACED_BRIEFLY: usize = 12;
+const SHORTER: u64 = 3;
 /// Exit code of a run that is void or was interrupted.
 pub(super) const VOID: u8 = 3;
 /// Where reports go by default.
@@ -276,19 +277,26 @@ impl CompareArgs {
         // Services that somebody else started can't be started again.
         let own = !self.given.are_there();
         let twins = if self.control && own { self.pair.twins() } else { Vec::new() };
-        let most = if self.beside.brief { TRACED_BRIEFLY } else { TRACED_PAIRS };
         let of_one = |of: &Scenario| {
             let pairs = self.control_pairs.map_or(of.pairs, |pairs| usize::from(pairs).min(of.pairs));
             let control = |twin: &Twin| Task::Control { of: of.clone(), twin: *twin, pairs };
             let controls = twins.iter().map(control);
             let tuned = tuning.map_or(Vec::new(), |tuning| Task::tuned(of, of.pairs, &self.pair, tuning));
-            let told = (self.traced && own).then(|| Task::Traced(traced(of, of.pairs.min(most))));
+            let told = (self.traced && own).then(|| Task::Traced(self.traced(of)));
             let all = iter::once(Task::Compared(of.clone())).chain(controls).chain(tuned);
             all.chain(told).collect::<Vec<_>>()
         };
         let compared = scenarios.iter().flat_map(of_one);
         let beside = if own { self.beside.tasks(scenarios, seed, self.smoke) } else { Vec::new() };
         compared.chain(beside).collect()
+    }
+
+    fn traced(&self, of: &Scenario) -> Scenario {
+        if self.beside.brief {
+            let slice_ms = (of.slice_ms / SHORTER).max(SLICE_MS_MIN);
+            return traced(&Scenario { slice_ms, ..of.clone() }, of.pairs.min(TRACED_BRIEFLY));
+        }
+        traced(of, of.pairs.min(TRACED_PAIRS))
     }
 
     /// Says who runs where, and starts what the services need where they are the judge's own.

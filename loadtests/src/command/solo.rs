@@ -153,7 +153,7 @@ pub struct BesideArgs {
     /// Also show what developing each service takes: the file that `loadtest development` wrote
     #[arg(long, value_name = "FILE")]
     development: Option<PathBuf>,
-    /// Measure that, and --traced, in short: 4 traced pairs; limits 2 times 1 s; alone one search in at most 9 trials of
+    /// Measure that, and --traced, in short: 12 traced pairs of short slices; limits 2 times 1 s; alone one search in at most 9 trials of
     /// 1.6 s to within 20 %, 5 starts, memory once, under 4.5 s of load and with 300 held
     #[arg(long)]
     pub brief: bool,

@@ -18,7 +18,9 @@ use crate::assert::{AssertError, Threshold};
 use crate::report::replace;
 use crate::report::wording::whole;
 use crate::traces::model::Pairing;
-use crate::traces::{Options, Spill, TracesReport, Variable, Wait, compare, files, page, text};
+use crate::traces::{
+    BLOCKS, Options, Spill, TracesReport, Variable, Wait, compare, files, page, paired, text,
+};
 use twins::TwinsArgs;
 
 /// Attributes of Twinpay's services that are waits.
@@ -55,7 +57,7 @@ const FIGURES: [(&str, Figure); 4] = [
 ///
 /// Told is, operation by operation: where the trees of spans differ (names, how often, kind, status, attributes); what each
 /// span adds to the difference of the mean, with its 95 % interval, the largest first (they sum to the whole: each request's
-/// time is divided among the spans of its critical path); percentiles of each span's own time; what the requests above p99
+/// time is divided among the spans of its critical path); percentiles of each span's own time; what the slowest requests
 /// are made of. Waits that an attribute tells stand in rows of their own. With --out also as a page, with the median and the
 /// slowest pairs side by side, and as traces.json.
 ///
@@ -131,7 +133,8 @@ impl TracesArgs {
         for (text, threshold, figure) in asserts {
             let found = figure(&report);
             let holds = threshold.holds(found as f64);
-            println!("{}: {text}: it is {}", if holds { "held" } else { "not held" }, whole(found));
+            let of = paired(&report);
+            println!("{}: {text}: it is {}, of {of}", if holds { "held" } else { "not held" }, whole(found));
             held &= holds;
         }
         void.iter().for_each(|reason| println!("void: {reason}"));
@@ -167,6 +170,7 @@ impl TracesArgs {
             services: [self.service_a.clone(), self.service_b.clone()],
             variable,
             waits: self.waits.clone(),
+            blocks: BLOCKS,
             resamples: RESAMPLES,
             seed: 1,
         };

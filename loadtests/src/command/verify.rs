@@ -97,7 +97,7 @@ fn told_otherwise(folder: &Path, traced: &[TracesReport]) -> anyhow::Result<Vec<
             continue;
         }
         let labels = report.sides.each_ref().map(|side| side.label.clone());
-        if again(&files, labels, report.resamples, report.seed)? != *report {
+        if again(&files, labels, report.blocks, report.resamples, report.seed)? != *report {
             differences.push(format!(
                 "{}, {}: the traces don't say what the report says of them",
                 files[0].display(),

@@ -14,22 +14,29 @@ pub struct Summed {
 
 /// The second contender's mean less the first's, by the same resamples of blocks as ratios are.
 pub struct Means {
-    resamples: Vec<Vec<u64>>,
+    /// Weights of each contender's blocks.
+    resamples: Vec<[Vec<u64>; 2]>,
 }
 
 impl Means {
     /// For so many blocks.
     pub fn new(blocks: usize, resamples: usize, seed: u64) -> Self {
-        let enough = blocks >= PAIRS_MIN;
-        Self { resamples: draw_resamples(blocks, if enough { resamples } else { 0 }, seed) }
+        let drawn = drawn(blocks, resamples, seed);
+        Self { resamples: drawn.map(|weights| [weights.clone(), weights]).collect() }
+    }
+
+    /// For blocks that the contenders don't share: each one's are drawn by themselves.
+    pub fn apart(blocks: usize, resamples: usize, seed: u64) -> Self {
+        let others = drawn(blocks, resamples, seed.wrapping_add(1));
+        Self { resamples: drawn(blocks, resamples, seed).zip(others).map(<[_; 2]>::from).collect() }
     }
 
     /// The difference, and its interval where there are blocks enough; nothing where a contender has nothing.
     pub fn difference(&self, blocks: &[[Summed; 2]]) -> Option<(f64, Option<Interval>)> {
-        let of = |weight: &dyn Fn(usize) -> u64| {
+        let of = |weight: &dyn Fn(usize, usize) -> u64| {
             let [first, second] = [0, 1].map(|side| {
                 let add = |(sum, count), (index, block): (usize, &[Summed; 2])| {
-                    let (weight, Summed { sum: more, count: others }) = (weight(index), block[side]);
+                    let (weight, Summed { sum: more, count: others }) = (weight(side, index), block[side]);
                     (sum + weight as f64 * more as f64, count + weight * others)
                 };
                 let (sum, count) = blocks.iter().enumerate().fold((0.0, 0), add);
@@ -37,11 +44,16 @@ impl Means {
             });
             second - first
         };
-        let all = of(&|_| 1);
-        let resampled: Vec<_> = self.resamples.iter().map(|weights| of(&|index| weights[index])).collect();
+        let all = of(&|_, _| 1);
+        let resampled: Vec<_> =
+            self.resamples.iter().map(|weights| of(&|side, index| weights[side][index])).collect();
         let interval = if resampled.is_empty() { None } else { interval_of(resampled, blocks.len()) };
         all.is_finite().then(|| (rounded(all), interval))
     }
+}
+
+fn drawn(blocks: usize, resamples: usize, seed: u64) -> impl Iterator<Item = Vec<u64>> {
+    draw_resamples(blocks, if blocks >= PAIRS_MIN { resamples } else { 0 }, seed).into_iter()
 }
 
 #[cfg(test)]
@@ -70,6 +82,31 @@ mod tests {
             told += u64::from(interval.low > 0.0);
         }
         assert!(covered * 100 >= 93 * RUNS && told == RUNS, "{covered} and {told} of {RUNS}");
+    }
+
+    #[test]
+    fn blocks_that_share_no_mood_are_drawn_apart_and_covered_as_often() {
+        const RUNS: u64 = 400;
+        let (mut covered, mut of_pairs) = (0, 0);
+        for seed in 0..RUNS {
+            let mut draw = Draw::new(seed, "apart");
+            let mut side = |mean: f64| -> Vec<_> {
+                let mut block = || Summed { sum: (30.0 * mean * (1.0 + draw.unit())) as u64, count: 30 };
+                (0..24).map(|_| block()).collect()
+            };
+            let (mut ones, mut others) = (side(1000.0), side(1100.0));
+            // The worst that chance could do to pairs: both sides in order.
+            ones.sort_unstable_by_key(|block| block.sum);
+            others.sort_unstable_by_key(|block| block.sum);
+            let blocks: Vec<_> = ones.into_iter().zip(others).map(<[_; 2]>::from).collect();
+            let holds = |means: Means| {
+                let interval = means.difference(&blocks).unwrap().1.unwrap();
+                u64::from(interval.low <= 150.0 && 150.0 <= interval.high)
+            };
+            covered += holds(Means::apart(24, 400, seed));
+            of_pairs += holds(Means::new(24, 400, seed));
+        }
+        assert!(covered * 100 >= 93 * RUNS && of_pairs * 2 < RUNS, "{covered} and {of_pairs} of {RUNS}");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Options {
     pub variable: Variable,
     /// Attributes that are waits.
     pub waits: Vec<Wait>,
+    /// Windows of time that are independent of each other, at most [`BLOCKS`]: of a play in slices, its slices.
+    pub blocks: usize,
     /// For the intervals.
     pub resamples: usize,
     /// Of the resamples.
@@ -122,7 +124,7 @@ pub fn compare(
     Ok(TracesReport {
         sides: [side(0, one), side(1, other)],
         pairing: options.pairing.clone(),
-        blocks: BLOCKS,
+        blocks: blocks(options),
         resamples: options.resamples,
         seed: options.seed,
         operations,
@@ -175,11 +177,15 @@ fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Op
     bail!("no request of {first} has the {by} of one of {second}: compare them by {other}--by operation")
 }
 
+fn blocks(options: &Options) -> usize {
+    options.blocks.clamp(1, BLOCKS)
+}
+
 /// The block in which a request of a side falls: by its begin.
-fn block(tree: &Tree<'_>, read: &Read) -> usize {
+fn block(tree: &Tree<'_>, read: &Read, blocks: usize) -> usize {
     let [first, last] = read.surveyed.began;
     let (at, whole) = (tree.nodes[0].start.saturating_sub(first), last - first + 1);
-    (u128::from(at) * BLOCKS as u128 / u128::from(whole)).min(BLOCKS as u128 - 1) as usize
+    (u128::from(at) * blocks as u128 / u128::from(whole)).min(blocks as u128 - 1) as usize
 }
 
 /// The requests of a group's sides that are compared.
@@ -194,7 +200,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
             (0..).zip(requests).flat_map(|(side, all)| all.into_iter().map(move |one| (side, one)))
         {
             let sum = known.of(&request, Sum::new);
-            sum.sums.add(side, block(&request, &read[side]), &request, &options.waits);
+            sum.sums.add(side, block(&request, &read[side], blocks(options)), &request, &options.waits);
             sum.structure.form(side, &request);
         }
         return;
@@ -202,7 +208,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
     let paired = pair(requests);
     for [one, other] in &paired.pairs {
         let sum = known.of(one, Sum::new);
-        let block = block(one, &read[0]);
+        let block = block(one, &read[0], blocks(options));
         for (side, request) in [one, other].into_iter().enumerate() {
             sum.sums.add(side, block, request, &options.waits);
         }
@@ -268,7 +274,8 @@ fn judged(
 
 fn operation(name: String, sum: Sum, look: Look, options: &Options) -> Operation {
     let Sum { sums, structure, alone, .. } = sum;
-    let (whole, mut rows) = sums.rows(&options.waits, options.resamples, options.seed);
+    let (whole, mut rows) =
+        sums.rows(options.pairing != Pairing::Operation, &options.waits, options.resamples, options.seed);
     rows.sort_by(|(_, one), (_, other)| other.difference_ns.abs().total_cmp(&one.difference_ns.abs()));
     let (parts, rows): (Vec<Part>, Vec<Row>) = rows.into_iter().unzip();
     // The first place is the operation's own span; what it doesn't say to be a wait isn't explained by anything.

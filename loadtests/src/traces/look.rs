@@ -13,13 +13,14 @@ use super::waits::Wait;
 /// The slowest pairs that are kept.
 const SLOWEST: usize = 5;
 
-/// What a request has to exceed to be of the tail.
-const TAIL: f64 = 99.0;
+/// What a request has to exceed to be of the tail: the highest of these beyond which both sides have enough.
+const TAILS: [f64; 3] = [99.0, 95.0, 90.0];
 
 /// Of one operation.
 #[derive(Debug)]
 pub struct Look {
-    above: [Option<u64>; 2],
+    /// Percentile, and what each side's requests of the tail exceed, in ns.
+    above: Option<(f64, [u64; 2])>,
     sums: [Summed; 2],
     /// Of both sides together, in ns.
     median: Option<u64>,
@@ -38,14 +39,17 @@ struct Summed {
 impl Look {
     /// Of an operation whose sums are complete; `median`: of the durations of both sides of a pair together, in ns.
     pub fn new(sums: &Sums, median: Option<u64>) -> Self {
-        let above = [0, 1].map(|side| sums.duration(side, TAIL));
+        let above = TAILS.into_iter().find_map(|percentile| {
+            let [first, second] = [0, 1].map(|side| sums.duration(side, percentile));
+            Some((percentile, [first?, second?]))
+        });
         Self { above, sums: Default::default(), median, nearest: None, slowest: Vec::new() }
     }
 
     /// A request of one side.
     pub fn request(&mut self, side: usize, tree: &Tree<'_>, sums: &mut Sums, waits: &[Wait]) {
         let duration = tree.nodes[0].duration();
-        if self.above[side].is_none_or(|above| duration <= above) {
+        if self.above.is_none_or(|(_, above)| duration <= above[side]) {
             return;
         }
         let summed = &mut self.sums[side];
@@ -74,19 +78,21 @@ impl Look {
 
     /// The tails, with the parts in the order of `rows`, and the pairs.
     pub fn done(self, rows: &[Part]) -> ([Option<Tail>; 2], Vec<Example>) {
-        let tail = |(above, summed): (Option<u64>, Summed)| {
+        let tail = |(side, summed): (usize, Summed)| {
+            let (percentile, above) = self.above?;
             let mean = |sum: u64| crate::stats::rounded(sum as f64 / summed.requests as f64);
             let part = |part: &Part| mean(summed.parts.get(part).copied().unwrap_or_default());
             let found = Tail {
+                percentile,
                 requests: summed.requests,
-                above_ns: above?,
+                above_ns: above[side],
                 mean_ns: mean(summed.durations),
                 critical_ns: rows.iter().map(part).collect(),
             };
             (found.requests > 0).then_some(found)
         };
         let [first, second] = self.sums;
-        let tails = [(self.above[0], first), (self.above[1], second)].map(tail);
+        let tails = [(0, first), (1, second)].map(tail);
         let kept = self.nearest.into_iter().chain(self.slowest);
         (tails, kept.map(|(_, example)| example).collect())
     }

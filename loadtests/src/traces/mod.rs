@@ -30,7 +30,8 @@ pub use model::TracesReport;
 pub use page::{page, part};
 pub use shape::Variable;
 pub use spill::{Spill, files};
-pub use text::text;
+pub use sums::BLOCKS;
+pub use text::{paired, text};
 pub use trouble::Trouble;
 pub use waits::{Wait, WaitError};
 

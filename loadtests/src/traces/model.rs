@@ -129,9 +129,11 @@ pub struct Counted {
     pub trace: String,
 }
 
-/// Requests above their side's p99.
+/// The slowest requests of a side.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
+    /// Those above this one.
+    pub percentile: f64,
     /// How many.
     pub requests: u64,
     /// All of them took longer, in ns.

@@ -9,7 +9,7 @@ use minijinja::{Value, context};
 use serde::Serialize;
 
 use super::model::{Operation, Row, Tail, Times, TracesReport};
-use super::text::{cells, difference, explained, micros, most, paired, place};
+use super::text::{alike, cells, difference, explained, micros, most, paired, place, remarked};
 use crate::report::wording::{number, ratio, whole};
 use crate::report::{assets, data, scripts};
 use crate::stats::Ratio;
@@ -52,7 +52,8 @@ pub fn part(report: &TracesReport) -> Value {
         sides => Value::from(Serde(sides)),
         paired => paired(report),
         differences => Value::from(Serde(differences(report))),
-        vocabulary => report.vocabulary.iter().map(|remark| remark.said.clone()).collect::<Vec<_>>(),
+        alike => alike(report),
+        vocabulary => report.vocabulary.iter().map(|remark| remarked(remark, report)).collect::<Vec<_>>(),
         operations => Value::from(Serde(compared.map(|operation| view(operation, report)).collect::<Vec<_>>())),
         alone => Value::from(Serde(alone(report))),
     }
@@ -198,10 +199,10 @@ fn beside(of: &Ratio) -> String {
 }
 
 fn tail_view(side: usize, tail: &Tail, operation: &Operation, report: &TracesReport) -> Option<TailView> {
-    let Tail { requests, above_ns, mean_ns, .. } = tail;
+    let Tail { percentile, requests, above_ns, mean_ns, .. } = tail;
     let usual = &operation.whole.critical_ns[side];
     let said = format!(
-        "{}: {} requests above p99 ({} µs) take {} µs in the mean, where all take {} µs.",
+        "{}: {} requests above p{percentile} ({} µs) take {} µs in the mean, where all take {} µs.",
         report.sides[side].label,
         whole(*requests),
         micros(*above_ns as f64),

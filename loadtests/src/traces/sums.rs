@@ -19,6 +19,12 @@ use crate::stats::{Bootstrap, Means, PAIRS_MIN, SAMPLES_BEYOND, Sample, Summed, 
 pub const BLOCKS: usize = 24;
 /// Steps of at most 1 %, in ns.
 const DIGITS: u8 = 2;
+/// Places of an operation that are told apart, so that names with ids in them don't fill the memory.
+const PLACES_MAX: usize = 200;
+/// Of names from the operation down.
+const DEPTH_MAX: usize = 64;
+/// What is beyond either limit, together, where it hangs.
+const OTHERS: &str = "(other spans)";
 const PERCENTILES: [f64; 3] = [50.0, 90.0, 99.0];
 
 /// What a place took in one request, in ns.
@@ -149,11 +155,16 @@ impl Sums {
     }
 
     fn below(&mut self, parent: usize, name: &str) -> usize {
-        if let Some(known) = self.places[parent].below.get(name) {
+        let (next, above) = (self.places.len(), &self.places[parent]);
+        if above.path.last().is_some_and(|last| last == OTHERS) {
+            return parent;
+        }
+        let full = next >= PLACES_MAX || above.path.len() >= DEPTH_MAX;
+        let name = if full && !above.below.contains_key(name) { OTHERS } else { name };
+        if let Some(known) = above.below.get(name) {
             return *known;
         }
-        let next = self.places.len();
-        let path = self.places[parent].path.iter().cloned().chain([name.to_owned()]).collect();
+        let path = above.path.iter().cloned().chain([name.to_owned()]).collect();
         self.places.push(Place::new(path));
         self.places[parent].below.insert(name.to_owned(), next);
         next
@@ -170,8 +181,12 @@ impl Sums {
     }
 
     /// The whole's row, and each part's.
-    pub fn rows(&self, waits: &[Wait], resamples: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
-        let means = Means::new(self.filled(), resamples, seed);
+    ///
+    /// `paired`: a block holds the same requests on both sides; else each side is resampled by itself, and ratios of
+    /// percentiles have no interval.
+    pub fn rows(&self, paired: bool, waits: &[Wait], resamples: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
+        let means = if paired { Means::new } else { Means::apart };
+        let (means, resamples) = (means(self.filled(), resamples, seed), if paired { resamples } else { 0 });
         let row = |(order, wait): Part, cells: &Cells| Row {
             path: self.places[order].path.clone(),
             order,

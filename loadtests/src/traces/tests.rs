@@ -107,6 +107,7 @@ fn options(pairing: Pairing) -> Options {
         services: [None, None],
         variable: Variable::from([WAIT.to_owned()]),
         waits: vec![format!("{WAIT}=ms").parse().unwrap()],
+        blocks: BLOCKS,
         resamples: 400,
         seed: 1,
     }
@@ -299,6 +300,63 @@ fn the_tail_and_the_pairs_to_look_at_are_what_they_say() {
         assert!(example.spans[1][0].duration_ns > 25_000 * US);
         let names: Vec<_> = example.spans[0].iter().map(|span| span.name.as_str()).collect();
         assert_eq!(names, ["pay", "find", "hash", "bank"]);
+    }
+}
+
+#[test]
+fn names_without_end_are_summed_up_where_they_hang_and_the_rows_still_sum_to_the_whole() {
+    let named = |spans: &mut Vec<Span>| {
+        let id = hex::encode(&spans[0].span_id);
+        spans[1].name = format!("GET /users/{id}");
+    };
+    let deep = |spans: &mut Vec<Span>| {
+        let last = spans[3].clone();
+        for index in 0..200 {
+            let parent = spans.last().unwrap().span_id.clone();
+            let mut span_id = last.span_id.clone();
+            span_id[0] = index + 1;
+            spans.push(Span { span_id, parent_span_id: parent, ..last.clone() });
+        }
+    };
+    // Places and their row of what was waited; of those that are too many or too deep, one.
+    for (change, most) in [(named as Change, 202), (deep, 68)] {
+        let sides = [side("one", USUAL, 1, change), side("two", USUAL, 2, change)];
+        let asked = Options { resamples: 20, ..options(Pairing::Trace) };
+        let report = compare(sides, [vec![], vec![]], &asked).unwrap();
+        let operation = only(&report);
+        assert_eq!(operation.rows.len(), most);
+        let sum: f64 = operation.rows.iter().map(|row| row.critical_ns[0]).sum();
+        assert!((sum - operation.whole.critical_ns[0]).abs() < 100.0, "{sum}");
+    }
+}
+
+/// The first 500 requests.
+fn few(spans: &mut Vec<Span>) {
+    if u64::from_be_bytes(spans[0].span_id.clone().try_into().unwrap()) / 16 >= 500 {
+        spans.clear();
+    }
+}
+
+#[test]
+fn the_tail_is_above_the_highest_percentile_that_has_enough_beyond_it() {
+    let sides = || [side("one", USUAL, 1, few), side("two", USUAL, 2, few)];
+    let files = || [vec!["one".into()], vec!["two".into()]];
+    let report = compare(sides(), files(), &options(Pairing::Trace)).unwrap();
+    let tails = only(&report).tails.each_ref().map(|tail| tail.as_ref().map(|tail| tail.percentile));
+    assert_eq!(tails, [Some(95.0); 2]);
+    assert!(text::text(&report).contains(" requests above p95 ("));
+}
+
+#[test]
+fn fewer_slices_than_an_interval_needs_give_none_and_it_is_said() {
+    let sides = || [side("one", USUAL, 1, |_| {}), side("two", USUAL, 2, |_| {})];
+    let files = || [vec!["one".into()], vec!["two".into()]];
+    for (blocks, told) in [(12, false), (9, true)] {
+        let asked = Options { blocks, ..options(Pairing::Trace) };
+        let report = compare(sides(), files(), &asked).unwrap();
+        let rows = || only(&report).rows.iter().chain([&only(&report).whole]);
+        assert!(rows().all(|row| row.interval.is_none() == told), "{blocks}");
+        assert_eq!(paired(&report).contains("from 9 slices, too few for intervals"), told);
     }
 }
 

@@ -2,11 +2,11 @@
 
 use comfy_table::Table;
 
-use super::model::{Counted, Operation, Pairing, Row, Side, Tail, TracesReport};
+use super::model::{Counted, Operation, Pairing, Remark, Row, Side, Tail, TracesReport};
 use super::shape::Kind;
 use crate::report::wording::{number, ratio, whole};
 use crate::report::{align, plain};
-use crate::stats::Interval;
+use crate::stats::{Interval, PAIRS_MIN};
 
 /// Rows that are shown of an operation; the page has all.
 const ROWS: usize = 10;
@@ -25,9 +25,16 @@ pub fn text(report: &TracesReport) -> String {
         text += &tails(operation, report);
     }
     for remark in &report.vocabulary {
-        text += &format!("semantic conventions: {}\n", remark.said);
+        text += &format!("semantic conventions: {}\n", remarked(remark, report));
     }
     text
+}
+
+/// What the conventions say, and of how many spans of each side.
+pub fn remarked(remark: &Remark, report: &TracesReport) -> String {
+    let [first, second] =
+        [0, 1].map(|side| format!("{} spans of {}", whole(remark.spans[side]), report.sides[side].label));
+    format!("{} ({first}, {second})", remark.said)
 }
 
 fn side(side: &Side) -> String {
@@ -47,13 +54,20 @@ pub fn paired(report: &TracesReport) -> String {
         Pairing::Trace => "trace id".to_owned(),
         Pairing::Attribute(key) => format!("the value of `{key}`"),
         Pairing::Operation => {
-            return "Not paired: operations are held against each other. Chance between the requests of the two sides is not taken out."
+            return "Not paired: operations are held against each other. Chance between the requests of the two sides is not taken out: intervals are wider, and ratios have none."
                 .into();
         }
     };
     let [first, second] = [0, 1].map(|index| &report.sides[index].label);
     let pairs = sum(|one| one.requests[0]);
-    format!("{pairs} pairs by {by}; without a partner: {} of {first}, {} of {second}", alone[0], alone[1])
+    let few = match report.blocks {
+        few @ ..PAIRS_MIN => format!("; from {few} slices, too few for intervals"),
+        _ => String::new(),
+    };
+    format!(
+        "{pairs} pairs by {by}; without a partner: {} of {first}, {} of {second}{few}",
+        alone[0], alone[1]
+    )
 }
 
 fn structure(report: &TracesReport) -> String {
@@ -63,8 +77,7 @@ fn structure(report: &TracesReport) -> String {
         .flat_map(|one| one.differences.iter().map(|found| (&one.name, found)))
         .collect();
     if all.is_empty() {
-        return "The same spans in the same places, of the same kind and status, with the same attributes."
-            .into();
+        return alike(report).into();
     }
     let [first, second] = [0, 1].map(|index| report.sides[index].label.as_str());
     let mut table = plain(&["where", "what", first, second, "times", "in trace"]);
@@ -76,6 +89,18 @@ fn structure(report: &TracesReport) -> String {
         more => format!("\n{more} more"),
     };
     format!("{} differences of structure:\n{table}{more}", all.len())
+}
+
+/// Said where no tree differs.
+pub fn alike(report: &TracesReport) -> &'static str {
+    match report.pairing {
+        Pairing::Operation => {
+            "Each form that a tree has on one side it has on the other, too: the same spans in the same places, of the same kind and status, with the same attributes. How often each, and the attributes' values, are not compared without pairs."
+        }
+        Pairing::Trace | Pairing::Attribute(_) => {
+            "The same spans in the same places, of the same kind and status, with the same attributes, in every pair."
+        }
+    }
 }
 
 /// Of one difference of structure: where, what, the two sides, how often, in which trace.
@@ -150,7 +175,7 @@ fn tails(operation: &Operation, report: &TracesReport) -> String {
     let mut text = String::new();
     for (side, tail) in report.sides.iter().zip(&operation.tails) {
         let Some(tail) = tail else { continue };
-        let Tail { requests, above_ns, mean_ns, .. } = tail;
+        let Tail { percentile, requests, above_ns, mean_ns, .. } = tail;
         let above = micros(*above_ns as f64);
         let parts: Vec<_> = most(operation, tail)
             .into_iter()
@@ -158,7 +183,7 @@ fn tails(operation: &Operation, report: &TracesReport) -> String {
             .map(|(row, ns)| format!("{} {} µs", place(row), micros(ns)))
             .collect();
         text += &format!(
-            "{}: {} requests above p99 ({above} µs) take {} µs in the mean, of that {}\n",
+            "{}: {} requests above p{percentile} ({above} µs) take {} µs in the mean, of that {}\n",
             side.label,
             whole(*requests),
             micros(*mean_ns),

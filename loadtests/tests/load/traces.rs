@@ -22,6 +22,9 @@ use loadtests::traces::model::Row;
 use loadtests::workload::Sampled;
 use stack::instance::{AcquirerOptions, Instance, Twin};
 
+/// Of slices.
+const PAIRS: usize = 12;
+
 /// Before a byte is due, so long is not slept but waited: a sleep may end so much late.
 const SPIN: Duration = Duration::from_micros(200);
 
@@ -99,13 +102,13 @@ async fn compared(twin: Twin, delay: Duration, folder: &Path) -> TracesReport {
     }
     network.stop().await;
     bench.stop().await.expect("it stops");
-    again(&files, ["A", "B"].map(String::from), 500, 1).expect("traces")
+    again(&files, ["A", "B"].map(String::from), PAIRS, 500, 1).expect("traces")
 }
 
 async fn played(services: &[Service], layout: &Layout) {
     let overrides = Overrides {
         rate: Some(40.0),
-        pairs: Some(12),
+        pairs: Some(PAIRS),
         slice_ms: Some(500),
         warm_up_seconds: Some(1.0),
         ..Overrides::default()

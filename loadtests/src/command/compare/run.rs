@@ -164,7 +164,8 @@ impl Run {
         let sides = self.unless_stopped(ground.others(&format!("{}_traced", of.name), &pair)).await?;
         let (report, dropped) = self.interleaved(ground, sides, &act).await?;
         self.progress.doing(&format!("{}: comparing the traces", act.name));
-        let traces = recording.compared(self.resamples, self.order_seed).await?;
+        let slices = report.slices[0].len();
+        let traces = recording.compared(slices, self.resamples, self.order_seed).await?;
         Ok(Traced::of(traces, report, dropped))
     }
 

@@ -34,20 +34,21 @@ impl Recording {
     }
 
     /// What the traces say, when both services have ended and so sent all that they had.
-    pub async fn compared(self, resamples: usize, seed: u64) -> anyhow::Result<TracesReport> {
+    pub async fn compared(self, blocks: usize, resamples: usize, seed: u64) -> anyhow::Result<TracesReport> {
         let Self { recorders, files, labels } = self;
         for recorder in recorders {
             recorder.close().await?;
         }
-        let compare = move || again(&files, labels, resamples, seed);
+        let compare = move || again(&files, labels, blocks, resamples, seed);
         tokio::task::spawn_blocking(compare).await.context("the comparison of the traces panicked")?
     }
 }
 
-/// What two files say, the same each time.
+/// What two files say, the same each time; `blocks`: the slices in which they were made.
 pub fn again(
     files: &[PathBuf; 2],
     labels: [String; 2],
+    blocks: usize,
     resamples: usize,
     seed: u64,
 ) -> anyhow::Result<TracesReport> {
@@ -62,6 +63,7 @@ pub fn again(
         services: [None, None],
         variable: waits.iter().map(|wait| wait.key.clone()).collect::<Variable>(),
         waits,
+        blocks,
         resamples,
         seed,
     };
