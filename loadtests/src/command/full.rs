@@ -47,7 +47,8 @@ use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_
 /// how to go on); 3 a part is void.
 #[derive(Debug, Args)]
 pub struct FullArgs {
-    /// Only these parts: scenarios by name (over gRPC with -grpc at its end), limits, solo
+    /// Only these parts: scenarios by name (over gRPC with -grpc at its end), limits, looking (what being
+    /// traced costs), solo (capacity, start, memory)
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<String>,
     /// Folder of a new run [default: loadtests/out/<time>]

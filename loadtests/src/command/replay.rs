@@ -1,5 +1,7 @@
 //! `loadtest replay`: one request trace to both twins, each reply of one held against the other's.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(20);
 /// and not, through all doors, with keys used again. Status, headers and bodies must be the same, ids and times mapped one
 /// to one; and so must be the ledgers at the end. Then the databases' invariants are checked.
 ///
-/// Prints each difference with the request and both replies.
+/// Prints each difference with the request and both replies. It times nothing: a scenario's trace, as `loadtest trace` writes
+/// it, is played by `compare --trace` and `run --trace`.
 ///
 /// Exit codes: 0 no difference; 1 there is one; 2 could not run, or was interrupted (one line says why).
 #[derive(Debug, Args)]
@@ -48,9 +51,9 @@ pub struct Replay {
     /// Clients at once, 1 to 16
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=16))]
     jobs: u16,
-    /// Also write the trace there, as JSON Lines
+    /// Also write the trace there, as JSON Lines; a file that is there stays
     #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
+    write_trace: Option<PathBuf>,
 }
 
 impl Replay {
@@ -59,9 +62,10 @@ impl Replay {
         let contract = Contract::load()?;
         let clients = clients(&contract, self.seed, self.requests)?;
         let trace: Vec<_> = clients.iter().flat_map(lines).collect();
-        if let Some(path) = &self.trace {
+        if let Some(path) = &self.write_trace {
             let text = trace.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
-            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+            let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
+            written.with_context(|| format!("{} can't be written", path.display()))?;
         }
         let sha256 = digest::sha256(&trace);
         eprintln!(

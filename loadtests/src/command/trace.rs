@@ -13,7 +13,9 @@ use super::{Drawn, OverrideArgs, draw};
 /// Write a scenario's request trace (JSON Lines) and print its SHA-256
 ///
 /// The same scenario and seed give the same bytes on every machine. Each line is one request: due time in µs, number,
-/// door, operation, parameters, and the earlier request whose result it needs. `compare` plays exactly these lines.
+/// door, operation, parameters, and the earlier request whose result it needs. `compare` draws the same
+/// by itself; a trace that is kept is played by `compare --trace FILE` or `run --trace FILE`, with the options it was written
+/// with.
 ///
 /// Exit codes: 0 written; 2 the scenario is wrong (one line says where and why) or the file can't be written.
 #[derive(Debug, Args)]

@@ -238,7 +238,7 @@ impl Given {
             lines.push(("Around them".into(), around.join(", ")));
         }
         if generator.iter().any(|core| self.layout.service.contains(core)) {
-            let warning = "the services may use the generator’s core, and the figures show that: pin them to others (taskset)";
+            let warning = "the services may use the generator’s core, and the figures show that: pin both to one of the others (taskset)";
             lines.push(("Warning".into(), warning.into()));
         }
         lines

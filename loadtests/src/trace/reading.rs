@@ -28,11 +28,25 @@ pub(super) fn lines(
         let line = read.map_err(|problem| fail(format!("line {}", index + 1), problem))?;
         lines.push(line);
     }
+    if let Some(problem) = short(&lines, scenario) {
+        return Err(fail(format!("line {}", lines.len()), problem));
+    }
     let trace = Trace::from_lines(lines);
     workload
         .check_trace(&trace)
         .map_err(|(id, problem)| fail(format!("line {}", id + 1), format!("{problem}; {REMEDY}")))?;
     Ok(trace.lines)
+}
+
+/// Whether it ends so early that whole slices have no request.
+fn short(lines: &[Line], scenario: &Scenario) -> Option<String> {
+    let (end_us, last_us) = (scenario.total_us(), lines.last()?.due_us);
+    (end_us - last_us > scenario.slice_ms * 1000).then(|| {
+        let (last_s, end_s) = (last_us as f64 / 1e6, end_us as f64 / 1e6);
+        format!(
+            "is the last, due after {last_s} s, and the scenario ends after {end_s} s: give the options that the trace was written with"
+        )
+    })
 }
 
 /// One line, which follows on `before`.

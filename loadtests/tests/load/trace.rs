@@ -195,6 +195,14 @@ fn a_trace_that_cannot_be_played_is_refused_by_its_line() {
     assert!(
         refusal(&late).starts_with("line 6: is due after 999.999999 s, and the scenario ends after 11 s")
     );
+    let short = refusal(&(lines[..lines.len() / 2].join("\n") + "\n"));
+    assert!(
+        short.starts_with(&format!("line {}: is the last, due after ", lines.len() / 2))
+            && short.ends_with(
+                " and the scenario ends after 11 s: give the options that the trace was written with"
+            ),
+        "{short}"
+    );
     let early = whole.replacen(&format!(r#""due_us":{}"#, trace.lines[5].due_us), r#""due_us":1"#, 1);
     assert!(refusal(&early).starts_with("line 6: is due at 1 µs, before the line above"));
     let odd = whole.replacen(r#""operation":"tokenize""#, r#""operation":"melt""#, 1);
