@@ -2,8 +2,9 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -37,6 +38,15 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Here {
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
+    ended: bool,
+}
+
+impl Connection {
+    /// Whether it has ended; if not, its end wakes whoever asks.
+    fn ended(&mut self, context: &mut Context<'_>) -> bool {
+        self.ended = self.ended || Pin::new(&mut self.driver).poll(context).is_ready();
+        self.ended
+    }
 }
 
 impl Drop for Connection {
@@ -53,12 +63,13 @@ pub(super) async fn serve(
     (door, address): (Door, SocketAddr),
 ) {
     loop {
-        let connection = open(&shared, door, address).await;
+        let mut connection = open(&shared, door, address).await;
         lane.opened(number);
         shared.settled.notify_one();
         let mut under_way = FuturesUnordered::new();
         poll_fn(|context| {
-            let closed = connection.sender.is_closed();
+            // The driver's end wakes this task where no request comes to find the connection closed.
+            let closed = connection.ended(context) || connection.sender.is_closed();
             while !closed && let Poll::Ready(job) = lane.poll_job(number, context) {
                 under_way.push(one(&shared, connection.sender.clone(), job));
             }
@@ -111,7 +122,7 @@ async fn open(shared: &Shared, door: Door, address: SocketAddr) -> Connection {
         {
             // Its end shows in the sender's next use.
             let driver = tokio::task::spawn_local(async move { drop(driver.await) });
-            let connection = Connection { sender, driver };
+            let connection = Connection { sender, driver, ended: false };
             if greet(connection.sender.clone(), shared.greeting(door)).await {
                 return connection;
             }

@@ -105,6 +105,8 @@ pub struct Target {
     lanes: Vec<(Door, SocketAddr, Rc<Lane>)>,
     limits: Limits,
     tasks: Vec<JoinHandle<()>>,
+    /// It has had a play: what happens to its connections from then on counts.
+    played: bool,
 }
 
 /// What the connections of one target share. One thread: cells, no locks.
@@ -237,7 +239,8 @@ impl Target {
             settled: Notify::new(),
             recording,
         });
-        let mut target = Self { name: name.to_owned(), shared, lanes, limits, tasks: Vec::new() };
+        let mut target =
+            Self { name: name.to_owned(), shared, lanes, limits, tasks: Vec::new(), played: false };
         target.connect().await?;
         Ok(target)
     }
@@ -276,6 +279,16 @@ impl Target {
     /// Connections that have opened.
     pub fn open_connections(&self) -> usize {
         self.lanes.iter().map(|(_, _, lane)| lane.open()).sum()
+    }
+
+    /// Forgets what was counted since the last play, of replies that came late: it is of none. But connections that were
+    /// closed meanwhile, while another target had its play, had to be opened again for this one.
+    fn begin(&mut self) {
+        let mut recording = self.shared.recording.borrow_mut();
+        let between = recording.take();
+        if std::mem::replace(&mut self.played, true) {
+            recording.counts.reopened = between.reopened;
+        }
     }
 
     /// Sends or queues what is due, or counts why not.
@@ -350,8 +363,7 @@ impl Engine {
         length_us: u64,
     ) -> anyhow::Result<Record> {
         let trace = Arc::clone(&target.shared.trace);
-        // What was counted since the last play, of replies that came late, is of none.
-        target.shared.recording.borrow_mut().take();
+        target.begin();
         let begin = now_ns() + LEAD_NS;
         target.shared.counted_ns.set(begin);
         for index in window {

@@ -9,13 +9,13 @@ use futures::FutureExt;
 use loadtests::compare::{Order, Playback, judge, play};
 use loadtests::draw::Draw;
 use loadtests::environment;
-use loadtests::scenario::{Flow, Parameters, Scenario};
-use loadtests::trace::{Line, Trace};
+use loadtests::scenario::{Doors, Flow, Parameters, Scenario};
+use loadtests::trace::{Door, Line, Trace};
 use loadtests::validity::{Bound, name};
 use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
 
-use crate::compare::{contender, judged_strictly};
-use crate::support::{Manner, Toy, scenario};
+use crate::compare::{contender, contender_at, judged_strictly};
+use crate::support::{Manner, Toy, scenario, serve_aside_while_asked};
 
 /// What a generator of too little speed is like: it takes 4 ms for each request.
 struct Slow;
@@ -56,6 +56,8 @@ impl Player for SlowPlayer {
     }
 }
 
+const SLICE_MS: u64 = 200;
+
 /// What the first of two servers does; the other one answers.
 struct Trial {
     manner: fn(u64) -> Manner,
@@ -64,15 +66,26 @@ struct Trial {
     floor_us: u64,
     /// Rows that are missing on its side.
     lost: u64,
+    /// How long it keeps a connection on which nothing is asked; unset: for ever.
+    idle: Option<Duration>,
+    /// Through which all requests go.
+    door: Door,
 }
 
 impl Trial {
-    const GOOD: Self = Self { manner: |_| Manner::Reply, workload: &Toy, floor_us: 0, lost: 0 };
+    const GOOD: Self = Self {
+        manner: |_| Manner::Reply,
+        workload: &Toy,
+        floor_us: 0,
+        lost: 0,
+        idle: None,
+        door: Door::Http,
+    };
 
     /// Every bound, by name.
     fn bounds(self) -> Vec<Bound> {
         let toy = scenario(r#"["make"]"#, 200.0, 4, 64);
-        let scenario = Scenario { slice_ms: 200, drain_ms: 500, ..toy };
+        let scenario = Scenario { slice_ms: SLICE_MS, drain_ms: 500, doors: Doors::only(self.door), ..toy };
         let trace = Arc::new(Trace::draw("toy.toml", &scenario, self.workload).expect("a trace"));
         let playback = self.playback(&scenario, &trace);
         let mut played = judged_strictly(&scenario, &trace, playback);
@@ -82,7 +95,8 @@ impl Trial {
     }
 
     fn playback(&self, scenario: &Scenario, trace: &Arc<Trace>) -> Playback {
-        let contenders = [contender("bad", self.manner), contender("good", |_| Manner::Reply)];
+        let bad = contender_at("bad", serve_aside_while_asked(self.manner, self.idle));
+        let contenders = [bad, contender("good", |_| Manner::Reply)];
         let cores = environment::cores().expect("cores");
         let (scenario, trace, workload) = (scenario.clone(), Arc::clone(trace), self.workload);
         let (events, _happened) = tokio::sync::mpsc::unbounded_channel();
@@ -141,6 +155,16 @@ fn one_that_answers_a_wrong_status_or_closes_connections_is_found() {
     assert!(voids(&bounds, name::UNEXPECTED) && !voids(&bounds, name::COUNTS), "{bounds:#?}");
     let rude = Trial { manner: |id| if id == 50 { Manner::HangUp } else { Manner::Reply }, ..Trial::GOOD };
     assert!(voids(&rude.bounds(), name::CONNECTIONS));
+}
+
+/// In its own slices each connection has a request all the time; in the other's, none.
+#[test]
+fn one_that_closes_connections_while_the_other_plays_is_found() {
+    for door in [Door::Http, Door::Http2] {
+        let leaving = Trial { idle: Some(Duration::from_millis(SLICE_MS * 3 / 4)), door, ..Trial::GOOD };
+        let bounds = leaving.bounds();
+        assert!(voids(&bounds, name::CONNECTIONS), "{door:?}: {bounds:#?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A whole comparison of two servers of known manners: from the trace to the report.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -69,7 +70,11 @@ fn tuned_rows(scenario: &ScenarioReport) -> Rows {
 }
 
 pub fn contender(name: &str, manner: fn(u64) -> Manner) -> Contender {
-    let addresses = Addresses { http: serve_aside(manner), grpc: None };
+    contender_at(name, serve_aside(manner))
+}
+
+pub fn contender_at(name: &str, http: SocketAddr) -> Contender {
+    let addresses = Addresses { http, grpc: None };
     Contender {
         name: name.into(),
         // The servers are threads of this process.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use loadtests::scenario::{Doors, Scenario};
 use loadtests::trace::Door;
 
-use crate::support::{Manner, play, scenario};
+use crate::support::{Manner, play, play_while_asked, scenario};
 
 #[test]
 fn every_request_is_sent_and_every_reply_is_read() {
@@ -124,4 +124,13 @@ fn replies_that_are_all_late_by_the_same_come_at_the_rate_of_the_requests() {
     assert!(record.length_ns > 700_000_000, "{}", record.length_ns);
     // The slice's own 500 ms, unless the machine stalls.
     assert!(record.answering_ns < record.length_ns - 200_000_000, "{}", record.answering_ns);
+}
+
+#[test]
+fn a_connection_that_is_closed_is_opened_again_and_counted_though_no_request_comes_to_it() {
+    for door in [Door::Http, Door::Http2] {
+        let scenario = through(door, scenario(r#"["make"]"#, 10.0, 32, 64));
+        let record = play_while_asked(&scenario, |_| Manner::Reply, Some(Duration::from_millis(100)));
+        assert!(record.sent <= 5 && record.reopened >= 32, "{door:?}: {}, {}", record.sent, record.reopened);
+    }
 }

@@ -1,7 +1,9 @@
 //! A workload of two operations, and a server whose manners the test chooses.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use loadtests::trace::{Door, Kinds, Line, Trace};
 use loadtests::workload::{
     Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Sampled, Workload,
 };
+use tokio::time::Instant;
 
 /// `make` gives something that `use` needs.
 pub struct Toy;
@@ -111,10 +114,15 @@ pub fn scenario(steps: &str, rate: f64, connections: usize, in_flight: usize) ->
 
 /// Plays the first half second of the scenario's trace against a server of such manners.
 pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
+    play_while_asked(scenario, manner, None)
+}
+
+/// The same; a connection on which nothing is asked for `idle` is closed.
+pub fn play_while_asked(scenario: &Scenario, manner: fn(u64) -> Manner, idle: Option<Duration>) -> Record {
     let trace = Arc::new(Trace::draw("toy.toml", scenario, &Toy).expect("a trace"));
     let limits = Limits::of(scenario);
     engine::runtime().expect("a runtime").block_on(async {
-        let http = serve(manner).await;
+        let http = serve(manner, idle).await;
         let addresses = Addresses { http, grpc: Some(http) };
         let player_target = PlayerTarget { addresses, credentials: vec![], sampled: Sampled::default() };
         let player = Toy.player(&trace, &player_target).expect("a player");
@@ -135,31 +143,52 @@ pub fn play(scenario: &Scenario, manner: fn(u64) -> Manner) -> Record {
 
 /// The same server in a thread of its own, for as long as the test's process lives.
 pub fn serve_aside(manner: fn(u64) -> Manner) -> SocketAddr {
+    serve_aside_while_asked(manner, None)
+}
+
+/// The same; a connection on which nothing is asked for `idle` is closed.
+pub fn serve_aside_while_asked(manner: fn(u64) -> Manner, idle: Option<Duration>) -> SocketAddr {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            tell.send(serve(manner).await).expect("somebody waits");
+            tell.send(serve(manner, idle).await).expect("somebody waits");
             std::future::pending::<()>().await;
         });
     });
     told.recv().expect("an address")
 }
 
-async fn serve(manner: fn(u64) -> Manner) -> SocketAddr {
+async fn serve(manner: fn(u64) -> Manner, idle: Option<Duration>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     tokio::task::spawn_local(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = service_fn(move |request| answer(request, manner));
+            let asked = Rc::new(Cell::new(Instant::now()));
+            let noted = Rc::clone(&asked);
+            let service = service_fn(move |request| {
+                noted.set(Instant::now());
+                answer(request, manner)
+            });
             tokio::task::spawn_local(async move {
                 let builder = auto::Builder::new(Here);
-                // A request that hangs up is an error of its connection.
-                drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                tokio::select! {
+                    // A request that hangs up is an error of its connection.
+                    served = builder.serve_connection(TokioIo::new(stream), service) => drop(served),
+                    () = idle_for(idle, &asked) => {}
+                }
             });
         }
     });
     address
+}
+
+/// Until nothing was asked for so long; for ever where there is no bound.
+async fn idle_for(most: Option<Duration>, asked: &Cell<Instant>) {
+    let Some(most) = most else { return std::future::pending().await };
+    while asked.get().elapsed() < most {
+        tokio::time::sleep_until(asked.get() + most).await;
+    }
 }
 
 /// Has hyper's own tasks run in the thread of the server.
