@@ -273,7 +273,7 @@ impl Alone {
             capacity,
             trace: &trace,
             service: contender,
-            floors: kinds.floors(&Payments, &scenario.settings),
+            floors: kinds.floors(|operation| bench.floor_us(operation, &scenario.settings)),
             kinds,
             rows,
             invariants,

@@ -10,12 +10,20 @@ use sha2::Sha256;
 use stack::errand;
 
 use super::{Limit, on_cores, said_on_cores};
+use crate::environment;
 
 /// As the services hash by default; `proto/config.toml` has the number.
 pub const ROUNDS: u32 = 16_384;
 /// As long as what the services hash: a keyed hash of a card number, and a merchant's id.
 const PASSWORD: [u8; 32] = [7; 32];
 const SALT: [u8; 16] = [9; 16];
+
+/// Looks at both loops for a floor, and the length of each: of so many, one had the core to itself.
+const LOOKS: usize = 5;
+const LOOK: Duration = Duration::from_millis(5);
+/// Of the fastest loop's time for one hash. Libraries and a core's clock differ by less than this leaves; whoever answers
+/// faster hasn't hashed.
+const FLOOR_SHARE: f64 = 0.5;
 
 /// What both loops say.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -71,6 +79,14 @@ impl Hashes {
         Ok(())
     }
 
+    /// Of an answer that needs one hash, in µs; unset where no loop was built for speed. Go's always is; an unoptimised loop
+    /// here takes longer than a service does.
+    fn floor_us(&self, optimised: bool) -> Option<u64> {
+        let rates = &self.rates[usize::from(!optimised)..];
+        let most = rates.iter().flatten().copied().reduce(f64::max)?;
+        Some((FLOOR_SHARE * 1e6 / most) as u64)
+    }
+
     /// One a language.
     pub fn limits(self) -> Vec<Limit> {
         let label = |language: &str| format!("PBKDF2 of {} rounds in a loop, {language}", self.rounds);
@@ -83,6 +99,16 @@ impl Hashes {
         };
         vec![rust, go]
     }
+}
+
+/// The least that an answer takes which needs one hash of so many rounds on one of these cores, in µs; nothing where that
+/// can't be told here. Takes some tens of ms.
+pub async fn floor_us(cores: &[usize], rounds: u32) -> anyhow::Result<Option<u64>> {
+    let mut hashes = Hashes::find(&cores[..1], rounds);
+    for _ in 0..LOOKS {
+        hashes.repeat(LOOK).await?;
+    }
+    Ok(hashes.floor_us(environment::build() == "release"))
 }
 
 fn rust_loop(rounds: u32, length: Duration) -> Looped {
@@ -112,6 +138,20 @@ mod tests {
         let variables = config["variable"].as_array().unwrap();
         let rounds = variables.iter().find(|variable| variable["name"].as_str() == Some("HASH_ITERATIONS"));
         assert_eq!(rounds.unwrap()["default"].as_str().unwrap(), ROUNDS.to_string());
+    }
+
+    #[test]
+    fn a_floor_is_half_of_the_fastest_hash_of_a_loop_that_was_built_for_speed() {
+        let floor_us = |rust: &[f64], go: &[f64], optimised| {
+            let (go, rates) = (go.to_vec(), rust.to_vec());
+            let found =
+                Hashes { cores: vec![0], rounds: 7, go: Err("why".into()), rates: [rates, go], turns: 2 };
+            found.floor_us(optimised)
+        };
+        assert_eq!(floor_us(&[300.0, 400.0], &[250.0, 200.0], true), Some(1250));
+        assert_eq!(floor_us(&[300.0, 400.0], &[250.0, 500.0], true), Some(1000));
+        assert_eq!(floor_us(&[20.0, 21.0], &[250.0, 200.0], false), Some(2000));
+        assert_eq!(floor_us(&[20.0, 21.0], &[], false), None);
     }
 
     #[test]

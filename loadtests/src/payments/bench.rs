@@ -10,11 +10,12 @@ use stack::migrate::{Database, migrated_database};
 use stack::postgres::{Durability, Options, Postgres};
 
 use super::tuning::Places;
-use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, USUAL_LATENCY};
+use super::vocabulary::{CARD_NETWORK_LATENCY, OF_SERVICES, Payments, USUAL_LATENCY};
 use super::{pools, rows, upkeep};
 use crate::compare::{Support, SupportCores};
-use crate::limits::hash::ROUNDS;
-use crate::scenario::Scenario;
+use crate::limits::hash::{self, ROUNDS};
+use crate::scenario::{Scenario, Settings};
+use crate::workload::Workload;
 
 /// The services' variable.
 const HASH_ROUNDS: &str = "TWINPAY_HASH_ITERATIONS";
@@ -103,12 +104,37 @@ pub struct Bench {
     card_network: Mutex<CardNetwork>,
     /// Variables of both services in the scenario that is prepared.
     scenario_env: Mutex<Vec<(String, String)>>,
+    /// The least that a tokenisation takes there.
+    tokenize_floor: Mutex<Option<Floor>>,
     layout: Layout,
     /// Variables of both services, in place of their defaults.
     env: Vec<(String, String)>,
     /// The role of all services is the server's, so all of its databases have one.
     service_password: String,
     logs: PathBuf,
+}
+
+/// Of an operation whose work is a hash.
+#[derive(Debug, Clone, Copy)]
+struct Floor {
+    /// Of each hash.
+    rounds: u32,
+    /// Unset where no loop tells.
+    floor_us: Option<u64>,
+}
+
+impl Floor {
+    fn line(self) -> (String, String) {
+        let Self { rounds, floor_us } = self;
+        let told = match floor_us {
+            Some(us) => format!(
+                "{:.2} ms: half of the time of one hash of {rounds} rounds, in the faster language’s loop on the services’ core",
+                us as f64 / 1e3
+            ),
+            None => "not known: no loop of hashes was built for speed".into(),
+        };
+        ("Least time of a tokenisation".into(), told)
+    }
 }
 
 /// A panic elsewhere leaves both as they were.
@@ -160,6 +186,7 @@ impl Bench {
             postgres,
             card_network,
             scenario_env: Mutex::default(),
+            tokenize_floor: Mutex::default(),
             layout,
             env,
             service_password,
@@ -178,6 +205,7 @@ impl Bench {
         let of_services = scenario.settings.iter().filter(|(name, _)| name.starts_with(OF_SERVICES));
         *locked(&self.scenario_env) =
             of_services.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.look_at_hashes().await?;
         let wanted = scenario.settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);
         if self.network().latency == wanted {
             return Ok(());
@@ -186,6 +214,26 @@ impl Bench {
         let before = std::mem::replace(&mut *self.network(), other);
         before.instance.stop().await;
         Ok(())
+    }
+
+    /// Once for each number of rounds, while the services' core has nothing else to do.
+    async fn look_at_hashes(&self) -> anyhow::Result<()> {
+        let rounds = self.hash_rounds()?;
+        let known = *locked(&self.tokenize_floor);
+        if known.is_none_or(|floor| floor.rounds != rounds) {
+            let floor_us = hash::floor_us(&self.layout.service, rounds).await?;
+            *locked(&self.tokenize_floor) = Some(Floor { rounds, floor_us });
+        }
+        Ok(())
+    }
+
+    /// The least that the work of an operation takes in the scenario that is prepared, in µs: the time of a card's hash, or
+    /// of the card network's answer.
+    pub fn floor_us(&self, operation: &str, settings: &Settings) -> Option<u64> {
+        match operation {
+            "tokenize" => locked(&self.tokenize_floor).and_then(|floor| floor.floor_us),
+            _ => Payments.floor_us(operation, settings),
+        }
     }
 
     /// `host:port` of the card network.
@@ -268,6 +316,7 @@ impl Bench {
         settings
             .extend(self.env.iter().filter(|(name, _)| pools.iter().all(|(pool, _)| pool != name)).cloned());
         settings.extend(pools);
+        settings.extend(locked(&self.tokenize_floor).map(Floor::line));
         Ok(settings)
     }
 

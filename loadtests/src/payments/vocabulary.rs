@@ -87,7 +87,8 @@ impl Workload for Payments {
             .try_for_each(|line| check_line(line).map_err(|error| (line.id, format!("{error:#}"))))
     }
 
-    /// All but tokens and reads wait for the card network's answer.
+    /// All but tokens and reads wait for the card network's answer. What a token takes is hashing: how long that is, only the
+    /// machine can say (`Bench::floor_us`).
     fn floor_us(&self, operation: &str, settings: &Settings) -> Option<u64> {
         let asks = matches!(operation, "sale" | "authorize" | "capture" | "refund");
         let latency = settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);

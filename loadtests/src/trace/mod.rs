@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::scenario::{Parameters, Scenario, ScenarioError, Settings};
+use crate::scenario::{Parameters, Scenario, ScenarioError};
 use crate::workload::{Operation, Workload};
 
 /// How a request gets in.
@@ -67,11 +67,9 @@ impl Kinds {
         }
     }
 
-    /// Of those of which the workload knows it, the least that their work takes, in µs.
-    pub fn floors(&self, workload: &dyn Workload, settings: &Settings) -> Vec<(String, u64)> {
-        let floor = |(name, operation): (&String, &String)| {
-            Some((name.clone(), workload.floor_us(operation, settings)?))
-        };
+    /// Of those of which `floor_us` knows it by their operation, the least that their work takes, in µs.
+    pub fn floors(&self, floor_us: impl Fn(&str) -> Option<u64>) -> Vec<(String, u64)> {
+        let floor = |(name, operation): (&String, &String)| Some((name.clone(), floor_us(operation)?));
         self.names.iter().zip(&self.operations).filter_map(floor).collect()
     }
 

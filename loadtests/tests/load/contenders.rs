@@ -55,6 +55,10 @@ fn a_service_is_compared_with_a_second_instance_of_itself() {
             "{file} speaks of a service that had no part"
         );
     }
+    // The hash of each card was made: nothing was faster than half of one, which is known.
+    let floor = report.scenarios[0].validity.iter().find(|bound| bound.name == "floor").expect("floor");
+    assert!(floor.held && floor.measured.contains("tokenize "), "{floor:?}");
+    assert!(report.scenarios[0].basis.floors.iter().all(|(_, floor_us)| *floor_us > 0), "{floor:?}");
     // Each had a database of its own: what both were asked for is there twice, not once.
     let bound = report.scenarios[0].validity.iter().find(|bound| bound.name == "counts").expect("counts");
     assert!(bound.held && bound.measured.contains("Go A ") && bound.measured.contains("Go B "), "{bound:?}");

@@ -8,8 +8,9 @@ use crate::compare::{Contender, Look, Support};
 use crate::payments::{Bench, Layout, Pair, Pairing};
 use crate::plain::Given;
 use crate::report::Version;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Settings};
 use crate::validity::{Build, Invariant};
+use crate::workload::Workload;
 
 /// What is done between warm-up and slices.
 pub type Settle = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
@@ -55,6 +56,14 @@ impl Ground {
         match self {
             Self::Twins { bench, .. } => bench.prepare(scenario).await,
             Self::Given(_) => Ok(()),
+        }
+    }
+
+    /// The least that the work of an operation takes, in µs, as far as it is known: of the scenario that is prepared.
+    pub fn floor_us(&self, operation: &str, workload: &dyn Workload, settings: &Settings) -> Option<u64> {
+        match self {
+            Self::Twins { bench, .. } => bench.floor_us(operation, settings),
+            Self::Given(_) => workload.floor_us(operation, settings),
         }
     }
 

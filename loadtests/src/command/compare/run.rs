@@ -192,13 +192,13 @@ impl Run {
         let Found { rows, invariants, builds, looks, inapplicable, spans_dropped } = sides.found().await?;
         sides.stop().await;
         self.progress.doing(&format!("{}: resampling", act.name));
-        let kinds = Kinds::of(&act.trace, act.workload.operations());
+        let (kinds, settings) = (Kinds::of(&act.trace, act.workload.operations()), &act.scenario.settings);
         let report = judge(&Played {
             scenario: &act.scenario,
             order_seed: self.order_seed,
             trace: &act.trace,
             labels,
-            floors: kinds.floors(act.workload.as_ref(), &act.scenario.settings),
+            floors: kinds.floors(|operation| ground.floor_us(operation, act.workload.as_ref(), settings)),
             kinds,
             playback,
             rows,
