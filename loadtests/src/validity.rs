@@ -193,6 +193,8 @@ pub struct Counts {
     pub fastest: Vec<(String, u64, u64)>,
     /// What was counted from replies, and the same as found on the other side: name, replies, rows.
     pub effects: Vec<(String, u64, u64)>,
+    /// Requests that the other side says it got, warm-up included; unset where it doesn't say.
+    pub counted: Option<u64>,
 }
 
 /// Something that must hold of all rows on a contender's side, as found there.
@@ -318,6 +320,7 @@ fn of_contenders(evidence: &Evidence, bound: &dyn Fn(&str, String, String, bool)
             say(&counted),
             every(&|counts| {
                 counts.sent == counts.replies
+                    && counts.counted.is_none_or(|counted| counted == counts.replies)
                     && counts.effects.iter().all(|(_, replies, rows)| replies == rows)
             }),
         ),
@@ -382,7 +385,10 @@ fn counts_ask(all: &[Counts]) -> &'static str {
     if all.iter().all(|counts| counts.effects.is_empty()) {
         return "requests sent = replies (what they left behind can’t be counted from here)";
     }
-    "requests sent = replies, and replies = rows in the database"
+    if all.iter().all(|counts| counts.counted.is_none()) {
+        return "requests sent = replies, and replies = rows in the database";
+    }
+    "requests sent = replies = requests that the service counted, and replies = rows in the database"
 }
 
 fn built(evidence: &Evidence) -> String {
@@ -460,7 +466,8 @@ fn counted(counts: &Counts) -> String {
         .map(|(name, replies, rows)| format!("{replies} {name} = {rows} rows"))
         .collect();
     let effects = effects.iter().map(|text| format!(", {text}")).collect::<String>();
-    format!("{} sent = {} replies{effects}", counts.sent, counts.replies)
+    let counted = counts.counted.map(|counted| format!(" = {counted} counted by the service"));
+    format!("{} sent = {} replies{}{effects}", counts.sent, counts.replies, counted.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -260,6 +260,7 @@ impl Alone {
         let played = self.played(&service, order, stopped, &mut |event| follow.event(event)).await;
         let played = played.map_err(|error| service.explain(error))?;
         let (rows, invariants) = (service.rows().await?, service.invariants().await?);
+        let counted = Some(service.counted().await?);
         let contender = ContenderReport {
             name: twin.name().into(),
             label: label(twin).into(),
@@ -277,6 +278,7 @@ impl Alone {
             kinds,
             rows,
             invariants,
+            counted,
             support_cores: bench.layout().support_cores(),
             allowed: self.allowed.clone(),
             trial: self.smoke,

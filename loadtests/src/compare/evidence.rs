@@ -105,6 +105,7 @@ impl Side<'_> {
                 / 1e9,
             fastest: basis.floors.iter().filter_map(floor).collect(),
             effects: aside.effects.clone(),
+            counted: aside.counted,
         }
     }
 }

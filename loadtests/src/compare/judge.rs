@@ -33,6 +33,8 @@ pub struct Played<'a> {
     pub rows: Vec<Vec<u64>>,
     /// What must hold of all that was found there, one list a contender.
     pub invariants: Vec<Vec<Invariant>>,
+    /// Requests that each contender says it got, where it does.
+    pub counted: Vec<Option<u64>>,
     /// Each contender before the first slice and after the last, where its process is known.
     pub looks: Vec<Option<[Look; 2]>>,
     /// What the contenders say of themselves.
@@ -135,6 +137,7 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
         unexpected,
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: played.invariants[contender].clone(),
+        counted: played.counted[contender],
         looks: played.looks[contender].clone(),
     }
 }

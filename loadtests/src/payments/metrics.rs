@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::client;
+use super::over_grpc::CALLS;
+use super::over_http::ROUTES;
 use crate::clock::now_ns;
 use crate::compare::Look;
 use crate::procstat::switches;
@@ -43,6 +45,25 @@ pub fn sum(text: &str, name: &str, without: &[&str]) -> f64 {
     text.lines().filter_map(value).sum()
 }
 
+/// Requests that a service counted, of those that a load is made of, whatever it answered and through whichever door. What
+/// sets a service up or asks how it is has other routes.
+pub fn requests(text: &str) -> u64 {
+    let calls = CALLS.map(|call| call.trim_start_matches('/'));
+    let over_http = with_label(text, "http_server_request_duration_seconds_count{", "http_route", &ROUTES);
+    let over_grpc = with_label(text, "rpc_server_call_duration_seconds_count{", "rpc_method", &calls);
+    (over_http + over_grpc) as u64
+}
+
+/// The values of those series of one name added up that have one of `values` in a label.
+fn with_label(text: &str, name: &str, label: &str, values: &[&str]) -> f64 {
+    let value = |line: &str| {
+        let (labels, value) = line.strip_prefix(name)?.rsplit_once("} ")?;
+        let ours = values.iter().any(|value| labels.contains(&format!("{label}=\"{value}\"")));
+        value.trim().parse::<f64>().ok().filter(|_| ours)
+    };
+    text.lines().filter_map(value).sum()
+}
+
 /// How the names of what a runtime or an allocator tells begin.
 const OF_RUNTIMES: [&str; 3] = ["go_", "jemalloc_", "tokio_"];
 
@@ -73,6 +94,30 @@ mod tests {
         assert_eq!(sum(text, "a_sum", &OF_WORKERS), 3.5);
         assert_eq!(sum(text, "a_sum", &[]), 43.5);
         assert_eq!(sum(text, "b_sum", &[]), 0.0);
+    }
+
+    #[test]
+    fn requests_of_the_load_are_counted_by_route_and_call_whatever_their_answer() {
+        let text = "# TYPE http_server_request_duration_seconds histogram\n\
+                    http_server_request_duration_seconds_bucket{http_route=\"/v1/payments\",le=\"+Inf\"} 700\n\
+                    http_server_request_duration_seconds_count{http_request_method=\"POST\",http_response_status_code=\"201\",http_route=\"/v1/payments\"} 5\n\
+                    http_server_request_duration_seconds_count{error_type=\"OVERLOADED\",http_route=\"/v1/payment_tokens\"} 2\n\
+                    http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/v1/payments/{id}\"} 30\n\
+                    http_server_request_duration_seconds_count{http_route=\"/v1/merchants\"} 8\n\
+                    http_server_request_duration_seconds_count{http_response_status_code=\"404\"} 1000\n\
+                    rpc_server_call_duration_seconds_count{rpc_method=\"payments.v1.PaymentService/GetPayment\"} 400\n\
+                    rpc_server_call_duration_seconds_count{rpc_method=\"payments.v1.AdminService/CreateMerchant\"} 8\n";
+        assert_eq!(requests(text), 437);
+        // Neither of the names has been changed since.
+        let golden = include_str!("../../golden/metrics.txt");
+        let told = |label: &str, value: &str| {
+            golden.contains(&format!("{label}={value}\n")) || golden.contains(&format!("{label}={value} "))
+        };
+        assert!(ROUTES.iter().all(|route| told("http_route", route)));
+        assert!(CALLS.iter().all(|call| told("rpc_method", call.trim_start_matches('/'))));
+        for name in ["http_server_request_duration_seconds", "rpc_server_call_duration_seconds"] {
+            assert!(golden.contains(&format!("## {name}\n")), "{name}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ const PAY: &str = "/payments.v1.PaymentService/CreatePayment";
 const CAPTURE: &str = "/payments.v1.PaymentService/CapturePayment";
 const REFUND: &str = "/payments.v1.PaymentService/CreateRefund";
 const GET: &str = "/payments.v1.PaymentService/GetPayment";
+/// All of them, as a service's metrics name them: without the first slash.
+pub(super) const CALLS: [&str; 5] = [TOKENIZE, PAY, CAPTURE, REFUND, GET];
 
 /// What all replies begin with.
 #[derive(Clone, PartialEq, Message)]

@@ -16,6 +16,15 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Where all requests of a load go, as a service's metrics name it.
+pub(super) const ROUTES: [&str; 5] = [
+    "/v1/payment_tokens",
+    "/v1/payments",
+    "/v1/payments/{id}",
+    "/v1/payments/{id}/capture",
+    "/v1/payments/{id}/refunds",
+];
+
 /// To one target.
 pub(super) struct OverHttp {
     host: HeaderValue,

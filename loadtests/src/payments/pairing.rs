@@ -141,6 +141,16 @@ impl Pairing {
         Ok(rows)
     }
 
+    /// Requests of the load that each one counted; nothing of one that has ended.
+    pub async fn counted(&self) -> anyhow::Result<Vec<Option<u64>>> {
+        let mut all = Vec::new();
+        for service in &self.services {
+            let alive = service.last_words().is_none();
+            all.push(if alive { Some(service.counted().await?) } else { None });
+        }
+        Ok(all)
+    }
+
     /// What must always hold in each one's database, as its owner finds it.
     pub async fn invariants(&self) -> anyhow::Result<Vec<Vec<Invariant>>> {
         let mut all = Vec::new();

@@ -12,7 +12,7 @@ use stack::migrate::Database;
 
 use super::Payments;
 use super::bench::Bench;
-use super::metrics::{SPANS_DROPPED, sum};
+use super::metrics::{SPANS_DROPPED, requests, sum};
 use super::{client, rows, setup, upkeep};
 use crate::compare::Contender;
 use crate::conformance::ledger::invariants;
@@ -173,6 +173,11 @@ impl Service {
     /// Rows in its database, in the order of the player's effects.
     pub async fn rows(&self) -> anyhow::Result<Vec<u64>> {
         rows::count(&self.owner_url).await
+    }
+
+    /// Requests of loads that it has counted since its start.
+    pub async fn counted(&self) -> anyhow::Result<u64> {
+        Ok(requests(&self.metrics().await?))
     }
 
     /// What must always hold in its database, as its owner finds it.

@@ -61,6 +61,9 @@ pub struct Aside {
     pub unexpected: BTreeMap<String, u64>,
     /// What replies say was made, and the rows found of it: name, replies, rows.
     pub effects: Vec<(String, u64, u64)>,
+    /// Requests that the service says it got in all, warm-up included; unset where it doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<u64>,
     /// What must always hold of the rows.
     pub invariants: Vec<Invariant>,
     /// The service before the first slice and after the last; unset where its process isn't known.

@@ -29,6 +29,8 @@ pub struct Judged<'a> {
     pub rows: Vec<u64>,
     /// What must hold of all that was found there.
     pub invariants: Vec<Invariant>,
+    /// Requests that the service says it got, where it does.
+    pub counted: Option<u64>,
     /// Where what stands around runs.
     pub support_cores: SupportCores,
     /// The least that the work of a kind takes, in µs, where that is known.
@@ -151,5 +153,6 @@ fn aside(judged: &Judged<'_>, played: &Played) -> Aside {
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: judged.invariants.clone(),
         looks: None,
+        counted: judged.counted,
     }
 }

@@ -29,6 +29,7 @@ fn good() -> Evidence {
         invariants: vec![invariant(0)],
         answered: vec![("make".into(), 900), ("use".into(), 1)],
         effects: vec![("things".into(), 400, 400)],
+        counted: Some(1200),
         ..Counts::default()
     };
     Evidence {
@@ -56,7 +57,7 @@ fn a_good_run_keeps_every_bound() {
 #[test]
 fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
     type Spoil = fn(&mut Evidence);
-    let cases: [(&str, Spoil); 27] = [
+    let cases: [(&str, Spoil); 28] = [
         (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
         (name::SKIPPED, |e| e.contenders[0].skipped = 2),
         (name::SHED, |e| e.contenders[0].shed = 2),
@@ -65,6 +66,8 @@ fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         (name::UNEXPECTED, |e| e.contenders[0].unexpected = vec![("pay 503".into(), 1)]),
         (name::COUNTS, |e| e.contenders[1].replies -= 1),
         (name::COUNTS, |e| e.contenders[0].effects[0].2 = 399),
+        // One that was sent again by somebody between.
+        (name::COUNTS, |e| e.contenders[1].counted = Some(1201)),
         (name::INVARIANTS, |e| e.contenders[1].invariants[0].violations = 1),
         (name::INVARIANTS, |e| e.contenders[0].invariants.clear()),
         (name::CONNECTIONS, |e| e.contenders[0].reopened = 1),
@@ -125,6 +128,13 @@ fn what_is_not_known_of_builds_and_rows_is_not_asked() {
     assert_eq!(asks, "the generator is a release build");
     assert_eq!((measured.as_str(), held), ("generator release; of the services it isn’t known", true));
     assert!(said(&evidence, name::COUNTS).0.contains("can’t be counted from here"));
+    let (asks, measured, _) = said(&good(), name::COUNTS);
+    assert!(asks.contains("= requests that the service counted, and replies = rows"), "{asks}");
+    let each = "1200 sent = 1200 replies = 1200 counted by the service, 400 things = 400 rows";
+    assert_eq!(measured, format!("a {each}; b {each}"));
+    let mut silent = good();
+    silent.contenders.iter_mut().for_each(|counts| counts.counted = None);
+    assert_eq!(said(&silent, name::COUNTS).0, "requests sent = replies, and replies = rows in the database");
     evidence.generator_profile = "debug".into();
     assert!(!said(&evidence, name::BUILD).2);
 }

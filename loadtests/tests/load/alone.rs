@@ -72,6 +72,7 @@ fn played() -> (SoloRun, Vec<Event>) {
         kinds: Kinds::of(&trace, Toy.operations()),
         rows,
         invariants: vec![holds],
+        counted: None,
         support_cores: SUPPORT_CORES,
         floors: vec![],
         allowed: loadtests::validity::OF_THE_MACHINE.map(String::from).to_vec(),

@@ -155,6 +155,7 @@ pub fn judged_strictly<'a>(scenario: &'a Scenario, trace: &'a Trace, playback: P
         rows: playback.effects.iter().map(counts).collect(),
         playback,
         invariants: invariants(),
+        counted: vec![None; 2],
         looks: vec![None; 2],
         builds: vec![],
         support_cores: SUPPORT_CORES,

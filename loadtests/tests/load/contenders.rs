@@ -62,6 +62,7 @@ fn a_service_is_compared_with_a_second_instance_of_itself() {
     // Each had a database of its own: what both were asked for is there twice, not once.
     let bound = report.scenarios[0].validity.iter().find(|bound| bound.name == "counts").expect("counts");
     assert!(bound.held && bound.measured.contains("Go A ") && bound.measured.contains("Go B "), "{bound:?}");
+    assert_eq!(bound.measured.matches(" counted by the service").count(), 2, "{bound:?}");
 }
 
 #[test]

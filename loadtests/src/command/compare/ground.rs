@@ -33,6 +33,8 @@ pub enum Sides<'a> {
 pub struct Found {
     pub rows: Vec<Vec<u64>>,
     pub invariants: Vec<Vec<Invariant>>,
+    /// Requests that each says it got, where it does.
+    pub counted: Vec<Option<u64>>,
     pub builds: Vec<Build>,
     /// Before the first slice and after the last.
     pub looks: Vec<Option<[Look; 2]>>,
@@ -201,6 +203,7 @@ impl Sides<'_> {
             Self::Twins(pairing) => Found {
                 rows: pairing.rows().await?,
                 invariants: pairing.invariants().await?,
+                counted: pairing.counted().await?,
                 builds: pairing.builds(),
                 looks: pairing.looks().await?,
                 inapplicable: Vec::new(),
@@ -209,6 +212,7 @@ impl Sides<'_> {
             Self::Given(given) => Found {
                 rows: vec![Vec::new(); 2],
                 invariants: vec![Vec::new(); 2],
+                counted: vec![None; 2],
                 builds: Vec::new(),
                 looks: vec![None; 2],
                 inapplicable: given.inapplicable(),

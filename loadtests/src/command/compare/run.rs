@@ -189,7 +189,8 @@ impl Run {
             self.trouble.push(format!("{}: {failure}; what is shown was measured before.", act.name));
         }
         let labels = sides.labels();
-        let Found { rows, invariants, builds, looks, inapplicable, spans_dropped } = sides.found().await?;
+        let Found { rows, invariants, counted, builds, looks, inapplicable, spans_dropped } =
+            sides.found().await?;
         sides.stop().await;
         self.progress.doing(&format!("{}: resampling", act.name));
         let (kinds, settings) = (Kinds::of(&act.trace, act.workload.operations()), &act.scenario.settings);
@@ -203,6 +204,7 @@ impl Run {
             playback,
             rows,
             invariants,
+            counted,
             support_cores: ground.layout().support_cores(),
             resamples: self.resamples,
             allowed: self.allowed.clone(),
