@@ -366,22 +366,26 @@ impl Engine {
         target.begin();
         let begin = now_ns() + LEAD_NS;
         target.shared.counted_ns.set(begin);
+        let mut last_ns = None;
         for index in window {
             let due_ns = begin + (trace.lines[index].due_us - from_us) * 1000;
-            if !self.until(due_ns).await? {
+            // A stop falls between two instants, so that a time of the trace tells what came due before it.
+            if last_ns.replace(due_ns) != Some(due_ns) && !self.until(due_ns).await? {
                 break;
             }
             target.shared.recording.borrow_mut().wake_lag_ns(now_ns() - due_ns);
             target.dispatch(index, due_ns);
         }
-        self.until(begin + length_us * 1000).await?;
+        let end = begin + length_us * 1000;
+        let end = if self.until(end).await? { end } else { now_ns().clamp(begin, end) };
         target.drain().await?;
         let mut record = target.shared.recording.borrow_mut().take();
         record.begin_ns = begin;
         record.open = target.open_connections() as u64;
-        record.length_ns = (length_us * 1000).max(record.last_reply_ns.saturating_sub(begin));
+        let length_ns = end - begin;
+        record.length_ns = length_ns.max(record.last_reply_ns.saturating_sub(begin));
         // All replies may be late by the same: they come as fast as requests did.
-        record.answering_ns = (length_us * 1000).max(record.last_reply_ns - record.first_reply_ns);
+        record.answering_ns = length_ns.max(record.last_reply_ns - record.first_reply_ns);
         Ok(record)
     }
 

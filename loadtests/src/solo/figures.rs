@@ -25,8 +25,8 @@ pub fn computed(run: &SoloRun) -> anyhow::Result<SoloRun> {
         let parts: Vec<_> = rest.by_ref().take(ticks(&[*stage]).len()).collect();
         report_of(stage, from_us, &parts)
     };
-    computed.stages = stages(scenario).iter().map(&mut stage).collect::<anyhow::Result<_>>()?;
-    computed.overall = report_of(&whole(scenario), from_us, &run.ticks)?;
+    computed.stages = stages(scenario, run.ended_us).iter().map(&mut stage).collect::<anyhow::Result<_>>()?;
+    computed.overall = report_of(&whole(scenario, run.ended_us), from_us, &run.ticks)?;
     let (load, replies) = (&run.load, run.load.replies.max(1) as f64);
     computed.cpu_us_a_reply = rounded(load.cpu_ns as f64 / 1e3 / replies);
     computed.switches_a_reply = rounded(run.switches as f64 / replies);

@@ -44,9 +44,9 @@ pub struct Judged<'a> {
 /// The report, but for when and on what machine it was made.
 pub fn judge(judged: &Judged<'_>, played: Played) -> anyhow::Result<SoloRun> {
     let basis = basis(judged, &played);
-    let parts = ticks(&stages(judged.scenario));
+    let parts = ticks(&stages(judged.scenario, played.ended_us));
     let ticks = reports(judged.scenario, judged.trace, &parts, &played)?;
-    let Played { record, usage, samples, switches, policy, .. } = played;
+    let Played { record, usage, samples, switches, policy, ended_us, .. } = played;
     let slice = Slice {
         first: true,
         record,
@@ -56,7 +56,7 @@ pub fn judge(judged: &Judged<'_>, played: Played) -> anyhow::Result<SoloRun> {
         generator: (usage.generator_ns, usage.wall_ns),
     };
     let load = raw(&slice, judged.kinds.names())?;
-    let nothing = || report_of(&whole(judged.scenario), 0, &[]);
+    let nothing = || report_of(&whole(judged.scenario, ended_us), 0, &[]);
     computed(&SoloRun {
         format: FORMAT,
         started_at: String::new(),
@@ -83,12 +83,13 @@ pub fn judge(judged: &Judged<'_>, played: Played) -> anyhow::Result<SoloRun> {
         load,
         switches,
         basis,
+        ended_us,
     })
 }
 
 /// What became of the whole load.
 pub fn overall(scenario: &Scenario, trace: &Trace, played: &Played) -> anyhow::Result<StageReport> {
-    let whole = whole(scenario);
+    let whole = whole(scenario, played.ended_us);
     let found = reports(scenario, trace, &[whole], played)?;
     report_of(&whole, scenario.warm_up_us(), &found)
 }
@@ -152,7 +153,7 @@ fn aside(judged: &Judged<'_>, played: &Played) -> Aside {
         unexpected: warm_up.kinds.clone(),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: judged.invariants.clone(),
-        looks: None,
         counted: judged.counted,
+        looks: None,
     }
 }

@@ -68,6 +68,9 @@ pub struct SoloRun {
     pub switches: u64,
     /// What else the figures are made of.
     pub basis: Basis,
+    /// Where in its trace it was ended, in µs: what was due from then on didn't come due; unset: all did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_us: Option<u64>,
 }
 
 impl SoloRun {

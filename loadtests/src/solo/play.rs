@@ -77,6 +77,8 @@ pub struct Played {
     pub switches: u64,
     /// It went to its end.
     pub complete: bool,
+    /// When the first request was due, by the trace, that didn't come due any more; unset where all did.
+    pub ended_us: Option<u64>,
 }
 
 /// Plays in a thread of its own; where `stopped` becomes true it ends early with what there is. `follow` hears of the load
@@ -119,13 +121,15 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>, events: UnboundedSender<Event
         sampler.begin.store(true, Ordering::Relaxed);
         let before = (Usage::now(&[process], &order.support)?, context_switches(pid));
         let window = order.trace.window(from_us, end_us);
-        let record = engine.play(&mut target, window, from_us, end_us - from_us).await?;
+        let record = engine.play(&mut target, window.clone(), from_us, end_us - from_us).await?;
         let usage = Usage::now(&[process], &order.support)?.since(&before.0);
         let switches = context_switches(pid).saturating_sub(before.1);
         let (effects, seen) = (target.effects(), seen.take());
         let complete = !stop.load(Ordering::Relaxed);
+        let left = &order.trace.lines[window][record.offered as usize..];
+        let ended_us = left.first().map(|line| line.due_us);
         let samples = sampler.end();
-        Ok(Played { warm_up, record, seen, effects, policy, usage, samples, switches, complete })
+        Ok(Played { warm_up, record, seen, effects, policy, usage, samples, switches, complete, ended_us })
     })
 }
 

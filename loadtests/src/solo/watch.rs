@@ -89,9 +89,10 @@ pub struct Stage {
     pub to_us: u64,
 }
 
-/// The stages after the warm-up, as the trace walks them: again from the first until its end.
-pub fn stages(scenario: &Scenario) -> Vec<Stage> {
-    let (mut from_us, end) = (scenario.warm_up_us(), scenario.total_us());
+/// The stages after the warm-up, as the trace walks them: again from the first until its end, or until it was ended at a
+/// time of it.
+pub fn stages(scenario: &Scenario, ended_us: Option<u64>) -> Vec<Stage> {
+    let (mut from_us, end) = (scenario.warm_up_us(), end_us(scenario, ended_us));
     let mut stages = Vec::new();
     for stage in scenario.stages.iter().cycle() {
         if from_us >= end {
@@ -104,11 +105,15 @@ pub fn stages(scenario: &Scenario) -> Vec<Stage> {
     stages
 }
 
+fn end_us(scenario: &Scenario, ended_us: Option<u64>) -> u64 {
+    ended_us.unwrap_or(u64::MAX).clamp(scenario.warm_up_us() + 1, scenario.total_us())
+}
+
 /// All of them as one, at their mean rate.
-pub fn whole(scenario: &Scenario) -> Stage {
-    let (from_us, to_us) = (scenario.warm_up_us(), scenario.total_us());
+pub fn whole(scenario: &Scenario, ended_us: Option<u64>) -> Stage {
+    let (from_us, to_us) = (scenario.warm_up_us(), end_us(scenario, ended_us));
     let flows = |stage: &Stage| stage.rate * (stage.to_us - stage.from_us) as f64;
-    let rate = stages(scenario).iter().map(flows).sum::<f64>() / (to_us - from_us).max(1) as f64;
+    let rate = stages(scenario, ended_us).iter().map(flows).sum::<f64>() / (to_us - from_us).max(1) as f64;
     Stage { rate: rounded(rate), from_us, to_us }
 }
 
@@ -226,11 +231,19 @@ mod tests {
 
     #[test]
     fn stages_are_walked_again_until_the_trace_ends() {
-        let found = stages(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 0.75 }"));
+        let scenario = scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 0.75 }");
+        let found = stages(&scenario, None);
         let ends: Vec<_> = found.iter().map(|stage| (stage.rate, stage.from_us, stage.to_us)).collect();
         let wanted =
             [(10.0, 1_000_000, 2_000_000), (20.0, 2_000_000, 2_750_000), (10.0, 2_750_000, 3_500_000)];
         assert_eq!(ends, wanted);
+        // A load that was ended has what came due: half of its second stage, and none of the third.
+        let ended = stages(&scenario, Some(2_375_000));
+        assert_eq!(ended, [found[0], Stage { to_us: 2_375_000, ..found[1] }]);
+        let all = whole(&scenario, Some(2_500_000));
+        assert_eq!((all.from_us, all.to_us), (1_000_000, 2_500_000));
+        assert!((all.rate - 40.0 / 3.0).abs() < 0.001, "{all:?}");
+        assert_eq!(stages(&scenario, Some(0)).len(), 1);
     }
 
     #[test]
@@ -242,7 +255,7 @@ mod tests {
             [(1_000_000, 1_366_666), (1_366_666, 1_733_333), (1_733_333, 2_100_000), (2_100_000, 2_200_000)];
         assert_eq!(ends, wanted);
         assert_eq!(ticks(&[stage(0, 600_000_000)]).len(), 120);
-        let all = whole(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 1.5 }"));
+        let all = whole(&scenario("{ rate = 10.0, seconds = 1.0 }, { rate = 20.0, seconds = 1.5 }"), None);
         assert_eq!((all.rate, all.from_us, all.to_us), (16.0, 1_000_000, 3_500_000));
     }
 

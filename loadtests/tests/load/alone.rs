@@ -1,19 +1,20 @@
 //! A run of one server of known manners, alone: its report, and that a wrong figure in it is found.
 
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use loadtests::compare::Event;
+use loadtests::draw::Draw;
 use loadtests::environment;
 use loadtests::report::{ContenderReport, Environment, Verified, Version, verify_run, write_run};
-use loadtests::scenario::{Scenario, Stage};
+use loadtests::scenario::{Flow, Parameters, Scenario, Stage};
 use loadtests::solo::{Judged, Order, Settings, SoloRun, judge, play};
-use loadtests::trace::{Kinds, Trace};
+use loadtests::trace::{Kinds, Line, Trace};
 use loadtests::validity::{Invariant, name};
-use loadtests::workload::Workload;
+use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
 use serde_json::{Value, json};
 
 use crate::compare::{SUPPORT_CORES, contender};
@@ -41,19 +42,25 @@ fn staged() -> Scenario {
 }
 
 fn played() -> (SoloRun, Vec<Event>) {
+    played_until(&Toy, &Arc::default())
+}
+
+/// The same, whoever speaks for it; raising `stop` ends it.
+fn played_until(workload: &'static (dyn Workload + Sync), stop: &Arc<AtomicBool>) -> (SoloRun, Vec<Event>) {
     let scenario = staged();
     let trace = Arc::new(Trace::draw("toy.toml", &scenario, &Toy).expect("a trace"));
     let order = Order {
         scenario: scenario.clone(),
         trace: Arc::clone(&trace),
-        workload: &Toy,
+        workload,
         contender: contender("quick", manner),
         support: vec![],
         cores: environment::cores().expect("cores"),
         settle: Box::new(|| async { Ok(()) }.boxed_local()),
     };
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
-    let play = move || play(&order, &Arc::new(AtomicBool::new(false)), events).expect("played");
+    let stop = Arc::clone(stop);
+    let play = move || play(&order, &stop, events).expect("played");
     let played = std::thread::spawn(play).join().expect("the thread");
     let told = std::iter::from_fn(|| happened.try_recv().ok()).collect();
     let rows = played.effects.iter().map(|effect| effect.count).collect();
@@ -127,6 +134,69 @@ fn each_request_counts_in_its_stage_and_the_stages_are_made_of_their_parts() {
     let bound = |wanted: &str| run.validity.iter().find(|bound| bound.name == wanted);
     // Being shed is what is expected.
     assert!(bound(name::SHED).is_none() && bound(name::COUNTS).is_some_and(|bound| bound.held));
+}
+
+/// Raises a stop when the request of this number has come due.
+struct Stopping {
+    after: u64,
+    stop: Arc<AtomicBool>,
+}
+
+struct StoppingPlayer {
+    toy: Box<dyn Player>,
+    after: u64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Workload for Stopping {
+    fn name(&self) -> &'static str {
+        Toy.name()
+    }
+    fn operations(&self) -> &'static [Operation] {
+        Toy.operations()
+    }
+    fn check_flow(&self, flow: &Flow) -> Result<(), String> {
+        Toy.check_flow(flow)
+    }
+    fn draw_flow(&self, flow: &Flow, about: Option<&Parameters>, draw: &mut Draw) -> Vec<Parameters> {
+        Toy.draw_flow(flow, about, draw)
+    }
+    fn player(&self, trace: &Trace, target: &PlayerTarget) -> anyhow::Result<Box<dyn Player>> {
+        let (after, stop) = (self.after, Arc::clone(&self.stop));
+        Ok(Box::new(StoppingPlayer { toy: Toy.player(trace, target)?, after, stop }))
+    }
+}
+
+impl Player for StoppingPlayer {
+    fn prepare(&mut self, line: &Line) -> Option<Prepared> {
+        self.stop.fetch_or(line.id == self.after, Ordering::Relaxed);
+        self.toy.prepare(line)
+    }
+    fn check(&mut self, line: &Line, reply: &Reply, sampled: bool) -> Checked {
+        self.toy.check(line, reply, sampled)
+    }
+    fn effects(&self) -> Vec<Effect> {
+        self.toy.effects()
+    }
+}
+
+#[test]
+fn one_that_is_stopped_has_what_came_due_and_nothing_is_lost() {
+    let stop: Arc<AtomicBool> = Arc::default();
+    // In the second of three stages.
+    let stopping = Box::leak(Box::new(Stopping { after: SHED[0] - 1, stop: Arc::clone(&stop) }));
+    let (run, _) = played_until(stopping, &stop);
+    assert!(run.void.len() == 1 && run.void[0].starts_with("complete: "), "{:?}", run.void);
+    let whole = self::run();
+    let before = whole.stages[0].offered;
+    assert_eq!((run.stages.len(), run.stages[0].offered), (2, before));
+    let due = SHED[0] - (whole.requests as u64 - whole.overall.offered);
+    assert_eq!((run.overall.offered, run.overall.expected, run.overall.other()), (due, due, 0));
+    assert!(run.stages[1].seconds < whole.stages[1].seconds && run.ticks.len() < whole.ticks.len());
+    // The rates are those of the time that it was played.
+    let rates = [&run, whole].map(|run| run.stages[1].offered_rate());
+    assert!((rates[0] / rates[1] - 1.0).abs() < 0.05, "{rates:?}");
+    assert_eq!(verified(&run).differences, Vec::<String>::new());
 }
 
 #[test]
