@@ -30,6 +30,7 @@ pub mod scenario;
 pub mod solo;
 pub mod spread;
 pub mod stats;
+pub mod surroundings;
 pub mod toml_lines;
 pub mod trace;
 pub mod traces;

@@ -74,7 +74,8 @@ const TRIAL_MAX: f64 = 0.05;
 const LITTLE_MAX: f64 = 0.05;
 const GENERATOR_MAX: f64 = 0.5;
 const SUPPORT_MAX: f64 = 0.9;
-const OTHERS_MAX: f64 = 0.1;
+/// Of a core.
+pub const OTHERS_MAX: f64 = 0.1;
 /// Also of one pair: in one with more, what is seen is the host's doing.
 pub const STOLEN_MAX: f64 = 0.05;
 /// Of the pairs: where more are set aside, those that are left were played on a machine that nobody had for himself.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 use crate::limits::looking::Looking;
 use crate::report::standing::{
-    reasons, reasons_alone, reasons_of_control, reasons_of_traced, reasons_of_tuned,
+    reasons, reasons_alone, reasons_beside, reasons_of_capacity, reasons_of_control, reasons_of_footprints,
+    reasons_of_limits, reasons_of_looking, reasons_of_traced, reasons_of_tuned,
 };
 use crate::report::{
     Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Traced,
@@ -65,7 +66,10 @@ impl Outcome {
             Self::Tuned { of, compared, .. } => reasons_of_tuned(of, compared, Bound::voids),
             Self::Traced { of, traced } => reasons_of_traced(of, traced, Bound::voids),
             Self::Alone(run) => reasons_alone(std::slice::from_ref(&**run), Bound::voids),
-            Self::Limits(_) | Self::Looking(_) | Self::Capacity(_) | Self::Footprints(_) => Vec::new(),
+            Self::Limits(limits) => reasons_of_limits(limits, Bound::voids),
+            Self::Looking(looking) => reasons_of_looking(looking, Bound::voids),
+            Self::Capacity(capacity) => reasons_of_capacity(capacity, Bound::voids),
+            Self::Footprints(footprints) => reasons_of_footprints(footprints, Bound::voids),
         }
     }
 }
@@ -160,17 +164,17 @@ impl Parts {
     pub fn report(self, head: Head) -> Report {
         let Self { contenders, scenarios, limits, looking, solo, alone } = self;
         let Head { started_at, seconds, environment, trouble } = head;
+        let missed = |which: fn(&Bound) -> bool| {
+            let beside = reasons_beside(limits.as_ref(), looking.as_ref(), Some(&solo), which);
+            [reasons(&scenarios, which), reasons_alone(&alone, which), beside].concat()
+        };
         Report {
             format: FORMAT,
             started_at,
             seconds: rounded(seconds),
             command: std::env::args().collect(),
-            void: [trouble, reasons(&scenarios, Bound::voids), reasons_alone(&alone, Bound::voids)].concat(),
-            allowed: [
-                reasons(&scenarios, |bound| bound.allowed),
-                reasons_alone(&alone, |bound| bound.allowed),
-            ]
-            .concat(),
+            void: [trouble, missed(Bound::voids)].concat(),
+            allowed: missed(|bound| bound.allowed),
             environment,
             contenders,
             scenarios,

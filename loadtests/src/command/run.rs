@@ -25,6 +25,7 @@ use crate::report::{ContenderReport, Environment, write_run};
 use crate::scenario::{Scenario, Stage};
 use crate::solo::{Judged, Order, Played, SoloRun, aside, judge, run_table};
 use crate::stats::rounded;
+use crate::surroundings::Care;
 use crate::trace::{Kinds, Trace};
 use crate::workload::Workload;
 
@@ -217,6 +218,10 @@ impl Alone {
         Ok(Some(capacity))
     }
 
+    fn care(&self) -> Care {
+        Care { allowed: self.allowed.clone(), trial: self.smoke }
+    }
+
     async fn look_for(
         &self,
         bench: &Bench,
@@ -226,8 +231,9 @@ impl Alone {
     ) -> anyhow::Result<f64> {
         let quick = Effort::quick(scenario.seed);
         let trial = if self.smoke { Duration::from_secs(1) } else { quick.trial };
-        let searching = Searching { bench, scenario, effort: Effort { trial, ..quick }, stopped, say };
-        let block = searching.block(self.service, 0).await?;
+        let (effort, care) = (Effort { trial, ..quick }, &self.care());
+        let searching = Searching { bench, scenario, effort, care, stopped, say };
+        let block = searching.block(self.service, 0, &mut Vec::new()).await?;
         match block.bracket.low {
             Some(low) => Ok(low),
             None => bail!("no rate keeps {}’s bound: give its capacity by --capacity", scenario.name),

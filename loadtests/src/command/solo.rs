@@ -10,13 +10,16 @@ use stack::instance::Twin;
 use tokio::sync::watch;
 
 use super::draw_payments;
-use super::tabled::{TabledArgs, say};
+use super::tabled::{TabledArgs, exit_code, say};
 use super::task::Task;
 use crate::development::Development;
 use crate::limits;
 use crate::payments::{Bench, capacity, footprint};
+use crate::report::standing::reasons_of_solo;
 use crate::scenario::{Overrides, Scenario};
 use crate::solo::{SoloReport, solo_table};
+use crate::surroundings::Care;
+use crate::validity::Bound;
 
 /// Of a capacity's bracket.
 const RESOLUTION: f64 = 1.05;
@@ -105,7 +108,7 @@ impl EffortArgs {
         bench: &Bench,
         scenarios: &[Scenario],
         seed: u64,
-        stopped: &watch::Receiver<bool>,
+        (care, stopped): (&Care, &watch::Receiver<bool>),
         say: &dyn Fn(&str),
     ) -> anyhow::Result<SoloReport> {
         for scenario in scenarios.iter().filter(|scenario| !names_bound(scenario)) {
@@ -118,11 +121,13 @@ impl EffortArgs {
             }
             match &task {
                 Task::Capacity(scenario, effort) => {
-                    let searching = capacity::Searching { bench, scenario, effort: *effort, stopped, say };
+                    let searching =
+                        capacity::Searching { bench, scenario, effort: *effort, care, stopped, say };
                     report.capacities.push(searching.capacity().await?);
                 }
                 Task::Footprints(scenario, effort) => {
-                    report.footprints = footprint::footprints(bench, scenario, effort, stopped, say).await?;
+                    report.footprints =
+                        footprint::footprints(bench, scenario, effort, (care, stopped), say).await?;
                 }
                 Task::Compared(_)
                 | Task::Control { .. }
@@ -206,7 +211,11 @@ pub(super) fn limits_effort(seconds: f64, repetitions: usize) -> limits::Effort 
 /// Start: from the process' begin to the first 200 of /readyz. Memory: resident, idle, at the end of the first scenario's
 /// load, for an open connection that has carried a request, and for a request that waits for the card network.
 ///
-/// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why).
+/// A trial during which others used the machine, or the host took it away, is no evidence: it is made again, up to five
+/// times. What stands beside each table says what went on at worst.
+///
+/// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why); 3 void: other processes or the host
+/// used the machine all the same, or a reply wasn't what the contract says.
 #[derive(Debug, Args)]
 pub struct SoloArgs {
     /// A file, or the name of one in loadtests/scenarios without its ending; given again: each has its capacity
@@ -219,7 +228,8 @@ pub struct SoloArgs {
     seed: u64,
     #[command(flatten)]
     tabled: TabledArgs,
-    /// To see that it works: light hashes, which a debug build can make, and short loads
+    /// To see that it works: light hashes, which a debug build can make, and short loads; others and the host may use the
+    /// machine
     #[arg(long)]
     smoke: bool,
 }
@@ -241,12 +251,13 @@ impl SoloArgs {
         let drawn = self.scenarios.iter().map(|name| draw_payments(name, &overrides));
         let scenarios: Vec<Scenario> =
             drawn.map(|drawn| drawn.map(|(scenario, _)| scenario)).collect::<anyhow::Result<_>>()?;
-        self.tabled.run(solo_table, async |around| {
-            let bench = around.bench(self.smoke).await?;
-            let report = self.effort.measure(&bench, &scenarios, self.seed, &around.stopped, &say).await;
+        let care = Care { allowed: super::compare::allowed(&[], self.smoke)?, trial: self.smoke };
+        let found = self.tabled.run(solo_table, async |around| {
+            let (bench, with) = (around.bench(self.smoke).await?, (&care, &around.stopped));
+            let report = self.effort.measure(&bench, &scenarios, self.seed, with, &say).await;
             bench.stop().await?;
             report
         })?;
-        Ok(ExitCode::SUCCESS)
+        Ok(exit_code(&reasons_of_solo(&found, Bound::voids)))
     }
 }

@@ -1,12 +1,14 @@
 //! What the commands share that print a table, and keep nothing but the JSON that is asked for.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
 use stack::instance::Twin;
 use tokio::sync::watch;
 
+use super::compare::VOID;
 use super::signals::{stop_on_signal, unless_stopped};
 use crate::payments::{Bench, Layout};
 use crate::{environment, realtime, report};
@@ -59,6 +61,12 @@ impl TabledArgs {
         }
         Ok(found)
     }
+}
+
+/// By the reasons for which it is void.
+pub fn exit_code(void: &[String]) -> ExitCode {
+    void.iter().for_each(|reason| println!("void: {reason}"));
+    if void.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(VOID) }
 }
 
 /// Tells a person what is being done.

@@ -17,6 +17,7 @@ pub use builds::{Recipe, Tried};
 
 use crate::solo::{Footprint, Row};
 use crate::spread::Spread;
+use crate::surroundings::Surroundings;
 
 /// What tables of it are called.
 pub const TITLE: &str = "What developing each takes";
@@ -71,7 +72,12 @@ pub fn measure(root: &Path, times: Times, say: &dyn Fn(&str)) -> anyhow::Result<
         go = [builds::go(&sources, times, say)?, go].concat();
     }
     let [of_rust, of_go] = left_out;
-    let service = |label: &str, rows, left_out| Footprint { label: label.into(), rows, left_out };
+    let service = |label: &str, rows, left_out| Footprint {
+        label: label.into(),
+        rows,
+        left_out,
+        surroundings: Surroundings::default(),
+    };
     Ok(vec![service("Rust", rust, of_rust), service("Go", go, of_go)])
 }
 

@@ -13,7 +13,7 @@ use regex::{Captures, Regex};
 use sqlx::{Connection, PgConnection};
 use stack::errand;
 
-use super::{Limit, said_on_cores};
+use super::{InTurns, Limit, said_on_cores};
 use crate::clock::now_ns;
 use crate::payments::{Bench, MERCHANTS};
 use crate::procstat::{family_cpu_ns, waited_cpu_ns};
@@ -80,8 +80,34 @@ impl Statements {
         Ok(Self { pgbench, scripts, url, cores, postgres, postgres_cores, folder, turns: 0 })
     }
 
-    /// One measurement of each script.
-    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+    /// There is a program that measures.
+    pub fn is_there(&self) -> bool {
+        self.pgbench.is_some()
+    }
+
+    /// One a script.
+    pub fn limits(self) -> Vec<Limit> {
+        let row = |(script, turns): (Script, Result<Vec<Turn>, String>)| {
+            let (name, label) = (format!("database_{}", script.name), script.label);
+            let label = format!("{label}: its statements by pgbench over {CONNECTIONS} connections");
+            match turns {
+                Ok(turns) => {
+                    let rates: Vec<f64> = turns.iter().map(|turn| turn.rate).collect();
+                    let full = full(&turns, self.postgres_cores, self.cores.len());
+                    Limit::measured(&name, label, script.unit, &rates, Some(full))
+                }
+                Err(why) => Limit::missing(&name, label, script.unit, why),
+            }
+        };
+        self.scripts.into_iter().map(row).collect()
+    }
+}
+
+impl InTurns for Statements {
+    const WHAT: &'static str = "statements";
+
+    /// One measurement of each; who is first changes from turn to turn.
+    async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
         let Some(pgbench) = &self.pgbench else { return Ok(()) };
         self.turns += 1;
         for (index, (script, turns)) in self.scripts.iter_mut().enumerate() {
@@ -111,21 +137,8 @@ impl Statements {
         Ok(())
     }
 
-    /// One a script.
-    pub fn limits(self) -> Vec<Limit> {
-        let row = |(script, turns): (Script, Result<Vec<Turn>, String>)| {
-            let (name, label) = (format!("database_{}", script.name), script.label);
-            let label = format!("{label}: its statements by pgbench over {CONNECTIONS} connections");
-            match turns {
-                Ok(turns) => {
-                    let rates: Vec<f64> = turns.iter().map(|turn| turn.rate).collect();
-                    let full = full(&turns, self.postgres_cores, self.cores.len());
-                    Limit::measured(&name, label, script.unit, &rates, Some(full))
-                }
-                Err(why) => Limit::missing(&name, label, script.unit, why),
-            }
-        };
-        self.scripts.into_iter().map(row).collect()
+    fn take_back(&mut self) {
+        self.scripts.iter_mut().for_each(|(_, turns)| drop(turns.as_mut().map(Vec::pop)));
     }
 }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Limit, on_cores};
+use super::{InTurns, Limit, on_cores};
 use crate::clock::now_ns;
 use crate::compare::Contender;
 use crate::procstat::Process;
@@ -69,21 +69,6 @@ impl Doors {
         Ok(Self { services, generator: generator.to_vec(), connections, turns, count: 0 })
     }
 
-    /// One measurement of each; who is first changes from turn to turn.
-    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
-        for step in 0..self.services.len() {
-            let index = (step + self.count) % self.services.len();
-            let (name, address, pid) = self.services[index].clone();
-            let connections = self.connections;
-            let work = move || ask(address, pid, connections, length);
-            let turn =
-                on_cores(&self.generator, work).await.with_context(|| format!("{name}: GET {PATH}"))?;
-            self.turns[index].push(turn);
-        }
-        self.count += 1;
-        Ok(())
-    }
-
     /// Two a service: how fast it answers, and what an answer costs it.
     pub fn limits(self) -> Vec<Limit> {
         let rows = |((name, ..), turns): ((String, SocketAddr, u32), Vec<Turn>)| {
@@ -102,6 +87,31 @@ impl Doors {
             [rate, cost]
         };
         self.services.into_iter().zip(self.turns).flat_map(rows).collect()
+    }
+}
+
+impl InTurns for Doors {
+    const WHAT: &'static str = "doors";
+
+    /// One measurement of each; who is first changes from turn to turn.
+    async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+        for step in 0..self.services.len() {
+            let index = (step + self.count) % self.services.len();
+            let (name, address, pid) = self.services[index].clone();
+            let connections = self.connections;
+            let work = move || ask(address, pid, connections, length);
+            let turn =
+                on_cores(&self.generator, work).await.with_context(|| format!("{name}: GET {PATH}"))?;
+            self.turns[index].push(turn);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        for turns in &mut self.turns {
+            turns.pop();
+        }
     }
 }
 

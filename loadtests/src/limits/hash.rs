@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 use stack::errand;
 
-use super::{Limit, on_cores, said_on_cores};
+use super::{InTurns, Limit, on_cores, said_on_cores};
 use crate::environment;
 
 /// As the services hash by default; `proto/config.toml` has the number.
@@ -62,23 +62,6 @@ impl Hashes {
         Self { cores: cores.to_vec(), rounds, go, rates: [Vec::new(), Vec::new()], turns: 0 }
     }
 
-    /// One measurement of each; who is first changes from turn to turn.
-    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
-        let (one, rounds) = (&self.cores[..1], self.rounds);
-        for language in [self.turns % 2, 1 - self.turns % 2] {
-            let looped = match (language, &self.go) {
-                (0, _) => on_cores(one, move || Ok(rust_loop(rounds, length))).await?,
-                (_, Ok(program)) => go_loop(program, one, rounds, length)
-                    .await
-                    .with_context(|| program.display().to_string())?,
-                (_, Err(_)) => continue,
-            };
-            self.rates[language].push(looped.rate() * self.cores.len() as f64);
-        }
-        self.turns += 1;
-        Ok(())
-    }
-
     /// Of an answer that needs one hash, in µs; unset where no loop was built for speed. Go's always is; an unoptimised loop
     /// here takes longer than a service does.
     fn floor_us(&self, optimised: bool) -> Option<u64> {
@@ -98,6 +81,33 @@ impl Hashes {
             Err(why) => Limit::missing("hash_go", label("Go"), unit, why),
         };
         vec![rust, go]
+    }
+}
+
+impl InTurns for Hashes {
+    const WHAT: &'static str = "hashes";
+
+    /// One measurement of each; who is first changes from turn to turn.
+    async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+        let (one, rounds) = (&self.cores[..1], self.rounds);
+        for language in [self.turns % 2, 1 - self.turns % 2] {
+            let looped = match (language, &self.go) {
+                (0, _) => on_cores(one, move || Ok(rust_loop(rounds, length))).await?,
+                (_, Ok(program)) => go_loop(program, one, rounds, length)
+                    .await
+                    .with_context(|| program.display().to_string())?,
+                (_, Err(_)) => continue,
+            };
+            self.rates[language].push(looped.rate() * self.cores.len() as f64);
+        }
+        self.turns += 1;
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        for rates in &mut self.rates {
+            rates.pop();
+        }
     }
 }
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stack::instance::Twin;
 
-use super::Effort;
 use super::saturation::{KINDS, Kind, Saturated, Turn, patient};
+use super::{Effort, Turns};
 use crate::otlp::{Discard, Server};
 use crate::payments::{Bench, EXPORTER, Service, Special, label};
 use crate::report::wording::number;
 use crate::report::{align, plain};
 use crate::spread::Spread;
 use crate::stats::Ratio;
+use crate::surroundings::{Care, Surroundings};
 use crate::workload::Sampled;
 
 /// Of the requests; none is what the others are held against.
@@ -28,6 +29,9 @@ pub struct Looking {
     pub seconds: f64,
     /// Each kind of request on each service with each share.
     pub rows: Vec<Looked>,
+    /// What went on meanwhile.
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 /// One service with so many of its requests traced.
@@ -55,7 +59,12 @@ pub struct Looked {
 pub const MEASUREMENTS: usize = LOOKED_AT.len() * SHARES.len() * Twin::ALL.len();
 
 /// Measures beside `bench`; `say` hears what is being done.
-pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyhow::Result<Looking> {
+pub async fn measure(
+    bench: &Bench,
+    effort: &Effort,
+    care: &Care,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Looking> {
     let Effort { length, repetitions, .. } = *effort;
     let layout = bench.layout();
     let receiver = Server::start(([127, 0, 0, 1], 0).into(), Arc::new(Discard)).await?;
@@ -69,16 +78,19 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let contenders: Vec<_> = services.iter().map(|service| service.contender.clone()).collect();
     let mut saturated =
         Saturated::of(LOOKED_AT, &contenders, bench.support(), layout.support_cores(), &layout.generator);
+    let (support, mut seen) = (bench.support(), Vec::new());
+    let turns = Turns { length, care, say, services: &contenders, support: &support };
     for repetition in 1..=repetitions {
         say(&format!("the cost of traces: repetition {repetition} of {repetitions}"));
-        saturated.repeat(length).await?;
+        seen.push(turns.one(&mut saturated, repetition).await?);
     }
     let mut dropped = Vec::new();
     for service in services {
         dropped.push(service.spans_dropped().await?);
         service.stop().await;
     }
-    Ok(Looking { seconds: length.as_secs_f64(), rows: rows(&saturated, &places, &dropped) })
+    let (rows, surroundings) = (rows(&saturated, &places, &dropped), Surroundings::of(seen, care));
+    Ok(Looking { seconds: length.as_secs_f64(), rows, surroundings })
 }
 
 async fn started(bench: &Bench, twin: Twin, share: f64, endpoint: &str) -> anyhow::Result<Service> {
@@ -146,5 +158,6 @@ pub fn table(looking: &Looking) -> String {
         table.add_row(cells(row));
     });
     align(&mut table, &[3, 4, 5, 6, 7]);
-    format!("What it costs to be traced, each service at its most\n{table}\n")
+    let line = looking.surroundings.line().map(|line| line + "\n").unwrap_or_default();
+    format!("What it costs to be traced, each service at its most\n{table}\n{line}")
 }

@@ -22,8 +22,10 @@ pub use saturation::WARM_UP_SECONDS;
 use saturation::{KINDS as SATURATED, Saturated};
 pub use text::table;
 
+use crate::compare::{Contender, Support};
 use crate::payments::{Bench, Special};
 use crate::spread::Spread;
+use crate::surroundings::{Care, Meanwhile, Since, Surroundings, undisturbed};
 
 /// Hashes of two languages, statements of two kinds, doors of two services; three kinds of requests to two services.
 pub const KINDS: usize = 12;
@@ -49,6 +51,9 @@ pub struct Limits {
     /// One a kind of request and service.
     #[serde(default)]
     pub saturations: Vec<Saturation>,
+    /// What went on meanwhile.
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 /// What a service answered at most.
@@ -114,7 +119,12 @@ impl Limits {
 }
 
 /// Measures all of them beside `bench`; `say` hears what is being done.
-pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyhow::Result<Limits> {
+pub async fn measure(
+    bench: &Bench,
+    effort: &Effort,
+    care: &Care,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<Limits> {
     let layout = bench.layout();
     let mut hashes = hash::Hashes::find(&layout.service, bench.hash_rounds()?);
     let mut database = database::Statements::prepare(bench).await?;
@@ -127,17 +137,60 @@ pub async fn measure(bench: &Bench, effort: &Effort, say: &dyn Fn(&str)) -> anyh
     let mut doors = door::Doors::of(&contenders, &layout.generator, effort.connections)?;
     let mut saturated =
         Saturated::of(&SATURATED, &contenders, bench.support(), layout.support_cores(), &layout.generator);
+    let support = bench.support();
+    let turns = Turns { length: effort.length, care, say, services: &contenders, support: &support };
+    let mut seen = Vec::new();
     for repetition in 1..=effort.repetitions {
         say(&format!("limits: repetition {repetition} of {}", effort.repetitions));
-        hashes.repeat(effort.length).await?;
-        doors.repeat(effort.length).await?;
-        database.repeat(effort.length).await?;
-        saturated.repeat(effort.length).await?;
+        seen.push(turns.one(&mut hashes, repetition).await?);
+        seen.push(turns.one(&mut doors, repetition).await?);
+        if database.is_there() {
+            seen.push(turns.one(&mut database, repetition).await?);
+        }
+        seen.push(turns.one(&mut saturated, repetition).await?);
     }
     for service in services {
         service.stop().await;
     }
     let rows = [hashes.limits(), database.limits(), doors.limits()].concat();
     let saturations = saturated.rows(&rows);
-    Ok(Limits { seconds: effort.length.as_secs_f64(), rows, saturations })
+    let surroundings = Surroundings::of(seen, care);
+    Ok(Limits { seconds: effort.length.as_secs_f64(), rows, saturations, surroundings })
+}
+
+/// What is measured in turns, each of which can be taken back.
+pub(crate) trait InTurns {
+    /// As a person calls it.
+    const WHAT: &'static str;
+
+    /// One more.
+    async fn repeat(&mut self, length: Duration) -> anyhow::Result<()>;
+
+    /// Takes back the last one.
+    fn take_back(&mut self);
+}
+
+/// What turns have in common.
+pub(crate) struct Turns<'a> {
+    length: Duration,
+    care: &'a Care,
+    say: &'a dyn Fn(&str),
+    services: &'a [Contender],
+    support: &'a [Support],
+}
+
+impl Turns<'_> {
+    /// One turn; one that was disturbed is taken back and made again.
+    async fn one<T: InTurns>(&self, of: &mut T, repetition: usize) -> anyhow::Result<Meanwhile> {
+        let what = format!("{}, repetition {repetition}", T::WHAT);
+        let measure = async |again: u32| {
+            if again > 0 {
+                of.take_back();
+            }
+            let since = Since::now(self.services, self.support)?;
+            of.repeat(self.length).await?;
+            Ok(((), since.until_now(&what)?))
+        };
+        Ok(undisturbed(self.care, self.say, measure).await?.1)
+    }
 }

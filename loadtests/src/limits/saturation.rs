@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use futures::future::try_join_all;
 use http_body_util::BodyExt;
 
-use super::{Limit, Saturation, door, on_cores};
+use super::{InTurns, Limit, Saturation, door, on_cores};
 use crate::clock::now_ns;
 use crate::compare::{Contender, Support, SupportCores, Usage};
 use crate::payments::Payments;
@@ -114,25 +114,6 @@ impl Saturated {
         Self { kinds, services, support, cores, generator, turns, count: 0 }
     }
 
-    /// One measurement of each; which service is first changes from turn to turn.
-    pub async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
-        let count = self.services.len();
-        for (row, kind) in self.kinds.iter().enumerate() {
-            let drawn = Arc::new(self.trace(kind, length)?);
-            for step in 0..count {
-                let index = (step + self.count as usize) % count;
-                let (contender, support) = (self.services[index].clone(), self.support.clone());
-                let trace = Arc::clone(&drawn);
-                let what = format!("{}: {} by {CLIENTS} clients", contender.name, kind.label);
-                let work = move || ask(&contender, &support, &trace, length);
-                let turn = on_cores(&self.generator, work).await.context(what)?;
-                self.turns[row * count + index].push(turn);
-            }
-        }
-        self.count += 1;
-        Ok(())
-    }
-
     /// What this turn's clients ask, the same of each service, and how much of it is the warm-up.
     fn trace(&self, kind: &Kind, length: Duration) -> anyhow::Result<(Trace, usize)> {
         let overrides = Overrides {
@@ -182,6 +163,35 @@ impl Saturated {
             })
         };
         each.zip(&self.turns).filter_map(row).collect()
+    }
+}
+
+impl InTurns for Saturated {
+    const WHAT: &'static str = "services at their most";
+
+    /// One measurement of each; who is first changes from turn to turn.
+    async fn repeat(&mut self, length: Duration) -> anyhow::Result<()> {
+        let count = self.services.len();
+        for (row, kind) in self.kinds.iter().enumerate() {
+            let drawn = Arc::new(self.trace(kind, length)?);
+            for step in 0..count {
+                let index = (step + self.count as usize) % count;
+                let (contender, support) = (self.services[index].clone(), self.support.clone());
+                let trace = Arc::clone(&drawn);
+                let what = format!("{}: {} by {CLIENTS} clients", contender.name, kind.label);
+                let work = move || ask(&contender, &support, &trace, length);
+                let turn = on_cores(&self.generator, work).await.context(what)?;
+                self.turns[row * count + index].push(turn);
+            }
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        for turns in &mut self.turns {
+            turns.pop();
+        }
     }
 }
 

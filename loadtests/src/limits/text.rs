@@ -13,7 +13,8 @@ pub fn table(limits: &Limits) -> String {
     align(&mut table, &[1, 2, 4]);
     let missing = limits.rows.iter().filter_map(|limit| Some((&limit.label, limit.missing.as_ref()?)));
     let missing: String = missing.map(|(label, why)| format!("{label}: {why}\n")).collect();
-    format!("{table}\n{missing}{}", saturations(&limits.saturations))
+    let line = limits.surroundings.line().map(|line| line + "\n").unwrap_or_default();
+    format!("{table}\n{missing}{}{line}", saturations(&limits.saturations))
 }
 
 fn saturations(saturations: &[Saturation]) -> String {
@@ -52,6 +53,7 @@ fn cells(limit: &Limit) -> [String; 6] {
 mod tests {
     use super::*;
     use crate::spread::Spread;
+    use crate::surroundings::Surroundings;
 
     #[test]
     fn a_row_has_its_figure_unit_and_n_or_why_it_has_none() {
@@ -70,7 +72,12 @@ mod tests {
             share: Some(spread(0.9)),
             full: "service 99 %".into(),
         };
-        let text = table(&Limits { seconds: 1.0, rows, saturations: vec![saturation] });
+        let text = table(&Limits {
+            seconds: 1.0,
+            rows,
+            saturations: vec![saturation],
+            surroundings: Surroundings::default(),
+        });
         for wanted in [
             "300",
             "290 to 310",

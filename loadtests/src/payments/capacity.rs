@@ -21,6 +21,7 @@ use crate::solo::{
     Block, Capacity, Order, Probe, Reach, Search, ServiceCapacity, Used, aside, missed, overall,
 };
 use crate::stats::rounded;
+use crate::surroundings::{Care, Meanwhile, Surroundings, undisturbed};
 use crate::trace::Trace;
 
 /// Flows a second: more than one core of either service takes of anything.
@@ -84,6 +85,8 @@ pub struct Searching<'a> {
     pub scenario: &'a Scenario,
     /// How thoroughly.
     pub effort: Effort,
+    /// How strictly trials are judged.
+    pub care: &'a Care,
     /// Becomes true where the whole run is to end.
     pub stopped: &'a watch::Receiver<bool>,
     /// Hears what is being done.
@@ -94,11 +97,11 @@ impl Searching<'_> {
     /// Searches in blocks of both services, in an order drawn for each block.
     pub async fn capacity(&self) -> anyhow::Result<Capacity> {
         let mut draw = Draw::new(self.effort.seed, "blocks");
-        let (mut rust, mut go, mut turn) = (Vec::new(), Vec::new(), 0);
+        let (mut rust, mut go, mut turn, mut seen) = (Vec::new(), Vec::new(), 0, Vec::new());
         for _ in 0..self.effort.blocks {
             let order = if draw.coin() { [Twin::Rust, Twin::Go] } else { [Twin::Go, Twin::Rust] };
             for twin in order {
-                let found = self.block(twin, turn).await?;
+                let found = self.block(twin, turn, &mut seen).await?;
                 turn += 1;
                 match twin {
                     Twin::Rust => rust.push(found),
@@ -115,28 +118,41 @@ impl Searching<'_> {
                 ServiceCapacity::of(label(Twin::Rust), rust),
                 ServiceCapacity::of(label(Twin::Go), go),
             ],
+            surroundings: Surroundings::of(seen, self.care),
         })
     }
 
-    /// One search, on a fresh service with a fresh database.
-    pub async fn block(&self, twin: Twin, turn: usize) -> anyhow::Result<Block> {
+    /// One search, on a fresh service with a fresh database; `seen` gets what went on during each of its trials.
+    pub async fn block(&self, twin: Twin, turn: usize, seen: &mut Vec<Meanwhile>) -> anyhow::Result<Block> {
         let home = self.bench.home(twin, &format!("{}_capacity_{turn}", self.scenario.name)).await?;
         let service = self.bench.service(&home, &Special::default()).await?;
-        let found = self.search(twin, &service, turn).await.map_err(|error| service.explain(error));
+        let found = self.search(twin, &service, turn, seen).await.map_err(|error| service.explain(error));
         service.stop().await;
         found
     }
 
-    async fn search(&self, twin: Twin, service: &Service, turn: usize) -> anyhow::Result<Block> {
+    async fn search(
+        &self,
+        twin: Twin,
+        service: &Service,
+        turn: usize,
+        seen: &mut Vec<Meanwhile>,
+    ) -> anyhow::Result<Block> {
         let mut search = Search::new(self.reach());
-        let mut probes = Vec::new();
+        let (mut probes, mut asked) = (Vec::new(), 0);
         while let Some(rate) = search.next() {
-            if *self.stopped.borrow() {
-                bail!(Interrupted);
-            }
-            // Another seed each, or the keys of one trial would be the next one's, and answered from what is stored.
-            let seed = self.effort.seed.wrapping_add((turn * 1000 + probes.len()) as u64);
-            let probe = self.probe(service, rate, seed).await?;
+            let what = format!("{}, search {}, trial {}", label(twin), turn + 1, probes.len() + 1);
+            let measure = async |_| {
+                if *self.stopped.borrow() {
+                    bail!(Interrupted);
+                }
+                // Another seed each, or the keys of one trial would be the next one's, and answered from what is stored.
+                let seed = self.effort.seed.wrapping_add((turn * 1000 + asked) as u64);
+                asked += 1;
+                self.probe(service, rate, seed, &what).await
+            };
+            let (probe, meanwhile) = undisturbed(self.care, self.say, measure).await?;
+            seen.push(meanwhile);
             (self.say)(&format!(
                 "{}: {} at {} flows/s: {}",
                 self.scenario.name,
@@ -157,7 +173,13 @@ impl Searching<'_> {
         Reach { start, least: LEAST, most: MOST, resolution, confirmations, trials }
     }
 
-    async fn probe(&self, service: &Service, rate: f64, seed: u64) -> anyhow::Result<Probe> {
+    async fn probe(
+        &self,
+        service: &Service,
+        rate: f64,
+        seed: u64,
+        what: &str,
+    ) -> anyhow::Result<(Probe, Meanwhile)> {
         let scenario = trial(self.scenario, rate, self.effort.trial, seed);
         let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Payments)?);
         let warm = Arc::new(Mutex::new(String::new()));
@@ -186,7 +208,8 @@ impl Searching<'_> {
         ];
         used.sort_by(|one, other| other.share.total_cmp(&one.share));
         let missed = missed(&load, self.p99_ms()?)?;
-        Ok(Probe { rate, held: missed.is_empty(), missed, load, used })
+        let meanwhile = Meanwhile::of(what, &played.usage, [&played.warm_up, &played.record]);
+        Ok((Probe { rate, held: missed.is_empty(), missed, load, used }, meanwhile))
     }
 
     fn p99_ms(&self) -> anyhow::Result<f64> {

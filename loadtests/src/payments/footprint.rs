@@ -1,5 +1,6 @@
 //! What a service takes beside the work: its program's size, its start, and memory, idle and for each thing it holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::bench::Bench;
 use super::pair::label;
-use super::service::{Service, Special};
+use super::service::{Home, Service, Special};
 use super::{Payments, metrics};
 use crate::command::folder::Interrupted;
 use crate::draw::Draw;
@@ -25,6 +26,7 @@ use crate::procstat::Process;
 use crate::scenario::{Overrides, Scenario};
 use crate::solo::{Footprint, Row, aside};
 use crate::spread::Spread;
+use crate::surroundings::{Care, Meanwhile, Since, Surroundings, undisturbed};
 use crate::trace::Trace;
 use crate::workload::Workload;
 
@@ -59,6 +61,19 @@ struct Gathered {
     request_kib: Vec<f64>,
     switches: Vec<f64>,
     left_out: Vec<String>,
+    seen: Vec<Meanwhile>,
+}
+
+impl Gathered {
+    /// What one repetition found.
+    fn add(&mut self, one: Self) {
+        self.idle_mib.extend(one.idle_mib);
+        self.loaded_mib.extend(one.loaded_mib);
+        self.connection_kib.extend(one.connection_kib);
+        self.request_kib.extend(one.request_kib);
+        self.switches.extend(one.switches);
+        self.left_out.extend(one.left_out);
+    }
 }
 
 /// Measures both services, in an order drawn for each repetition; memory under load is that of `scenario`.
@@ -66,46 +81,77 @@ pub async fn footprints(
     bench: &Bench,
     scenario: &Scenario,
     effort: &Effort,
-    stopped: &watch::Receiver<bool>,
+    (care, stopped): (&Care, &watch::Receiver<bool>),
     say: &dyn Fn(&str),
 ) -> anyhow::Result<Vec<Footprint>> {
     let mut draw = Draw::new(effort.seed, "footprints");
     let mut gathered = [Gathered::default(), Gathered::default()];
+    let (support, what) = (bench.support(), "starts of both services");
+    say(what);
     let homes = [bench.home(Twin::Rust, "starts").await?, bench.home(Twin::Go, "starts").await?];
-    say("starts of both services");
-    for _ in 0..effort.starts {
+    let started = async |_| {
+        let since = Since::now(&[], &support)?;
+        let found = starts(bench, &homes, effort.starts, &mut draw, stopped).await?;
+        Ok((found, since.until_now(what)?))
+    };
+    let (starts, meanwhile) = undisturbed(care, say, started).await?;
+    for (gathered, start_ms) in gathered.iter_mut().zip(starts) {
+        (gathered.start_ms, gathered.seen) = (start_ms, vec![meanwhile.clone()]);
+    }
+    for repetition in 0..effort.repetitions {
+        say(&format!("memory of both services, {} of {}", repetition + 1, effort.repetitions));
+        let first = usize::from(draw.coin());
+        for index in [first, 1 - first] {
+            let what = format!("memory of {}, repetition {}", label(Twin::ALL[index]), repetition + 1);
+            let memory = async |again: u32| {
+                if *stopped.borrow() {
+                    bail!(Interrupted);
+                }
+                let (since, mut one) = (Since::now(&[], &support)?, Gathered::default());
+                let (twin, name) = (Twin::ALL[index], format!("memory_{repetition}_{again}"));
+                let unexpected = loaded(bench, twin, &name, scenario, stopped, &mut one).await?;
+                if let Err(error) = held(bench, twin, &name, effort.held, &mut one).await {
+                    // One figure less, not all that was measured before.
+                    one.left_out.push(format!(
+                        "memory a request in flight, in repetition {}: {error:#}",
+                        repetition + 1
+                    ));
+                }
+                Ok((one, Meanwhile { unexpected, ..since.until_now(&what)? }))
+            };
+            let (one, meanwhile) = undisturbed(care, say, memory).await?;
+            gathered[index].add(one);
+            gathered[index].seen.push(meanwhile);
+        }
+    }
+    let one = |(twin, gathered)| footprint(twin, gathered, effort.held, care);
+    Twin::ALL.into_iter().zip(gathered).map(one).collect()
+}
+
+/// So many of each service, in ms, in an order that is drawn for each.
+async fn starts(
+    bench: &Bench,
+    homes: &[Home; 2],
+    count: usize,
+    draw: &mut Draw,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<[Vec<f64>; 2]> {
+    let mut found = [Vec::new(), Vec::new()];
+    for _ in 0..count {
         let first = usize::from(draw.coin());
         for index in [first, 1 - first] {
             if *stopped.borrow() {
                 bail!(Interrupted);
             }
             let instance = bench.instance(&homes[index], &Special::default()).await?;
-            gathered[index].start_ms.push(instance.ready_after().as_secs_f64() * 1e3);
+            found[index].push(instance.ready_after().as_secs_f64() * 1e3);
             instance.stop().await;
         }
     }
-    for repetition in 0..effort.repetitions {
-        say(&format!("memory of both services, {} of {}", repetition + 1, effort.repetitions));
-        let first = usize::from(draw.coin());
-        for index in [first, 1 - first] {
-            if *stopped.borrow() {
-                bail!(Interrupted);
-            }
-            let (twin, into) = (Twin::ALL[index], &mut gathered[index]);
-            let name = format!("memory_{repetition}");
-            loaded(bench, twin, &name, scenario, stopped, into).await?;
-            if let Err(error) = held(bench, twin, &name, effort.held, into).await {
-                // One figure less, not all that was measured before.
-                into.left_out
-                    .push(format!("memory a request in flight, in repetition {}: {error:#}", repetition + 1));
-            }
-        }
-    }
-    let one = |(twin, gathered)| footprint(twin, gathered, effort.held);
-    Twin::ALL.into_iter().zip(gathered).map(one).collect()
+    Ok(found)
 }
 
-fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Footprint> {
+fn footprint(twin: Twin, gathered: Gathered, held: usize, care: &Care) -> anyhow::Result<Footprint> {
     let program = twin.binary()?;
     let size = std::fs::metadata(&program).with_context(|| program.display().to_string())?.len();
     let row = |name: &str, label: String, unit: &str, values: &[f64]| {
@@ -122,14 +168,15 @@ fn footprint(twin: Twin, gathered: Gathered, held: usize) -> anyhow::Result<Foot
         row("switches", "Context switches a reply".into(), "", &gathered.switches),
     ];
     let rows = rows.into_iter().flatten().collect();
-    Ok(Footprint { label: label(twin).into(), rows, left_out: gathered.left_out })
+    let surroundings = Surroundings::of(gathered.seen, care);
+    Ok(Footprint { label: label(twin).into(), rows, left_out: gathered.left_out, surroundings })
 }
 
 fn rss(service: &Service) -> anyhow::Result<f64> {
     Ok(Process::of(service.contender.process()?)?.rss_bytes()? as f64)
 }
 
-/// Idle, then under the scenario's load.
+/// Idle, then under the scenario's load; its unexpected replies.
 async fn loaded(
     bench: &Bench,
     twin: Twin,
@@ -137,7 +184,7 @@ async fn loaded(
     scenario: &Scenario,
     stopped: &watch::Receiver<bool>,
     into: &mut Gathered,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeMap<String, u64>> {
     let home = bench.home(twin, &format!("{name}_loaded")).await?;
     let service = bench.service(&home, &Special::default()).await?;
     tokio::time::sleep(REST).await;
@@ -148,7 +195,7 @@ async fn loaded(
     into.loaded_mib.push(rss(&service)? / MIB);
     into.switches.push(played.switches_a_reply());
     service.stop().await;
-    Ok(())
+    Ok(Meanwhile::of(name, &played.usage, [&played.warm_up, &played.record]).unexpected)
 }
 
 /// With so many connections open, then with a request on each that waits for the card network.

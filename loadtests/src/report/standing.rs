@@ -5,7 +5,9 @@ use super::model::{Report, ScenarioReport};
 use super::rows::Compared;
 use super::traced::Traced;
 use crate::assert::Asserted;
-use crate::solo::SoloRun;
+use crate::limits::Limits;
+use crate::limits::looking::Looking;
+use crate::solo::{Capacity, Footprint, SoloReport, SoloRun};
 use crate::validity::Bound;
 
 /// What stands above figures that aren't to be used.
@@ -48,8 +50,11 @@ fn named(report: &Report, reasons: &[String]) -> bool {
 /// Nothing of it is a result: something happened that no part stands for (it was interrupted, a service died), or nothing
 /// is left.
 fn is_void_whole(report: &Report) -> bool {
+    let Report { limits, looking, solo, .. } = report;
+    let beside = reasons_beside(limits.as_ref(), looking.as_ref(), solo.as_ref(), Bound::voids);
     let bounds =
-        [reasons(&report.scenarios, Bound::voids), reasons_alone(&report.alone, Bound::voids)].concat();
+        [reasons(&report.scenarios, Bound::voids), reasons_alone(&report.alone, Bound::voids), beside]
+            .concat();
     let left = report.scenarios.iter().any(|scenario| reasons_of_timed(scenario, Bound::voids).is_empty())
         || report.alone.iter().any(|run| run.void.is_empty());
     report.void.iter().any(|reason| !bounds.contains(reason)) || (!report.void.is_empty() && !left)
@@ -110,6 +115,48 @@ pub fn reasons_alone(runs: &[SoloRun], which: fn(&Bound) -> bool) -> Vec<String>
     runs.iter().flat_map(of).collect()
 }
 
+/// The same of all that is measured beside a comparison.
+pub fn reasons_beside(
+    limits: Option<&Limits>,
+    looking: Option<&Looking>,
+    solo: Option<&SoloReport>,
+    which: fn(&Bound) -> bool,
+) -> Vec<String> {
+    let limits = limits.into_iter().flat_map(|limits| reasons_of_limits(limits, which));
+    let looking = looking.into_iter().flat_map(|looking| reasons_of_looking(looking, which));
+    let solo = solo.into_iter().flat_map(|solo| reasons_of_solo(solo, which));
+    limits.chain(looking).chain(solo).collect()
+}
+
+/// The same of the machine's limits.
+pub fn reasons_of_limits(limits: &Limits, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed("limits", &limits.surroundings.validity, which)
+}
+
+/// The same of what it costs to be traced.
+pub fn reasons_of_looking(looking: &Looking, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed("the cost of traces", &looking.surroundings.validity, which)
+}
+
+/// The same of capacities, and of what services take beside the work.
+pub fn reasons_of_solo(solo: &SoloReport, which: fn(&Bound) -> bool) -> Vec<String> {
+    let capacities = solo.capacities.iter().flat_map(|capacity| reasons_of_capacity(capacity, which));
+    capacities.chain(reasons_of_footprints(&solo.footprints, which)).collect()
+}
+
+/// The same of one capacity.
+pub fn reasons_of_capacity(capacity: &Capacity, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&format!("{}, capacity", capacity.scenario), &capacity.surroundings.validity, which)
+}
+
+/// The same of what services take beside the work.
+pub fn reasons_of_footprints(footprints: &[Footprint], which: fn(&Bound) -> bool) -> Vec<String> {
+    let of = |footprint: &Footprint| {
+        missed(&format!("start and memory of {}", footprint.label), &footprint.surroundings.validity, which)
+    };
+    footprints.iter().flat_map(of).collect()
+}
+
 fn missed(place: &str, validity: &[Bound], which: fn(&Bound) -> bool) -> Vec<String> {
     let sentence =
         |bound: &Bound| format!("{place}, {}: {}; it was {}.", bound.name, bound.asks, bound.measured);
@@ -120,6 +167,7 @@ fn missed(place: &str, validity: &[Bound], which: fn(&Bound) -> bool) -> Vec<Str
 mod tests {
     use super::*;
     use crate::report::sample;
+    use crate::surroundings::{Care, Meanwhile, Surroundings};
     use crate::traces::TracesReport;
     use crate::traces::model::{Pairing, Side};
     use crate::validity::Bound;
@@ -185,6 +233,23 @@ mod tests {
             void(|report| report.scenarios[1].validity.push(bound(false))),
             (part, [false, false, true])
         );
+    }
+
+    #[test]
+    fn what_is_measured_beside_a_comparison_is_void_by_itself() {
+        let seen = vec![Meanwhile { wall_ns: 100, stolen_ns: 6, ..Meanwhile::default() }];
+        let surroundings = Surroundings::of(seen, &Care::default());
+        let (mut report, at) = (valid(), surroundings.clone());
+        report.limits = Some(Limits { seconds: 1.0, rows: vec![], saturations: vec![], surroundings });
+        let (rows, left_out) = (vec![], vec![]);
+        let footprint = Footprint { label: "Go".into(), rows, left_out, surroundings: at };
+        report.solo = Some(SoloReport { capacities: vec![], footprints: vec![footprint] });
+        let Report { limits, looking, solo, .. } = &report;
+        let void = reasons_beside(limits.as_ref(), looking.as_ref(), solo.as_ref(), Bound::voids);
+        let begins: Vec<_> = void.iter().map(|reason| reason.split(": ").next().unwrap()).collect();
+        assert_eq!(begins, ["limits, stolen", "start and memory of Go, stolen"]);
+        report.void = void;
+        assert!(!is_void_whole(&report) && !is_void(&report, &report.scenarios[0]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::report::{Basis, ContenderReport, Environment, RawSlice};
 use crate::scenario::Scenario;
 use crate::spread::{Slope, Spread};
 use crate::stats::Ratio;
+use crate::surroundings::Surroundings;
 use crate::validity::Bound;
 
 /// A rise of memory over a run that is small: a pool or a cache that fills once.
@@ -162,6 +163,9 @@ pub struct Capacity {
     pub reach: Reach,
     /// One a service, in the order of the contenders.
     pub services: Vec<ServiceCapacity>,
+    /// What went on during the trials, in their order.
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 /// One service's.
@@ -223,6 +227,9 @@ pub struct Footprint {
     pub rows: Vec<Row>,
     /// What can't be told, and why.
     pub left_out: Vec<String>,
+    /// What went on meanwhile.
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 impl Footprint {

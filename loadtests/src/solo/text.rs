@@ -94,9 +94,10 @@ fn capacity(capacity: &Capacity) -> String {
     align(&mut table, &[1]);
     let Capacity { scenario, p99_ms, trial_seconds, .. } = capacity;
     format!(
-        "\n{scenario}: capacity, the highest rate with a p99 below {} ms in trials of {} s\n{table}\n",
+        "\n{scenario}: capacity, the highest rate with a p99 below {} ms in trials of {} s\n{table}\n{}",
         number(*p99_ms),
-        number(*trial_seconds)
+        number(*trial_seconds),
+        capacity.surroundings.line().map(|line| line + "\n").unwrap_or_default()
     )
 }
 
@@ -129,8 +130,11 @@ pub fn footprint_table(title: &str, footprints: &[Footprint]) -> String {
     let left_out = footprints
         .iter()
         .flat_map(|footprint| footprint.left_out.iter().map(|why| format!("{}: {why}\n", footprint.label)));
+    let lines = footprints
+        .iter()
+        .filter_map(|footprint| Some(format!("{}: {}\n", footprint.label, footprint.surroundings.line()?)));
     format!(
         "\n{title}: median (least to most); ratio with its 95 % interval over repetitions\n{table}\n{}",
-        left_out.collect::<String>()
+        left_out.chain(lines).collect::<String>()
     )
 }

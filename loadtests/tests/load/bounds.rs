@@ -9,8 +9,9 @@ use futures::FutureExt;
 use loadtests::compare::{Order, Playback, judge, play};
 use loadtests::draw::Draw;
 use loadtests::environment;
-use loadtests::limits::hash;
+use loadtests::limits::{hash, on_cores};
 use loadtests::scenario::{Doors, Flow, Parameters, Scenario};
+use loadtests::surroundings::{Care, Since, Surroundings, undisturbed};
 use loadtests::trace::{Door, Line, Trace};
 use loadtests::validity::{Bound, name};
 use loadtests::workload::{Checked, Effect, Operation, Player, PlayerTarget, Prepared, Reply, Workload};
@@ -201,6 +202,30 @@ impl Drop for Hog {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[tokio::test]
+async fn a_measurement_beside_which_another_process_uses_the_machine_is_made_again_and_then_void() {
+    let _hog = Hog::start();
+    let core = environment::cores().expect("cores")[0];
+    let spinning = async |_| {
+        let since = Since::now(&[], &[])?;
+        on_cores(&[core], || {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(SLICE_MS) {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(((), since.until_now("spinning")?))
+    };
+    let measured = |trial: bool| Care { allowed: vec![], trial };
+    let ((), once) = undisturbed(&measured(true), &|_| (), spinning).await.expect("measured");
+    let ((), again) = undisturbed(&measured(false), &|_| (), spinning).await.expect("measured");
+    assert!(once.again == 0 && again.again > 0, "{once:?}, {again:?}");
+    let bounds = Surroundings::of(vec![again], &measured(false)).validity;
+    assert!(voids(&bounds, name::OTHERS) && !voids(&bounds, name::UNEXPECTED), "{bounds:#?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use loadtests::solo::{
     StageReport, Used, missed,
 };
 use loadtests::spread::Spread;
+use loadtests::surroundings::{Care, Meanwhile, Surroundings};
 use serde_json::{Value, json};
 
 use crate::compare::whole;
@@ -50,6 +51,38 @@ fn block(turn: usize, takes: f64) -> Block {
     Block::of(turn, REACH, probes)
 }
 
+/// So many quiet measurements.
+fn surroundings(count: usize) -> Surroundings {
+    let quiet = |number: usize| Meanwhile {
+        what: format!("measurement {number}"),
+        wall_ns: 1000,
+        stolen_ns: 10,
+        ..Meanwhile::default()
+    };
+    Surroundings::of((1..=count).map(quiet).collect(), &Care::default())
+}
+
+/// A build of one of them.
+fn development() -> Development {
+    let build = Row {
+        name: "build_clean".into(),
+        label: "Release build from nothing".into(),
+        unit: "s".into(),
+        figure: Spread::of(&[120.0, 100.0]).expect("values"),
+    };
+    Development {
+        measured_at: "2026-01-01T00:00:00Z".into(),
+        commit: "abc".into(),
+        machine: vec![("Kernel".into(), "6.1".into())],
+        services: vec![Footprint {
+            label: "Quick".into(),
+            rows: vec![build],
+            left_out: vec![],
+            surroundings: Surroundings::default(),
+        }],
+    }
+}
+
 /// The toy comparison with two services that take 400 and 310 requests a second, a limit and a footprint.
 pub fn report() -> Report {
     let mut report = whole().clone();
@@ -72,20 +105,17 @@ pub fn report() -> Report {
         unit: "MiB".into(),
         figure: Spread::of(&[12.0, 14.0, 13.0]).expect("values"),
     };
-    let capacity =
-        Capacity { scenario: "toy".into(), p99_ms: BOUND_MS, trial_seconds: 1.0, reach: REACH, services };
-    let build = Row {
-        name: "build_clean".into(),
-        label: "Release build from nothing".into(),
-        unit: "s".into(),
-        figure: Spread::of(&[120.0, 100.0]).expect("values"),
+    let blocks = services.iter().flat_map(|service| &service.blocks);
+    let count = blocks.map(|block| block.probes.len()).sum();
+    let capacity = Capacity {
+        scenario: "toy".into(),
+        p99_ms: BOUND_MS,
+        trial_seconds: 1.0,
+        reach: REACH,
+        services,
+        surroundings: surroundings(count),
     };
-    report.development = Some(Development {
-        measured_at: "2026-01-01T00:00:00Z".into(),
-        commit: "abc".into(),
-        machine: vec![("Kernel".into(), "6.1".into())],
-        services: vec![Footprint { label: "Quick".into(), rows: vec![build], left_out: vec![] }],
-    });
+    report.development = Some(development());
     let spread = |values: [f64; 3]| Spread::of(&values).expect("values");
     let rate = spread([270.0, 280.0, 270.0]);
     let saturation = Saturation {
@@ -98,10 +128,20 @@ pub fn report() -> Report {
         rate,
         full: "service 99 % of a core".into(),
     };
-    report.limits = Some(Limits { seconds: 1.0, rows: vec![limit], saturations: vec![saturation] });
+    report.limits = Some(Limits {
+        seconds: 1.0,
+        rows: vec![limit],
+        saturations: vec![saturation],
+        surroundings: surroundings(2),
+    });
     report.solo = Some(SoloReport {
         capacities: vec![capacity],
-        footprints: vec![Footprint { label: "Quick".into(), rows: vec![row], left_out: vec![] }],
+        footprints: vec![Footprint {
+            label: "Quick".into(),
+            rows: vec![row],
+            left_out: vec![],
+            surroundings: Surroundings::default(),
+        }],
     });
     report
 }
@@ -138,6 +178,14 @@ fn each_wrong_figure_beside_the_comparison_is_named() {
             "solo.capacities.toy.services.Quick.blocks.1.bracket.confirmed: ",
         ),
         (format!("{service}/blocks/0/full"), "solo.capacities.toy.services.Quick.blocks.0.full: "),
+        (
+            "/limits/surroundings/seen/1/stolen_ns".to_owned(),
+            "limits.surroundings.validity.stolen.measured: ",
+        ),
+        (
+            "/solo/capacities/0/surroundings/seen/3/others_ns".to_owned(),
+            "solo.capacities.toy.surroundings.validity.others.measured: ",
+        ),
         (format!("{service}/kept/median"), "solo.capacities.toy.services.Quick.kept.median: "),
         (format!("{service}/most_goodput/high"), "solo.capacities.toy.services.Quick.most_goodput.high: "),
         (

@@ -25,6 +25,7 @@ use crate::progress::Progress;
 use crate::report::{Compared, ContenderReport, Control, ScenarioReport, Traced};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
+use crate::surroundings::Care;
 use crate::trace::{Kinds, Trace};
 use crate::validity::STOLEN_MAX;
 use crate::workload::{Sampled, Workload};
@@ -59,6 +60,7 @@ impl Run {
         let (stopped, alone) =
             (self.stopped.clone(), "only services that loadtest starts are measured alone");
         let bench = || ground.bench().context(alone);
+        let care = Care { allowed: self.allowed.clone(), trial: self.trial };
         Ok(match task {
             Task::Compared(scenario) => Outcome::Compared(Box::new(self.compared(ground, scenario).await?)),
             Task::Control { of, twin, pairs } => {
@@ -75,22 +77,25 @@ impl Run {
             }
             Task::Limits(effort) => {
                 let say = &|text: &str| self.progress.say(text);
-                Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, say)).await?)
+                Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, &care, say)).await?)
             }
             Task::Looking(effort) => {
                 let say = &|text: &str| self.progress.say(text);
-                Outcome::Looking(self.unless_stopped(limits::looking::measure(bench()?, effort, say)).await?)
+                Outcome::Looking(
+                    self.unless_stopped(limits::looking::measure(bench()?, effort, &care, say)).await?,
+                )
             }
             Task::Capacity(scenario, effort) => {
                 let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
                 bench.prepare(scenario).await?;
-                let searching = Searching { bench, scenario, effort: *effort, stopped: &stopped, say };
+                let searching =
+                    Searching { bench, scenario, effort: *effort, care: &care, stopped: &stopped, say };
                 Outcome::Capacity(Box::new(searching.capacity().await?))
             }
             Task::Footprints(scenario, effort) => {
                 let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
                 bench.prepare(scenario).await?;
-                Outcome::Footprints(footprints(bench, scenario, effort, &stopped, say).await?)
+                Outcome::Footprints(footprints(bench, scenario, effort, (&care, &stopped), say).await?)
             }
             Task::Alone(scenario, twin) => {
                 let (service, allowed) = (*twin, self.allowed.clone());

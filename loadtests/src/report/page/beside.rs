@@ -12,6 +12,8 @@ use crate::report::Report;
 use crate::report::wording::{labels, number, repeated, spread};
 use crate::solo::{Capacity, Footprint, SoloRun, StageReport, footprint_ratio, memory_over_time};
 use crate::spread::Spread;
+use crate::surroundings::Surroundings;
+use crate::validity::Bound;
 
 /// One table, with what it says.
 #[derive(Default, Serialize)]
@@ -62,6 +64,15 @@ fn told(figure: Option<&Spread>) -> String {
     figure.map_or("–".into(), spread)
 }
 
+/// A note, and what went on meanwhile; what makes the figures void comes first.
+fn with(note: String, surroundings: &Surroundings) -> String {
+    match surroundings.line() {
+        Some(line) if surroundings.validity.iter().any(Bound::voids) => format!("{line} {note}"),
+        Some(line) => format!("{note} {line}"),
+        None => note,
+    }
+}
+
 fn limits(limits: &Limits) -> Beside {
     let dash = || "–".to_owned();
     let line = |limit: &crate::limits::Limit| {
@@ -73,9 +84,12 @@ fn limits(limits: &Limits) -> Beside {
         limits.rows.iter().filter_map(|limit| Some(format!("{}: {}", limit.label, limit.missing.as_ref()?)));
     Beside {
         title: "What the machine could do at most".into(),
-        note: format!(
-            "In the same run, on the same cores, {} s each: median (least to most).",
-            number(limits.seconds)
+        note: with(
+            format!(
+                "In the same run, on the same cores, {} s each: median (least to most).",
+                number(limits.seconds)
+            ),
+            &limits.surroundings,
         ),
         class: "limits",
         head: head(&["limit", "figure", "n", "what was full"]),
@@ -88,9 +102,12 @@ fn limits(limits: &Limits) -> Beside {
 fn looked(looking: &Looking) -> Beside {
     Beside {
         title: "What it costs to be traced".into(),
-        note: format!(
-            "Each service at its most, {} s each, in turn: without traces, with one request in a hundred traced, with all; the median, and the ratio to untraced with its 95 % interval. A span is lost where the queue is full: telemetry never has a request wait.",
-            number(looking.seconds)
+        note: with(
+            format!(
+                "Each service at its most, {} s each, in turn: without traces, with one request in a hundred traced, with all; the median, and the ratio to untraced with its 95 % interval. A span is lost where the queue is full: telemetry never has a request wait.",
+                number(looking.seconds)
+            ),
+            &looking.surroundings,
         ),
         class: "looking",
         head: head(&looking::HEAD),
@@ -112,9 +129,12 @@ fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
     let bound = number(capacity.p99_ms);
     let all = Beside {
         title: format!("{}: how much each takes alone", capacity.scenario),
-        note: format!(
-            "Every trial of {} s by the rate that it was offered: a full point was kept (p99 below {bound} ms, at most one in 1\u{202f}000 not served), an empty one missed. n: searches, each on a fresh service; median (least to most).",
-            number(capacity.trial_seconds)
+        note: with(
+            format!(
+                "Every trial of {} s by the rate that it was offered: a full point was kept (p99 below {bound} ms, at most one in 1\u{202f}000 not served), an empty one missed. n: searches, each on a fresh service; median (least to most).",
+                number(capacity.trial_seconds)
+            ),
+            &capacity.surroundings,
         ),
         class: "capacity",
         head: head(&["", "kept, requests/s", "most good/s", "n"]),
@@ -165,7 +185,10 @@ fn saturations(limits: &Limits) -> Option<Beside> {
     };
     (!limits.saturations.is_empty()).then(|| Beside {
         title: "What each answers at most".into(),
-        note: "Clients that ask again as soon as they are answered, in turn with the limits: median (least to most). A share is of the limit as it was measured in the same turn.".into(),
+        note: with(
+            "Clients that ask again as soon as they are answered, in turn with the limits: median (least to most). A share is of the limit as it was measured in the same turn.".into(),
+            &limits.surroundings,
+        ),
         class: "saturations",
         head: head(&["", "answered", "CPU a reply", "share", "of the limit", "how busy"]),
         rows: limits.saturations.iter().map(line).collect(),
@@ -198,6 +221,10 @@ fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Bes
         cells.push(known.figure.values.len().to_string());
         row(cells)
     };
+    let note = footprints.iter().fold(note, |note, footprint| match footprint.surroundings.line() {
+        Some(line) => format!("{note} {}: {line}", footprint.label),
+        None => note,
+    });
     let left_out = |footprint: &Footprint| {
         let label = footprint.label.clone();
         footprint.left_out.iter().map(move |why| format!("{label}: {why}")).collect::<Vec<_>>()
@@ -296,7 +323,12 @@ mod tests {
             share: Some(of(&[0.8])),
             full: "service 50 %".into(),
         };
-        report.limits = Some(Limits { seconds: 1.0, rows, saturations: vec![saturation] });
+        report.limits = Some(Limits {
+            seconds: 1.0,
+            rows,
+            saturations: vec![saturation],
+            surroundings: Surroundings::default(),
+        });
         let footprint = |label: &str, mib: f64| Footprint {
             label: label.into(),
             rows: vec![crate::solo::Row {
@@ -306,6 +338,7 @@ mod tests {
                 figure: of(&[mib]),
             }],
             left_out: vec!["its heap".into()],
+            surroundings: Surroundings::default(),
         };
         let footprints = vec![footprint("Rust", 12.5), footprint("Go", 31.0)];
         report.solo = Some(SoloReport { capacities: vec![], footprints });

@@ -6,7 +6,7 @@ use anyhow::Context;
 use super::Verified;
 use crate::histogram::decode;
 use crate::limits::Limits;
-use crate::report::model::ScenarioReport;
+use crate::report::model::{Report, ScenarioReport};
 use crate::solo::{Block, Capacity, Probe, Search, ServiceCapacity, SoloReport, missed};
 
 impl Verified {
@@ -76,6 +76,32 @@ impl Verified {
         self.equal(format!("{at}.bracket.confirmed"), block.bracket.confirmed, again.bracket.confirmed);
         self.equal(format!("{at}.full"), block.full.clone(), again.full.clone());
         Ok(again)
+    }
+
+    /// Bounds of what went on meanwhile, from what was seen; each trial of a capacity has been looked at.
+    pub(super) fn surroundings(&mut self, report: &Report) -> anyhow::Result<()> {
+        let Report { limits, looking, solo, .. } = report;
+        let limits = limits.iter().map(|limits| ("limits".to_owned(), &limits.surroundings));
+        let looking = looking.iter().map(|looking| ("looking".to_owned(), &looking.surroundings));
+        let capacities = || solo.iter().flat_map(|solo| &solo.capacities);
+        let footprints = solo.iter().flat_map(|solo| &solo.footprints);
+        let capacity = |one: &Capacity| format!("solo.capacities.{}", one.scenario);
+        let all = limits
+            .chain(looking)
+            .chain(capacities().map(|one| (capacity(one), &one.surroundings)))
+            .chain(footprints.map(|one| (format!("solo.footprints.{}", one.label), &one.surroundings)));
+        for (at, surroundings) in all {
+            let printed = serde_json::to_value(&surroundings.validity)?;
+            let again = serde_json::to_value(surroundings.judged())?;
+            self.walk(&format!("{at}.surroundings.validity"), &printed, &again, &[]);
+        }
+        // One that was measured before any of this was looked at has none.
+        for one in capacities().filter(|one| !one.surroundings.seen.is_empty()) {
+            let blocks = one.services.iter().flat_map(|service| &service.blocks);
+            let trials = blocks.map(|block| block.probes.len()).sum::<usize>();
+            self.equal(format!("{}: trials", capacity(one)), one.surroundings.seen.len(), trials);
+        }
+        Ok(())
     }
 
     /// Shares of limits, from what both were in each repetition.
