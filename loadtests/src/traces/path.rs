@@ -3,7 +3,7 @@
 //! The critical path is found backwards from the root's end, as in CRISP (Zhang et al., USENIX ATC 2022): of the children
 //! that ended before, the last to end is what the parent waited for; before that one's begin the search goes on. What no
 //! child on the path covers is the parent's own. So the root's duration is divided among the spans with nothing over and
-//! nothing left.
+//! nothing left. A child that overlaps the next one or its parent's end by a little is cut there, and not passed over.
 
 use std::cmp::Reverse;
 
@@ -22,36 +22,48 @@ pub struct Times {
 pub fn times(tree: &Tree<'_>) -> Vec<Times> {
     let own = |at| Times { own: own(tree, at), critical: 0 };
     let mut times: Vec<Times> = (0..tree.nodes.len()).map(own).collect();
-    let mut left = vec![0];
-    while let Some(at) = left.pop() {
-        times[at].critical += walked(tree, at, &mut left);
+    let root = &tree.nodes[0];
+    let mut left = vec![Stretch { at: 0, from: root.start, until: root.end }];
+    while let Some(stretch) = left.pop() {
+        times[stretch.at].critical += walked(tree, &stretch, &mut left);
     }
     times
 }
 
-/// A node's own time on the path that ends where it ends; the children on it are left to be walked.
-fn walked(tree: &Tree<'_>, at: usize, left: &mut Vec<usize>) -> u64 {
-    let node = &tree.nodes[at];
-    let mut children = node.children.clone();
+/// Of a node, what was waited for: all of it, or what its parent and the next on the path leave.
+struct Stretch {
+    at: usize,
+    from: u64,
+    until: u64,
+}
+
+/// A stretch's own time on the path that ends where it ends; the children on it are left to be walked.
+fn walked(tree: &Tree<'_>, stretch: &Stretch, left: &mut Vec<Stretch>) -> u64 {
+    let (node, until) = (&tree.nodes[stretch.at], stretch.until);
+    let mut children: Vec<_> =
+        node.children.iter().copied().filter(|child| tree.nodes[*child].awaited).collect();
     children.sort_by_key(|child| Reverse(tree.nodes[*child].end));
-    let (mut critical, mut cursor) = (0, node.end);
+    let begun = stretch.from.max(node.begun());
+    let (mut critical, mut cursor) = (0, until);
     for child in children {
         let below = &tree.nodes[child];
-        // It was running still: nobody waited for its end. Or it began before its parent: not the parent's time.
-        if below.end > cursor || below.start < node.start {
+        let (from, end) = (below.start.max(begun), below.end.min(until));
+        // There is nothing of it here. Or it was running still when the next on the path began: nobody waited for its end.
+        if from > end || from > cursor || end.saturating_sub(cursor) > node.slack() {
             continue;
         }
-        critical += cursor - below.end;
-        left.push(child);
-        cursor = below.start;
+        let end = end.min(cursor);
+        critical += cursor - end;
+        left.push(Stretch { at: child, from, until: end });
+        cursor = from;
     }
-    critical + (cursor - node.start)
+    critical + (cursor - stretch.from)
 }
 
 /// Without what a node's children cover of it.
 fn own(tree: &Tree<'_>, at: usize) -> u64 {
     let node = &tree.nodes[at];
-    let (mut covered, mut cursor) = (0, node.start);
+    let (mut covered, mut cursor) = (0, node.begun());
     // By their begin.
     for child in &node.children {
         let below = &tree.nodes[*child];
@@ -122,6 +134,49 @@ mod tests {
             ("never", 4, 1, 120, 130),
         ];
         check(&spans, &[("a", 20, 20), ("later", 70, 0), ("never", 10, 0), ("root", 60, 80)]);
+    }
+
+    #[test]
+    fn one_that_overlaps_the_next_by_a_little_is_cut_there() {
+        let of = |end: u64| {
+            let spans = [("root", 1, 0, 0, 10_000), ("a", 2, 1, 0, end), ("b", 3, 1, 5000, 9000)];
+            // Below a, to its end: cut as it is.
+            found(&made(&[spans.as_slice(), &[("in", 4, 2, 1000, end)]].concat()))
+        };
+        let own = |a, inside: u64| {
+            let all = [
+                ("a", 1000, a),
+                ("b", 4000, 4000),
+                ("in", inside - 1000, a * 4),
+                ("root", 1000, 6000 - a * 5),
+            ];
+            all.map(|(name, own, critical): (&str, u64, u64)| (name.to_owned(), own, critical)).to_vec()
+        };
+        assert_eq!(of(5000), own(1000, 5000));
+        assert_eq!(of(5001), own(1000, 5001));
+        // A hundredth of the root, and more.
+        assert_eq!(of(5100), own(1000, 5100));
+        assert_eq!(of(5101), own(0, 5101));
+    }
+
+    #[test]
+    fn one_that_ends_a_little_after_its_parent_is_cut_there() {
+        let of = |end: u64| [("root", 1, 0, 0, 10_000), ("a", 2, 1, 4000, end), ("b", 3, 2, 5000, end)];
+        check(&of(10_000), &[("a", 1000, 1000), ("b", 5000, 5000), ("root", 4000, 4000)]);
+        check(&of(10_001), &[("a", 1000, 1000), ("b", 5001, 5000), ("root", 4000, 4000)]);
+        check(&of(10_100), &[("a", 1000, 1000), ("b", 5100, 5000), ("root", 4000, 4000)]);
+        check(&of(10_101), &[("a", 1000, 0), ("b", 5101, 0), ("root", 4000, 10_000)]);
+    }
+
+    #[test]
+    fn of_one_that_began_before_its_parent_the_rest_was_waited_for() {
+        let of = |start: u64| [("root", 1, 0, 100, 200), ("a", 2, 1, start, 150), ("b", 3, 2, start, 120)];
+        check(&of(100), &[("a", 30, 30), ("b", 20, 20), ("root", 50, 50)]);
+        check(&of(99), &[("a", 30, 30), ("b", 21, 20), ("root", 50, 50)]);
+        check(&of(40), &[("a", 30, 30), ("b", 80, 20), ("root", 50, 50)]);
+        // All before its parent.
+        let before = [("root", 1, 0, 100, 200), ("a", 2, 1, 10, 100), ("b", 3, 2, 10, 90)];
+        check(&before, &[("a", 10, 0), ("b", 80, 0), ("root", 100, 100)]);
     }
 
     #[test]

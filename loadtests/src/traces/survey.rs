@@ -90,7 +90,12 @@ fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], services: &mut BTree
             Oddity::Orphan | Oddity::Doubled | Oddity::Circular => {
                 spill.troubles.add(place, oddity.said(), "")
             }
-            Oddity::Reversed | Oddity::Skewed | Oddity::Overlong | Oddity::Outliving | Oddity::Crowded => {
+            Oddity::Reversed
+            | Oddity::Skewed
+            | Oddity::Overlong
+            | Oddity::Outliving
+            | Oddity::Early
+            | Oddity::Crowded => {
                 spill.troubles.add_time(place, oddity.said(), ns);
             }
         }

@@ -11,6 +11,10 @@ use super::spill::Found;
 use super::trouble::Place;
 use super::waits::{Wait, before};
 
+/// Of a span's duration, as a divisor: as far its children may overlap or run over and still be taken for one after the other
+/// and for inside, as in CRISP: their begins and ends aren't read from the clock at one moment.
+const SLACK: u64 = 100;
+
 /// A span in its tree.
 #[derive(Debug)]
 pub struct Node<'a> {
@@ -24,6 +28,8 @@ pub struct Node<'a> {
     pub before: u64,
     /// As `start`, and never before it.
     pub end: u64,
+    /// Whether its parent may have waited for its end: until the parent's own, at most.
+    pub awaited: bool,
 }
 
 /// One request: the root is first, parents are before their children.
@@ -50,6 +56,8 @@ pub enum Oddity {
     Overlong,
     /// Of the same process, ended after its parent: what is after that isn't on the parent's path.
     Outliving,
+    /// Of the same process, began before its parent: what is before that isn't on the parent's path.
+    Early,
     /// Says that more was waited before its begin than there was time since its parent's begin; cut to that.
     Crowded,
 }
@@ -69,6 +77,9 @@ impl Oddity {
             }
             Self::Overlong => "has a span of another process that took longer than its parent: cut to that",
             Self::Outliving => "has a span that ends after its parent: nobody waited for the rest",
+            Self::Early => {
+                "has a span that begins before its parent, in the same process: cut to that on the path"
+            }
             Self::Crowded => {
                 "has a span with a longer wait before it than since its parent's begin: cut to that"
             }
@@ -92,6 +103,16 @@ impl Node<'_> {
     /// From begin to end, in ns.
     pub fn duration(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// When it began itself, after what was waited before.
+    pub fn begun(&self) -> u64 {
+        self.start + self.before
+    }
+
+    /// How far its children may overlap or run over, in ns.
+    pub fn slack(&self) -> u64 {
+        (self.end - self.begun()) / SLACK
     }
 }
 
@@ -178,7 +199,7 @@ impl<'a> Grown<'a> {
                 let mut child = self.placed(found, moved);
                 let parent = &tree.nodes[at];
                 let shift = match Arc::ptr_eq(&found.process, &parent.found.process) {
-                    true => self.outlives(&child, parent),
+                    true => self.beside(&mut child, parent),
                     false => self.fitted(&mut child, parent),
                 };
                 self.widened(&mut child, parent, waits);
@@ -200,13 +221,13 @@ impl<'a> Grown<'a> {
         }
         let start = span.start_time_unix_nano.saturating_add_signed(shift);
         let end = span.end_time_unix_nano.saturating_add_signed(shift).max(start);
-        Node { found, children: Vec::new(), start, before: 0, end }
+        Node { found, children: Vec::new(), start, before: 0, end, awaited: true }
     }
 
     /// Moves a span's begin back by what was waited before it, as far as its parent had begun.
     fn widened(&mut self, child: &mut Node<'_>, parent: &Node<'_>, waits: &[Wait]) {
         let waited = before(&child.found.span, waits);
-        let room = child.start.saturating_sub(parent.start + parent.before);
+        let room = child.start.saturating_sub(parent.begun());
         if waited > room {
             self.oddities.push((Oddity::Crowded, child.found.place, waited - room));
         }
@@ -214,11 +235,22 @@ impl<'a> Grown<'a> {
         child.start -= child.before;
     }
 
-    fn outlives(&mut self, child: &Node<'_>, parent: &Node<'_>) -> i64 {
-        if child.end > parent.end {
-            self.oddities.push((Oddity::Outliving, child.found.place, child.end - parent.end));
+    /// A span by its parent's own clock.
+    fn beside(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
+        if child.start < parent.begun() {
+            self.oddities.push((Oddity::Early, child.found.place, parent.begun() - child.start));
         }
+        self.outlives(child, parent);
         0
+    }
+
+    /// A span that may have ended after its parent: far after, the parent didn't wait for it.
+    fn outlives(&mut self, child: &mut Node<'_>, parent: &Node<'_>) {
+        let over = child.end.saturating_sub(parent.end);
+        if over > 0 {
+            self.oddities.push((Oddity::Outliving, child.found.place, over));
+        }
+        child.awaited = over <= parent.slack();
     }
 
     /// Moves a span of another process by the least that puts it inside its parent, and cuts it to that where it is longer;
@@ -387,6 +419,12 @@ mod tests {
         );
         let odd = vec![(Oddity::Crowded, 3, 1), (Oddity::Crowded, 4, 46)];
         assert_eq!(waited(51), (vec!["root 100-200(run 100-190(in 150-160) a 110-120)".into()], odd));
+    }
+
+    #[test]
+    fn one_of_the_same_process_that_begins_before_its_parent_is_told() {
+        let spans = made(&[("root", 1, 0, 10, 100), ("early", 2, 1, 7, 50)]);
+        assert_eq!(shown(&spans), (vec!["root 10-100(early 7-50)".into()], vec![(Oddity::Early, 2, 3)]));
     }
 
     #[test]
