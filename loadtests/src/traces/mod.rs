@@ -10,6 +10,7 @@ mod look;
 #[cfg(test)]
 mod made;
 pub mod model;
+mod oddity;
 mod page;
 mod path;
 mod read;

@@ -82,6 +82,7 @@ mod tests {
     use crate::traces::made::{Made, made, made_by};
     use crate::traces::spill::Found;
     use crate::traces::tree::Grown;
+    use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
     /// Name, own, critical; the critical ones together are the root's duration.
     fn found(spans: &[Found]) -> Vec<(String, u64, u64)> {
@@ -177,6 +178,25 @@ mod tests {
         // All before its parent.
         let before = [("root", 1, 0, 100, 200), ("a", 2, 1, 10, 100), ("b", 3, 2, 10, 90)];
         check(&before, &[("a", 10, 0), ("b", 80, 0), ("root", 100, 100)]);
+    }
+
+    #[test]
+    fn of_a_server_that_runs_on_what_its_client_waited_for_is_on_the_path() {
+        let mut spans = made(&[("root", 1, 0, 0, 100), ("call", 2, 1, 10, 60)]);
+        spans.extend(made_by("other", &[("serve", 3, 2, 15, 400), ("work", 4, 3, 20, 390)]));
+        let wanted = [("call", 5, 5), ("root", 50, 50), ("serve", 15, 5), ("work", 370, 40)];
+        let wanted = wanted.map(|(name, own, critical)| (name.to_owned(), own, critical));
+        assert_eq!(found(&spans), wanted);
+    }
+
+    #[test]
+    fn nobody_waited_for_what_got_a_message_later() {
+        let mut spans = made(&[("root", 1, 0, 0, 10), ("send", 2, 1, 0, 2)]);
+        spans[1].span.set_kind(SpanKind::Producer);
+        spans.extend(made_by("other", &[("process", 3, 2, 100, 150), ("work", 4, 3, 110, 130)]));
+        let wanted = [("process", 30, 0), ("root", 8, 8), ("send", 2, 2), ("work", 20, 0)];
+        let wanted = wanted.map(|(name, own, critical)| (name.to_owned(), own, critical));
+        assert_eq!(found(&spans), wanted);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
+use super::oddity::Oddity;
 use super::requests::{SPANS_MAX, traces};
 use super::shape::attributes;
 use super::spill::{BUCKETS, Found, Spill};
-use super::tree::{Grown, Oddity, Tree};
+use super::tree::{Grown, Tree};
 use super::trouble::Place;
 use super::waits::Wait;
 

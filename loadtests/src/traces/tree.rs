@@ -7,8 +7,8 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags};
 
+use super::oddity::{Odd, Oddity};
 use super::spill::Found;
-use super::trouble::Place;
 use super::waits::{Wait, before};
 
 /// Of a span's duration, as a divisor: as far its children may overlap or run over and still be taken for one after the other
@@ -39,57 +39,6 @@ pub struct Tree<'a> {
     pub nodes: Vec<Node<'a>>,
 }
 
-/// What was odd in a trace. Each is counted and said; nothing is guessed in silence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oddity {
-    /// Names a parent of its own process which isn't there; it and what hangs below are left out.
-    Orphan,
-    /// Has the id of another span of its trace; the first is kept.
-    Doubled,
-    /// Is its own ancestor; left out.
-    Circular,
-    /// Ends before it begins; taken as nothing long.
-    Reversed,
-    /// Of another process, lay outside its parent: moved by the least that puts it inside, with all below.
-    Skewed,
-    /// Of another process, took longer than its parent: cut to that.
-    Overlong,
-    /// Of the same process, ended after its parent: what is after that isn't on the parent's path.
-    Outliving,
-    /// Of the same process, began before its parent: what is before that isn't on the parent's path.
-    Early,
-    /// Says that more was waited before its begin than there was time since its parent's begin; cut to that.
-    Crowded,
-}
-
-impl Oddity {
-    /// For a sentence about the line where the span was read; how far it went is told beside it.
-    pub fn said(self) -> &'static str {
-        match self {
-            Self::Orphan => {
-                "has a span whose parent, in the same process, isn't there: left out, with all below it"
-            }
-            Self::Doubled => "has a second span with the same id in the same trace: left out",
-            Self::Circular => "has a span that is its own ancestor: left out",
-            Self::Reversed => "has a span that ends before it begins: taken as nothing long",
-            Self::Skewed => {
-                "has a span of another process outside its parent: its clock is set by the least that puts it inside"
-            }
-            Self::Overlong => "has a span of another process that took longer than its parent: cut to that",
-            Self::Outliving => "has a span that ends after its parent: nobody waited for the rest",
-            Self::Early => {
-                "has a span that begins before its parent, in the same process: cut to that on the path"
-            }
-            Self::Crowded => {
-                "has a span with a longer wait before it than since its parent's begin: cut to that"
-            }
-        }
-    }
-}
-
-/// An oddity, where its span was read, and by how much (in ns, where it is a time).
-pub type Odd = (Oddity, Place, u64);
-
 /// A trace, taken apart.
 #[derive(Debug, Default)]
 pub struct Grown<'a> {
@@ -108,6 +57,11 @@ impl Node<'_> {
     /// When it began itself, after what was waited before.
     pub fn begun(&self) -> u64 {
         self.start + self.before
+    }
+
+    fn moved(&mut self, by: i64) {
+        self.start = self.start.saturating_add_signed(by);
+        self.end = self.end.saturating_add_signed(by);
     }
 
     /// How far its children may overlap or run over, in ns.
@@ -198,9 +152,12 @@ impl<'a> Grown<'a> {
             for found in below.get(id).into_iter().flatten() {
                 let mut child = self.placed(found, moved);
                 let parent = &tree.nodes[at];
-                let shift = match Arc::ptr_eq(&found.process, &parent.found.process) {
-                    true => self.beside(&mut child, parent),
-                    false => self.fitted(&mut child, parent),
+                let shift = if Arc::ptr_eq(&found.process, &parent.found.process) {
+                    self.beside(&mut child, parent)
+                } else if asynchronous(&found.span, &parent.found.span) {
+                    self.sent(&mut child, parent)
+                } else {
+                    self.fitted(&mut child, parent)
                 };
                 self.widened(&mut child, parent, waits);
                 children.push(tree.nodes.len());
@@ -253,26 +210,42 @@ impl<'a> Grown<'a> {
         child.awaited = over <= parent.slack();
     }
 
-    /// Moves a span of another process by the least that puts it inside its parent, and cuts it to that where it is longer;
-    /// how far.
-    fn fitted(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
-        let before = child.start;
-        if child.duration() > parent.duration() {
-            self.oddities.push((Oddity::Overlong, child.found.place, child.duration() - parent.duration()));
-            (child.start, child.end) = (parent.start, parent.end);
-            return parent.start.wrapping_sub(before) as i64;
-        }
-        let shift = match child.start < parent.start {
-            true => (parent.start - child.start) as i64,
-            false => -(child.end.saturating_sub(parent.end) as i64),
-        };
-        if shift != 0 {
-            self.oddities.push((Oddity::Skewed, child.found.place, shift.unsigned_abs()));
-            child.start = child.start.saturating_add_signed(shift);
-            child.end = child.end.saturating_add_signed(shift);
-        }
+    /// A span of another process that got a message, whenever that was: not before it was sent. How far it was moved.
+    fn sent(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
+        let shift = parent.begun().saturating_sub(child.start) as i64;
+        self.skewed(child, shift);
+        self.outlives(child, parent);
         shift
     }
+
+    /// Moves a span of another process, whose end its parent waits for, by the least that puts it inside; how far. One that
+    /// is longer began with its parent at the earliest, which gave up before its end.
+    fn fitted(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
+        let early = parent.begun().wrapping_sub(child.start) as i64;
+        let over = child.duration().saturating_sub(parent.end - parent.begun());
+        if over > 0 {
+            self.oddities.push((Oddity::Overlong, child.found.place, over));
+            // By so little clocks differ in their pace.
+            let shift = if over <= parent.slack() { early } else { early.max(0) };
+            child.moved(shift);
+            return shift;
+        }
+        let shift = if early > 0 { early } else { -(child.end.saturating_sub(parent.end) as i64) };
+        self.skewed(child, shift);
+        shift
+    }
+
+    fn skewed(&mut self, child: &mut Node<'_>, shift: i64) {
+        if shift != 0 {
+            self.oddities.push((Oddity::Skewed, child.found.place, shift.unsigned_abs()));
+            child.moved(shift);
+        }
+    }
+}
+
+/// Whether a span's parent doesn't wait for its end.
+fn asynchronous(child: &Span, parent: &Span) -> bool {
+    child.kind() == SpanKind::Consumer || parent.kind() == SpanKind::Producer
 }
 
 /// Whether a span whose parent isn't there is where a request came in: it has none, or one in another process. Where the
@@ -392,12 +365,56 @@ mod tests {
     }
 
     #[test]
-    fn one_of_another_process_that_is_longer_than_its_parent_is_cut_and_one_of_the_same_outlives() {
-        let mut spans = made(&[("root", 1, 0, 0, 100), ("call", 2, 1, 10, 20), ("later", 3, 1, 90, 130)]);
-        spans.extend(made_by("other", &[("serve", 4, 2, 5, 25)]));
-        let wanted = "root 0-100(call 10-20(serve (other) 10-20) later 90-130)";
-        let odd = vec![(Oddity::Overlong, 1, 10), (Oddity::Outliving, 3, 30)];
-        assert_eq!(shown(&spans), (vec![wanted.to_owned()], odd));
+    fn one_of_another_process_that_is_longer_than_its_parent_begins_in_it_and_one_of_the_same_outlives() {
+        let called = |serve: [u64; 2]| {
+            let mut spans =
+                made(&[("root", 1, 0, 0, 900), ("call", 2, 1, 100, 300), ("later", 3, 1, 800, 930)]);
+            spans.extend(made_by(
+                "other",
+                &[("serve", 4, 2, serve[0], serve[1]), ("work", 5, 4, serve[0] + 7, serve[1])],
+            ));
+            let (shown, odd) = shown(&spans);
+            assert_eq!(odd[1..], [(Oddity::Outliving, 3, 30)]);
+            (shown[0].clone(), odd[0])
+        };
+        let of = |serve: &str, work: &str, over| {
+            let text =
+                format!("root 0-900(call 100-300(serve (other) {serve}(work (other) {work})) later 800-930)");
+            (text, (Oddity::Overlong, 1, over))
+        };
+        // Its client gave up; it began before its client; it began when its client had gone.
+        assert_eq!(called([110, 610]), of("110-610", "117-610", 300));
+        assert_eq!(called([50, 550]), of("100-600", "107-600", 300));
+        assert_eq!(called([400, 900]), of("400-900", "407-900", 300));
+        // Longer by no more than a hundredth: as one that isn't.
+        assert_eq!(called([310, 512]), of("100-302", "107-302", 2));
+        assert_eq!(called([310, 513]), of("310-513", "317-513", 3));
+    }
+
+    #[test]
+    fn what_got_a_message_may_be_long_after_it_was_sent_but_not_before() {
+        let got = |from: u64, kinds: [SpanKind; 2]| {
+            let mut spans = made(&[("root", 1, 0, 10, 100), ("send", 2, 1, 20, 30)]);
+            spans.extend(made_by(
+                "other",
+                &[("process", 3, 2, from, from + 50), ("work", 4, 3, from + 10, from + 60)],
+            ));
+            (spans[1].span.kind, spans[2].span.kind) = (kinds[0].into(), kinds[1].into());
+            shown(&spans)
+        };
+        let of = |other: &str| vec![format!("root 10-100(send 20-30({other}))")];
+        for kinds in [
+            [SpanKind::Producer, SpanKind::Consumer],
+            [SpanKind::Producer, SpanKind::Internal],
+            [SpanKind::Internal, SpanKind::Consumer],
+        ] {
+            let late = of("process (other) 1000-1050(work (other) 1010-1060)");
+            let odd = vec![(Oddity::Outliving, 1, 1020), (Oddity::Outliving, 2, 10)];
+            assert_eq!(got(1000, kinds), (late, odd));
+            let early = of("process (other) 20-70(work (other) 30-80)");
+            let odd = vec![(Oddity::Skewed, 1, 15), (Oddity::Outliving, 1, 40), (Oddity::Outliving, 2, 10)];
+            assert_eq!(got(5, kinds), (early, odd));
+        }
     }
 
     #[test]
