@@ -79,7 +79,8 @@ pub struct TracesArgs {
     /// all, and without paired statistics
     #[arg(long, default_value = "trace", value_name = "trace|KEY|operation")]
     by: String,
-    /// The service of A whose requests are compared, by its service.name [default: the one with the most]
+    /// The service of A whose requests are compared, by its service.name: its spans whose parent isn't there or is another
+    /// service's, with all below [default: the one with the most that are served below none that is]
     #[arg(long, value_name = "NAME")]
     service_a: Option<String>,
     /// The same of B

@@ -115,7 +115,7 @@ pub fn compare(
     let side = |index: usize, read: Read| Side {
         label: labels[index].clone(),
         files: read.files,
-        service: read.surveyed.service,
+        service: read.surveyed.whose.service,
         spans: read.spans,
         traces: read.surveyed.traces,
         requests: read.surveyed.requests,
@@ -143,7 +143,7 @@ fn surveyed(
     let surveyed =
         survey(&mut spill, service, &label, &options.waits, &mut |span| vocabulary.look(side, span))?;
     if let Pairing::Attribute(key) = &options.pairing {
-        spill = by_attribute(spill, &surveyed.service, key)?;
+        spill = by_attribute(spill, &surveyed.whose, key)?;
         if spill.spans == 0 {
             bail!("{label}: no request has the attribute `{key}`, by which they were to be paired");
         }
@@ -153,7 +153,7 @@ fn surveyed(
 
 /// As given, or as the service; with a letter where the two would be called the same.
 fn labels(read: &[Read; 2], options: &Options) -> [String; 2] {
-    let service = |side: usize| match read[side].surveyed.service.as_str() {
+    let service = |side: usize| match read[side].surveyed.whose.service.as_str() {
         "" => ["A", "B"][side].to_owned(),
         service => service.to_owned(),
     };
@@ -190,7 +190,7 @@ fn block(tree: &Tree<'_>, read: &Read, blocks: usize) -> usize {
 
 /// The requests of a group's sides that are compared.
 fn compared<'a>(group: Group<'a>, read: &[Read; 2], options: &Options) -> [Vec<Tree<'a>>; 2] {
-    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.service, &options.waits))
+    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.whose, &options.waits))
 }
 
 fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut Known<Sum>) {

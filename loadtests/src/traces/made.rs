@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
+use super::links::Whose;
 use super::spill::{Found, Process};
 use super::trouble::Place;
 
@@ -16,9 +17,17 @@ fn id(number: u16) -> Vec<u8> {
     if number == 0 { Vec::new() } else { u64::from(number).to_be_bytes().into() }
 }
 
+/// Who made them.
+const SERVICE: &str = "service";
+
+/// Their requests.
+pub fn whose() -> Whose {
+    Whose { service: SERVICE.into(), unsure: false }
+}
+
 /// Spans of one trace and one process, each on its line from 1.
 pub fn made(spans: &[Made]) -> Vec<Found> {
-    made_by("service", spans)
+    made_by(SERVICE, spans)
 }
 
 /// The same of another process.

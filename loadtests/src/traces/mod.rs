@@ -1,11 +1,12 @@
 //! Two services' OpenTelemetry traces against each other: whether they do the same things, and where the difference of their
 //! times comes from. Nothing here knows what the services are.
 //!
-//! Files of the Collector's file exporter (`read`) go to the disk by trace (`spill`), become trees (`tree`) whose critical
+//! Files of the Collector's file exporter (`read`) go to the disk by trace (`spill`), become trees (`links`, `tree`) whose critical
 //! path divides each request's time among its spans (`path`), and are compared pair by pair: shape (`shape`) and time
 //! (`sums`). What is kept in memory grows with operations and places, not with traces.
 
 mod compare;
+mod links;
 mod look;
 #[cfg(test)]
 mod made;

@@ -7,6 +7,10 @@ use super::trouble::Place;
 pub enum Oddity {
     /// Names a parent of its own process which isn't there; it and what hangs below are left out.
     Orphan,
+    /// Names a parent which isn't there, without saying whether it was of its own process; it and what hangs below are left out.
+    Parentless,
+    /// The same, where the service has no requests but those that begin so.
+    Unsure,
     /// Has the id of another span of its trace; the first is kept.
     Doubled,
     /// Is its own ancestor; left out.
@@ -27,11 +31,28 @@ pub enum Oddity {
 }
 
 impl Oddity {
+    /// Whether it is a matter of time.
+    pub fn lasts(self) -> bool {
+        match self {
+            Self::Orphan | Self::Parentless | Self::Unsure | Self::Doubled | Self::Circular => false,
+            Self::Reversed
+            | Self::Skewed
+            | Self::Overlong
+            | Self::Outliving
+            | Self::Early
+            | Self::Crowded => true,
+        }
+    }
+
     /// For a sentence about the line where the span was read; how far it went is told beside it.
     pub fn said(self) -> &'static str {
         match self {
             Self::Orphan => {
                 "has a span whose parent, in the same process, isn't there: left out, with all below it"
+            }
+            Self::Parentless => "has a span whose parent isn't there: left out, with all below it",
+            Self::Unsure => {
+                "has a span whose parent isn't there, and doesn't say whether it was in the same process: taken for a request's first"
             }
             Self::Doubled => "has a second span with the same id in the same trace: left out",
             Self::Circular => "has a span that is its own ancestor: left out",

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::links::Whose;
 use super::spill::{BUCKETS, Found, Spill};
 use super::tree::{Grown, Tree};
 use super::waits::Wait;
@@ -43,24 +44,17 @@ fn by_key(spans: &[Found]) -> impl Iterator<Item = &[Found]> {
     spans.chunk_by(|one, other| one.key() == other.key())
 }
 
-/// The requests in a group's spans, of all services; of a trace with too many spans none.
-pub fn requests<'a>(spans: &'a [Found], waits: &[Wait]) -> Vec<Tree<'a>> {
-    traces(spans)
-        .filter(|trace| trace.len() <= SPANS_MAX)
-        .flat_map(|trace| Grown::new(trace, waits).requests)
-        .collect()
-}
-
 /// The spans of each trace.
 pub fn traces(spans: &[Found]) -> impl Iterator<Item = &[Found]> {
     spans.chunk_by(|one, other| one.span.trace_id == other.span.trace_id)
 }
 
-/// The requests of one service.
-pub fn of_service<'a>(spans: &'a [Found], service: &str, waits: &[Wait]) -> Vec<Tree<'a>> {
-    let mut requests = requests(spans, waits);
-    requests.retain(|tree| tree.nodes[0].found.process.service == service);
-    requests
+/// The requests of one service in a group's spans; of a trace with too many spans none.
+pub fn of_service<'a>(spans: &'a [Found], whose: &Whose, waits: &[Wait]) -> Vec<Tree<'a>> {
+    traces(spans)
+        .filter(|trace| trace.len() <= SPANS_MAX)
+        .flat_map(|trace| Grown::new(trace, whose, waits).requests)
+        .collect()
 }
 
 /// Requests of both sides, and those that have no partner.
@@ -108,7 +102,7 @@ fn by_operation(mut requests: Vec<Tree<'_>>) -> BTreeMap<String, Vec<Tree<'_>>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traces::made::{Made, made};
+    use crate::traces::made::{Made, made, whose};
 
     fn named(paired: &Paired<'_>) -> (Vec<[String; 2]>, [Vec<String>; 2]) {
         let name = |tree: &Tree<'_>| {
@@ -122,7 +116,7 @@ mod tests {
 
     fn paired(ones: &[Made], others: &[Made]) -> (Vec<[String; 2]>, [Vec<String>; 2]) {
         let sides = [made(ones), made(others)];
-        named(&pair(sides.each_ref().map(|spans| requests(spans, &[]))))
+        named(&pair(sides.each_ref().map(|spans| of_service(spans, &whose(), &[]))))
     }
 
     #[test]

@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::oddity::Oddity;
+use super::links::{Links, Whose};
 use super::requests::{SPANS_MAX, traces};
 use super::shape::attributes;
 use super::spill::{BUCKETS, Found, Spill};
 use super::tree::{Grown, Tree};
-use super::trouble::Place;
 use super::waits::Wait;
 
 /// What a side has to compare.
 #[derive(Debug)]
 pub struct Surveyed {
     /// Whose requests.
-    pub service: String,
+    pub whose: Whose,
     /// Of any service.
     pub traces: u64,
     /// The service's.
@@ -26,15 +25,21 @@ pub struct Surveyed {
     pub began: [u64; 2],
 }
 
-/// Requests of one service.
+/// How often a service's requests begin, and how.
+#[derive(Default)]
 struct Service {
-    requests: u64,
-    began: [u64; 2],
-    first: Place,
+    /// Served, and nothing above them is.
+    served: u64,
+    /// Below nothing.
+    tops: u64,
+    /// At a span of which nothing says whether its parent was another service's.
+    unsure: u64,
+    /// All but those.
+    sure: u64,
 }
 
-/// Looks at all of a side. `service`: whose requests to compare; else that with the most. `label` names the side; `named` hears
-/// of each span.
+/// Looks at all of a side. `service`: whose requests to compare; else that which serves the most that nobody else serves,
+/// before one that asks. `label` names the side; `named` hears of each span.
 pub fn survey(
     spill: &mut Spill,
     service: Option<&str>,
@@ -49,81 +54,97 @@ pub fn survey(
         spans.iter().for_each(|found| named(&found.span));
         for trace in traces(&spans) {
             count += 1;
-            look(spill, trace, waits, &mut services);
+            meet(spill, trace, &mut services);
         }
     }
     let known: Vec<_> = services.keys().map(|name| format!("`{name}`")).collect();
+    let most = |service: &Service| (service.served, service.tops, service.unsure, service.sure);
     let chosen = match service {
         Some(name) => services.remove_entry(name),
         None => {
-            let most =
-                services.iter().max_by_key(|(_, service)| service.requests).map(|(name, _)| name.clone());
+            let most = services.iter().max_by_key(|(_, service)| most(service)).map(|(name, _)| name.clone());
             most.and_then(|name| services.remove_entry(&name))
         }
     };
-    let Some((name, Service { requests, began, .. })) = chosen else {
-        let troubles: Vec<_> = spill.troubles.list().iter().map(ToString::to_string).collect();
-        let more = if troubles.is_empty() { String::new() } else { format!("; {}", troubles.join("; ")) };
-        match (service, known.is_empty()) {
-            (Some(service), false) => {
-                bail!("{label}: no request of `{service}`, there are those of {}{more}", known.join(", "))
-            }
-            _ => bail!("{label}: there is no request in it{more}"),
+    // Where nobody has any, what is odd may say why.
+    let chosen = chosen.or_else(|| known.is_empty().then(Default::default));
+    if let Some((service, found)) = chosen {
+        let whose = Whose { service, unsure: found.sure == 0 };
+        let mut surveyed = Surveyed { whose, traces: count, requests: 0, began: [u64::MAX, 0] };
+        for index in 0..BUCKETS {
+            let spans = spill.bucket(index)?;
+            traces(&spans).for_each(|trace| look(spill, trace, waits, &mut surveyed));
         }
-    };
-    for (name, other) in services {
-        let what = "has requests of another service than the one that is compared: left out";
-        (0..other.requests).for_each(|_| spill.troubles.add(other.first, what, format!("`{name}`")));
+        if surveyed.requests > 0 {
+            return Ok(surveyed);
+        }
     }
-    Ok(Surveyed { service: name, traces: count, requests, began })
+    let troubles: Vec<_> = spill.troubles.list().iter().map(ToString::to_string).collect();
+    let more = if troubles.is_empty() { String::new() } else { format!("; {}", troubles.join("; ")) };
+    match (service, known.is_empty()) {
+        (Some(service), false) => {
+            bail!("{label}: no request of `{service}`, there are those of {}{more}", known.join(", "))
+        }
+        _ => bail!("{label}: there is no request in it{more}"),
+    }
 }
 
-fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], services: &mut BTreeMap<String, Service>) {
+/// Who has requests in a trace.
+fn meet(spill: &mut Spill, trace: &[Found], services: &mut BTreeMap<String, Service>) {
     if trace.len() > SPANS_MAX {
         let what = "has a trace of more spans than are compared: left out";
         let id = hex::encode(&trace[0].span.trace_id);
         spill.troubles.add(trace[0].place, what, format!("{} in {id}, at most {SPANS_MAX}", trace.len()));
         return;
     }
-    let Grown { requests, oddities } = Grown::new(trace, waits);
+    for entry in Links::of(trace).entries() {
+        let name = &entry.found.process.service;
+        if !services.contains_key(name) {
+            services.insert(name.clone(), Service::default());
+        }
+        let Some(service) = services.get_mut(name) else { continue };
+        service.served += u64::from(entry.served);
+        service.tops += u64::from(entry.top && !entry.unsure);
+        service.unsure += u64::from(entry.unsure);
+        service.sure += u64::from(!entry.unsure);
+    }
+}
+
+/// What a trace has of the service, and what is odd in it.
+fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], surveyed: &mut Surveyed) {
+    if trace.len() > SPANS_MAX {
+        return;
+    }
+    let Grown { requests, oddities } = Grown::new(trace, &surveyed.whose, waits);
     for (oddity, place, ns) in oddities {
-        match oddity {
-            Oddity::Orphan | Oddity::Doubled | Oddity::Circular => {
-                spill.troubles.add(place, oddity.said(), "")
-            }
-            Oddity::Reversed
-            | Oddity::Skewed
-            | Oddity::Overlong
-            | Oddity::Outliving
-            | Oddity::Early
-            | Oddity::Crowded => {
-                spill.troubles.add_time(place, oddity.said(), ns);
-            }
+        if oddity.lasts() {
+            spill.troubles.add_time(place, oddity.said(), ns);
+        } else {
+            spill.troubles.add(place, oddity.said(), "");
+        }
+    }
+    if requests.is_empty() {
+        let what = "has requests of another service than the one that is compared: left out";
+        for entry in Links::of(trace).entries().into_iter().filter(|entry| entry.top && !entry.unsure) {
+            let name = &entry.found.process.service;
+            spill.troubles.add(entry.found.place, what, format!("`{name}`"));
         }
     }
     for request in requests {
-        let root = &request.nodes[0];
-        let name = &root.found.process.service;
-        let (at, place) = (root.start, root.found.place);
-        let begin = || Service { requests: 0, began: [at, at], first: place };
-        let service = services.entry(name.clone()).or_insert_with(begin);
-        service.requests += 1;
-        service.began = [service.began[0].min(at), service.began[1].max(at)];
-        service.first = service.first.min(place);
+        let at = request.nodes[0].start;
+        surveyed.requests += 1;
+        surveyed.began = [surveyed.began[0].min(at), surveyed.began[1].max(at)];
     }
 }
 
 /// The same requests, to be paired by an attribute of their first span. Those without it are left out and told.
-pub fn by_attribute(mut spill: Spill, service: &str, key: &str) -> anyhow::Result<Spill> {
+pub fn by_attribute(mut spill: Spill, whose: &Whose, key: &str) -> anyhow::Result<Spill> {
     let mut keyed = spill.rekeyed()?;
     for index in 0..BUCKETS {
         let spans = spill.bucket(index)?;
         for trace in traces(&spans).filter(|trace| trace.len() <= SPANS_MAX) {
-            for request in Grown::new(trace, &[]).requests {
+            for request in Grown::new(trace, whose, &[]).requests {
                 let root = request.nodes[0].found;
-                if root.process.service != service {
-                    continue;
-                }
                 match attributes(&root.span.attributes).get(key) {
                     Some(value) => write(&mut keyed, &request, value)?,
                     None => {
@@ -138,6 +159,10 @@ pub fn by_attribute(mut spill: Spill, service: &str, key: &str) -> anyhow::Resul
     Ok(keyed)
 }
 
+/// A request without what is above it.
 fn write(keyed: &mut Spill, request: &Tree<'_>, value: &str) -> anyhow::Result<()> {
-    request.nodes.iter().try_for_each(|node| keyed.add_keyed(node.found, value.as_bytes()))
+    let mut root = request.nodes[0].found.clone();
+    root.span.parent_span_id.clear();
+    let below = request.nodes[1..].iter().map(|node| node.found);
+    [&root].into_iter().chain(below).try_for_each(|found| keyed.add_keyed(found, value.as_bytes()))
 }

@@ -360,6 +360,90 @@ fn fewer_slices_than_an_interval_needs_give_none_and_it_is_said() {
     }
 }
 
+/// Puts what a generator and a service behind a gateway would have sent around a side's requests: `k6` visits, the service
+/// serves, and asks `auth` twice at its begin.
+fn around(service: &str, requests: &[Vec<Span>]) -> Spill {
+    let mut spill = Spill::new(vec![format!("{service}.jsonl")]).unwrap();
+    let mut add = |service: &str, spans: Vec<Span>| {
+        let resource = Resource { attributes: vec![text("service.name", service)], ..Resource::default() };
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let sent = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+        spill.add(super::trouble::Place { file: 0, line: 1 }, sent).unwrap();
+    };
+    for request in requests {
+        let [mut visit, mut asked, mut again] = [0; 3].map(|_| request[0].clone());
+        (visit.name, visit.span_id) = ("visit".into(), vec![7; 8]);
+        visit.set_kind(SpanKind::Client);
+        let begin = request[0].start_time_unix_nano;
+        for (index, who) in [&mut asked, &mut again].into_iter().enumerate() {
+            (who.name, who.span_id) = ("who".into(), vec![8 + index as u8; 8]);
+            who.parent_span_id.clone_from(&request[0].span_id);
+            let start = begin + 10 * US + index as u64 * 20 * US;
+            (who.start_time_unix_nano, who.end_time_unix_nano) = (start, start + 10 * US);
+        }
+        let mut served = request.clone();
+        served[0].parent_span_id.clone_from(&visit.span_id);
+        add("k6", vec![visit]);
+        add("auth", vec![asked, again]);
+        add(service, served);
+    }
+    spill
+}
+
+#[test]
+fn a_service_is_compared_that_isnt_where_its_traces_begin() {
+    let sides = |services: [&str; 2]| {
+        let slower = Took { bank: USUAL.bank + 500.0, ..USUAL };
+        let requests = |took, seed| {
+            let mut draw = Draw::new(seed, "traces");
+            let mut one = |index: u64| {
+                let mut spans = request(index, index * 10_000 * US, took, &mut draw);
+                spans[0].attributes.push(text("order.id", &index.to_string()));
+                spans
+            };
+            (0..REQUESTS).map(&mut one).collect::<Vec<_>>()
+        };
+        [around(services[0], &requests(USUAL, 1)), around(services[1], &requests(slower, 2))]
+    };
+    let files = || [vec!["one".into()], vec!["two".into()]];
+    let named =
+        Options { services: [Some("shop-rust".into()), Some("shop-go".into())], ..options(Pairing::Trace) };
+    let keyed = options(Pairing::Attribute("order.id".into()));
+    for options in [options(Pairing::Trace), named, keyed] {
+        let report = compare(sides(["shop-rust", "shop-go"]), files(), &options).unwrap();
+        assert_eq!(report.sides.each_ref().map(|side| side.service.as_str()), ["shop-rust", "shop-go"]);
+        assert!(report.sides.iter().all(|side| side.troubles.is_empty()), "{:?}", report.sides);
+        let operation = only(&report);
+        assert_eq!((operation.name.as_str(), operation.requests), ("pay", [REQUESTS; 2]));
+        assert_eq!(operation.differences, []);
+        assert_eq!(place(&operation.rows[0]), "bank");
+        added(&operation.rows[0], 500.0);
+        let mut places: Vec<_> = operation.rows.iter().map(place).collect();
+        places.sort();
+        let waited = format!("hash: waited, by {WAIT}");
+        assert_eq!(places, ["(its own: in no span below it)", "bank", "find", "hash", &waited, "who (auth)"]);
+    }
+    // Whoever else is asked for, too.
+    let asked = Options { services: [Some("auth".into()), Some("auth".into())], ..options(Pairing::Trace) };
+    let report = compare(sides(["shop-rust", "shop-go"]), files(), &asked).unwrap();
+    assert_eq!((only(&report).name.as_str(), only(&report).requests), ("who", [2 * REQUESTS; 2]));
+}
+
+#[test]
+fn requests_that_begin_with_spans_of_no_kind_are_compared() {
+    let change: Change = |spans| {
+        spans[0].parent_span_id = vec![9; 8];
+        spans[0].set_kind(SpanKind::Internal);
+    };
+    let sides = [side("one", USUAL, 1, change), side("two", USUAL, 2, change)];
+    let report = compare(sides, [vec!["one".into()], vec!["two".into()]], &options(Pairing::Trace)).unwrap();
+    assert_eq!(only(&report).requests, [REQUESTS; 2]);
+    let troubles: Vec<_> =
+        report.sides[0].troubles.iter().map(|trouble| (trouble.what.as_str(), trouble.count)).collect();
+    let wanted = "has a span whose parent isn't there, and doesn't say whether it was in the same process: taken for a request's first";
+    assert_eq!(troubles, [(wanted, REQUESTS)]);
+}
+
 #[test]
 fn where_there_is_nothing_to_compare_it_says_why() {
     let none = || Spill::new(vec!["none.jsonl".into()]).unwrap();

@@ -1,12 +1,12 @@
-//! The spans of one trace as trees, one for each request in it, placed in one time: what hangs where, and what is odd.
+//! The spans of one trace as trees, one for each request of a service in it, placed in one time.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags};
 
+use super::links::{Links, Whose};
 use super::oddity::{Odd, Oddity};
 use super::spill::Found;
 use super::waits::{Wait, before};
@@ -82,74 +82,33 @@ impl Tree<'_> {
     }
 }
 
-type ById<'a> = BTreeMap<&'a [u8], &'a Found>;
-type Below<'a> = BTreeMap<&'a [u8], Vec<&'a Found>>;
-
 impl<'a> Grown<'a> {
-    /// Of the spans of one trace, in any order; `waits`: what they may say to have been waited.
-    pub fn new(spans: &'a [Found], waits: &[Wait]) -> Self {
-        let mut grown = Self::default();
-        let by_id = grown.by_id(spans);
-        let mut below = Below::new();
-        let (mut roots, mut orphans) = (Vec::new(), Vec::new());
-        for found in by_id.values() {
-            let parent = found.span.parent_span_id.as_slice();
-            match by_id.contains_key(parent) {
-                true => below.entry(parent).or_default().push(*found),
-                false if begins(&found.span) => roots.push(*found),
-                false => orphans.push(*found),
-            }
-        }
-        let order = |found: &&Found| (found.span.start_time_unix_nano, found.span.span_id.clone());
-        roots.sort_by_key(order);
-        below.values_mut().for_each(|children| children.sort_by_key(order));
-        let mut seen = BTreeSet::new();
+    /// Of the spans of one trace, in any order: the requests of one service. `waits`: what they may say to have been waited.
+    pub fn new(spans: &'a [Found], whose: &Whose, waits: &[Wait]) -> Self {
+        let links = Links::of(spans);
+        let (roots, oddities) = links.roots(whose);
+        let mut grown = Self { requests: Vec::new(), oddities };
         for root in roots {
-            let tree = grown.tree(root, &below, waits);
-            seen.extend(tree.nodes.iter().map(|node| node.found.span.span_id.as_slice()));
+            let tree = grown.tree(root, &links, waits);
             grown.requests.push(tree);
         }
-        for orphan in orphans {
-            grown.oddities.push((Oddity::Orphan, orphan.place, 0));
-            // What hangs below it is in no circle.
-            let mut left = vec![orphan];
-            while let Some(found) = left.pop() {
-                seen.insert(&found.span.span_id);
-                left.extend(below.get(found.span.span_id.as_slice()).into_iter().flatten());
-            }
-        }
-        let lost = by_id.values().filter(|found| !seen.contains(found.span.span_id.as_slice()));
-        grown.oddities.extend(lost.map(|found| (Oddity::Circular, found.place, 0)));
         grown
     }
 
     /// Of spans that don't tell of waits.
     #[cfg(test)]
     pub fn of(spans: &'a [Found]) -> Self {
-        Self::new(spans, &[])
-    }
-
-    fn by_id(&mut self, spans: &'a [Found]) -> ById<'a> {
-        let mut by_id = ById::new();
-        for found in spans {
-            if by_id.contains_key(found.span.span_id.as_slice()) {
-                self.oddities.push((Oddity::Doubled, found.place, 0));
-            } else {
-                by_id.insert(&found.span.span_id, found);
-            }
-        }
-        by_id
+        Self::new(spans, &crate::traces::made::whose(), &[])
     }
 
     /// Everything below a root. By a list of what is left, not by calls: a trace may be a chain of thousands of spans.
-    fn tree(&mut self, root: &'a Found, below: &Below<'a>, waits: &[Wait]) -> Tree<'a> {
+    fn tree(&mut self, root: &'a Found, links: &Links<'a>, waits: &[Wait]) -> Tree<'a> {
         let mut tree = Tree { nodes: vec![self.placed(root, 0)] };
         // With how far its clock was moved, which holds for what hangs below it in the same process.
         let mut left = vec![(0, 0)];
         while let Some((at, moved)) = left.pop() {
-            let id = tree.nodes[at].found.span.span_id.as_slice();
             let mut children = Vec::new();
-            for found in below.get(id).into_iter().flatten() {
+            for found in links.below(tree.nodes[at].found) {
                 let mut child = self.placed(found, moved);
                 let parent = &tree.nodes[at];
                 let shift = if Arc::ptr_eq(&found.process, &parent.found.process) {
@@ -248,25 +207,12 @@ fn asynchronous(child: &Span, parent: &Span) -> bool {
     child.kind() == SpanKind::Consumer || parent.kind() == SpanKind::Producer
 }
 
-/// Whether a span whose parent isn't there is where a request came in: it has none, or one in another process. Where the
-/// sender doesn't say which (an older SDK), the span's kind does.
-fn begins(span: &Span) -> bool {
-    let told = |flag: SpanFlags| span.flags & flag as u32 != 0;
-    let nobody = span.parent_span_id.iter().all(|byte| *byte == 0);
-    let received = matches!(span.kind(), SpanKind::Server | SpanKind::Consumer);
-    nobody
-        || if told(SpanFlags::ContextHasIsRemoteMask) {
-            told(SpanFlags::ContextIsRemoteMask)
-        } else {
-            received
-        }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traces::made::{Made, attribute, made, made_by};
+    use crate::traces::made::{Made, attribute, made, made_by, whose};
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::trace::v1::SpanFlags;
 
     const WAIT: &str = "waited";
 
@@ -282,7 +228,7 @@ mod tests {
             let below = if below.is_empty() { String::new() } else { format!("({})", below.join(" ")) };
             format!("{} {}-{}{below}", tree.called(at), node.start, node.end)
         }
-        let grown = Grown::new(spans, &waits());
+        let grown = Grown::new(spans, &whose(), &waits());
         let mut odd: Vec<_> =
             grown.oddities.into_iter().map(|(what, place, by)| (what, place.line, by)).collect();
         odd.sort();
@@ -312,12 +258,12 @@ mod tests {
     #[test]
     fn what_has_lost_its_parent_is_left_out_with_all_below_and_told() {
         let mut spans = made(&[("root", 1, 0, 0, 100), ("lost", 2, 9, 10, 20), ("below", 3, 2, 11, 12)]);
-        let wanted = (vec!["root 0-100".to_owned()], vec![(Oddity::Orphan, 2, 0)]);
-        assert_eq!(shown(&spans), wanted);
+        let wanted = |odd| (vec!["root 0-100".to_owned()], vec![(odd, 2, 0)]);
+        assert_eq!(shown(&spans), wanted(Oddity::Parentless));
         // Its own process says that the parent isn't another's, whatever the kind.
         spans[1].span.set_kind(SpanKind::Server);
         spans[1].span.flags = SpanFlags::ContextHasIsRemoteMask as u32;
-        assert_eq!(shown(&spans), wanted);
+        assert_eq!(shown(&spans), wanted(Oddity::Orphan));
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub fn split(whole: u64, waits: &[(usize, u64)]) -> (u64, Vec<(usize, u64)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traces::made::{attribute, made};
+    use crate::traces::made::{attribute, made, whose};
     use crate::traces::tree::Grown;
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         ];
         let mut spans = made(&[("root", 1, 0, 0, 100)]);
         spans[0].span.attributes = attributes;
-        let grown = Grown::new(&spans, &waits);
+        let grown = Grown::new(&spans, &whose(), &waits);
         assert_eq!(told(&grown.requests[0], 0, &waits), [(0, 250_000), (1, 2_000_000_000), (3, 0)]);
     }
 
@@ -123,7 +123,7 @@ mod tests {
             let mut spans = made(&[("root", 1, 0, 100, 200), ("run", 2, 1, 150, 190)]);
             let attributes = [attribute("a", a), attribute("b", b), attribute("c", Value::IntValue(7))];
             spans.iter_mut().for_each(|found| found.span.attributes = attributes.to_vec());
-            let grown = Grown::new(&spans, &waits);
+            let grown = Grown::new(&spans, &whose(), &waits);
             [0, 1].map(|at| told(&grown.requests[0], at, &waits))
         };
         let of = |ns| Value::IntValue(ns);
