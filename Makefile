@@ -36,7 +36,7 @@ status: ## what is running, and where
 
 PAIR ?= rust,go
 # In short what `loadtest full` does at length. A service against itself is a control already: nothing is measured beside it.
-BRIEFLY := --scenario checkout --warm-up 5 --control --control-pairs 10 --traced --limits --solo --brief
+BRIEFLY := --scenario checkout --warm-up 5 --pairs 20 --control --control-pairs 12 --traced --limits --solo --brief
 LOADTEST := $(if $(filter rust%go go%rust,$(PAIR)),$(BRIEFLY),--scenario checkout --scenario tokenize)
 .PHONY: loadtest
 loadtest: build ## compare the two under load (under 5 minutes) and write a page (PAIR=rust,rust or go,go: one with itself)

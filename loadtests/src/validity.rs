@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::PAIRS_MIN;
+
 /// The bounds' names, for reports and `--allow-void`.
 pub mod name {
     /// Replies came as fast as requests were offered.
@@ -79,7 +81,7 @@ pub const OTHERS_MAX: f64 = 0.1;
 /// Also of one pair: in one with more, what is seen is the host's doing.
 pub const STOLEN_MAX: f64 = 0.05;
 /// Of the pairs: where more are set aside, those that are left were played on a machine that nobody had for himself.
-const DISTURBED_MAX: f64 = 0.25;
+pub const DISTURBED_MAX: f64 = 0.25;
 
 /// One bound and how it was kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,13 +231,8 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         bounds.push(bound(name, asks, percent(share), share <= most));
     }
     if let Some((count, of)) = evidence.set_aside {
-        let asks = format!(
-            "at most {} of the pairs are set aside because the host took more than {} of a core meanwhile",
-            percent(DISTURBED_MAX),
-            percent(STOLEN_MAX)
-        );
-        let held = count as f64 <= of as f64 * DISTURBED_MAX;
-        bounds.push(bound(name::DISTURBED, asks, format!("{count} of {of} pairs"), held));
+        let measured = format!("{count} of {of} pairs");
+        bounds.push(bound(name::DISTURBED, disturbed_asks(of), measured, undisturbed(count, of)));
     }
     bounds.push(bound(name::BUILD, build_asks(evidence).into(), built(evidence), fit(evidence)));
     let (asked, played) = evidence.slices;
@@ -248,6 +245,25 @@ pub fn judge(evidence: &Evidence, allowed: &[String]) -> Vec<Bound> {
         }
     }
     bounds
+}
+
+/// Of a run of so many pairs.
+fn disturbed_asks(of: usize) -> String {
+    let asks = format!(
+        "at most {:.1} % of the pairs are set aside because the host took more than {:.1} % of a core meanwhile",
+        DISTURBED_MAX * 100.0,
+        STOLEN_MAX * 100.0
+    );
+    if of < PAIRS_MIN {
+        return asks;
+    }
+    format!("{asks}, and at least {PAIRS_MIN} are left: of fewer nothing has an interval")
+}
+
+/// Whether enough of them were left. A run that was to have intervals and has none says nothing, however few were set aside.
+fn undisturbed(count: usize, of: usize) -> bool {
+    let left = of.saturating_sub(count);
+    count as f64 <= of as f64 * DISTURBED_MAX && (left >= PAIRS_MIN || of < PAIRS_MIN)
 }
 
 /// Bounds of how much of which cores is in use: what each asks, the share, and the most that it may be.

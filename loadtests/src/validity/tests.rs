@@ -57,7 +57,7 @@ fn a_good_run_keeps_every_bound() {
 #[test]
 fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
     type Spoil = fn(&mut Evidence);
-    let cases: [(&str, Spoil); 28] = [
+    let cases: [(&str, Spoil); 29] = [
         (name::RATE, |e| e.contenders[1].achieved_rate = 94.0),
         (name::SKIPPED, |e| e.contenders[0].skipped = 2),
         (name::SHED, |e| e.contenders[0].shed = 2),
@@ -81,6 +81,8 @@ fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
         (name::OTHERS, |e| e.others_cores = 0.11),
         (name::STOLEN, |e| e.stolen_cores = 0.06),
         (name::DISTURBED, |e| e.set_aside = Some((7, 24))),
+        // One in ten, and too few are left for any interval.
+        (name::DISTURBED, |e| e.set_aside = Some((1, 10))),
         (name::BUILD, |e| e.generator_profile = "debug".into()),
         (name::BUILD, |e| e.builds[0].profile = "debug".into()),
         (name::BUILD, |e| e.builds[1].commit = "3d4e5f".into()),
@@ -100,6 +102,18 @@ fn each_bound_is_missed_by_what_it_is_about_and_by_nothing_else() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn enough_pairs_are_left_for_intervals_where_there_were_enough() {
+    let kept = |set_aside| {
+        let bounds = judge(&Evidence { set_aside: Some(set_aside), ..good() }, &[]);
+        bounds.into_iter().find(|bound| bound.name == name::DISTURBED).unwrap().held
+    };
+    assert_eq!([(0, 10), (3, 13), (3, 14)].map(kept), [true; 3]);
+    assert_eq!([(1, 10), (3, 12), (4, 14)].map(kept), [false; 3]);
+    // Nothing of so few has an interval anyway.
+    assert_eq!([(1, 4), (2, 8), (2, 9)].map(kept), [true; 3]);
 }
 
 #[test]
