@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::wording::{labels, number};
+use crate::report::wording::{is_difference, labels, number};
 use crate::report::{Metric, Report, ScenarioReport};
 use crate::validity::{STOLEN_MAX, name};
 
@@ -17,11 +17,12 @@ type Answer = (&'static str, fn(&Report) -> String);
 
 /// All of them.
 pub(super) fn objections(report: &Report) -> Vec<Objection> {
-    let answers: [Answer; 9] = [
+    let answers: [Answer; 10] = [
         ("Did both do the same work?", same_work),
         ("Were they warm?", warm),
         ("Does a stall hide the requests that it held up (coordinated omission)?", omission),
         ("Is a difference more than noise?", noise),
+        ("So many 95 % intervals: how many exclude 1 by chance?", chance),
         ("Who had which core?", cores),
         ("Does it matter who goes first?", order),
         ("Does the idle one disturb the other?", idle),
@@ -83,6 +84,37 @@ fn noise(report: &Report) -> String {
     )
 }
 
+/// Of intervals of 95 %.
+const BY_CHANCE: f64 = 0.05;
+
+/// Metrics that have an interval, and how many of those exclude 1.
+fn intervals<'a>(metrics: impl Iterator<Item = &'a Metric>) -> (usize, usize) {
+    let told: Vec<_> = metrics.filter(|metric| metric.ratio.interval.is_some()).collect();
+    (told.len(), told.iter().filter(|metric| metric.ratio.differs()).count())
+}
+
+fn chance(report: &Report) -> String {
+    let scenarios = &report.scenarios;
+    let (shown, exclude) = intervals(scenarios.iter().flat_map(|scenario| &scenario.metrics));
+    let named = |scenario: &ScenarioReport| {
+        scenario.metrics.iter().filter(|metric| is_difference(metric, &scenario.controls)).count()
+    };
+    let named: usize = scenarios.iter().map(named).sum();
+    let controls: Vec<_> = scenarios.iter().flat_map(|scenario| &scenario.controls).collect();
+    let controlled = if controls.is_empty() {
+        "There were no controls here (compare --control): chance alone may be what is named.".to_owned()
+    } else {
+        let (of, found) = intervals(controls.iter().flat_map(|control| &control.report.metrics));
+        format!(
+            "In the controls, where both are the same program, {found} of {of} do. A difference is named only where the interval excludes 1 and those of its controls don’t."
+        )
+    };
+    format!(
+        "The tables of metrics show {shown} of them. If nothing differed, about {} would exclude 1 by chance alone; {exclude} do, and {named} are called a difference. Those of one scenario hang together: what moves p50 moves p90. {controlled}",
+        number(shown as f64 * BY_CHANCE)
+    )
+}
+
 fn cores(report: &Report) -> String {
     let line = |(who, cores): &(String, String)| format!("{who}: {cores}. ");
     let layout: String = report.environment.layout.iter().map(line).collect();
@@ -135,4 +167,32 @@ fn limits(report: &Report) -> String {
 
 fn checked(_: &Report) -> String {
     "Every slice’s raw histograms and counts are in report.json. `loadtest verify` computes each figure again from them and draws the trace again; a run that misses a bound of its validity says so on top and isn’t a result.".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{control, metric, report, scenario};
+
+    #[test]
+    fn it_is_said_how_many_intervals_chance_would_have_exclude_one() {
+        let named = |name: &str, ends| Metric { name: name.into(), ..metric(1.2, ends) };
+        let far = Some((1.1, 1.3));
+        let metrics =
+            vec![named("p50", far), named("p99", far), named("cpu", Some((0.9, 1.3))), named("rss", None)];
+        let mut shown = scenario(12, metrics);
+        let mut report = report();
+        report.scenarios = vec![shown.clone()];
+        let wanted = "show 3 of them. If nothing differed, about 0.150 would exclude 1 by chance alone; 2 do, and 2 are called a difference.";
+        let said = chance(&report);
+        assert!(said.contains(wanted) && said.contains("There were no controls here"), "{said}");
+        // Of two controls one shows what is seen at p99, too.
+        let none = || vec![named("p50", Some((0.9, 1.1))), named("p99", Some((0.9, 1.1)))];
+        let some = vec![named("p50", Some((0.9, 1.1))), named("p99", far)];
+        shown.controls = vec![control("Rust", none()), control("Go", some)];
+        report.scenarios = vec![shown];
+        let said = chance(&report);
+        assert!(said.contains("2 do, and 1 are called a difference"), "{said}");
+        assert!(said.contains("where both are the same program, 1 of 4 do."), "{said}");
+    }
 }
