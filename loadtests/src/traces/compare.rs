@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use anyhow::bail;
 use hdrhistogram::Histogram;
 
+use super::begins::Windows;
 use super::look::Look;
 use super::model::{Operation, Pairing, Row, Side, TracesReport};
 use super::requests::{Group, groups, of_service, pair};
@@ -49,6 +50,8 @@ struct Read {
     files: Vec<String>,
     spans: u64,
     surveyed: Surveyed,
+    /// The blocks that its requests are in, by their begin.
+    windows: Windows,
 }
 
 /// One operation while its requests come by.
@@ -118,7 +121,7 @@ pub fn compare(
         service: read.surveyed.whose.service,
         spans: read.spans,
         traces: read.surveyed.traces,
-        requests: read.surveyed.requests,
+        requests: read.surveyed.began.count(),
         troubles: spills[index].troubles.list(),
     };
     Ok(TracesReport {
@@ -148,7 +151,8 @@ fn surveyed(
             bail!("{label}: no request has the attribute `{key}`, by which they were to be paired");
         }
     }
-    Ok((spill, Read { files, spans, surveyed }))
+    let windows = surveyed.began.clone().windows(blocks(options));
+    Ok((spill, Read { files, spans, surveyed, windows }))
 }
 
 /// As given, or as the service; with a letter where the two would be called the same.
@@ -181,13 +185,6 @@ fn blocks(options: &Options) -> usize {
     options.blocks.clamp(1, BLOCKS)
 }
 
-/// The block in which a request of a side falls: by its begin.
-fn block(tree: &Tree<'_>, read: &Read, blocks: usize) -> usize {
-    let [first, last] = read.surveyed.began;
-    let (at, whole) = (tree.nodes[0].start.saturating_sub(first), last - first + 1);
-    (u128::from(at) * blocks as u128 / u128::from(whole)).min(blocks as u128 - 1) as usize
-}
-
 /// The requests of a group's sides that are compared.
 fn compared<'a>(group: Group<'a>, read: &[Read; 2], options: &Options) -> [Vec<Tree<'a>>; 2] {
     [0, 1].map(|side| of_service(group[side], &read[side].surveyed.whose, &options.waits))
@@ -200,7 +197,8 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
             (0..).zip(requests).flat_map(|(side, all)| all.into_iter().map(move |one| (side, one)))
         {
             let sum = known.of(&request, Sum::new);
-            sum.sums.add(side, block(&request, &read[side], blocks(options)), &request, &options.waits);
+            let block = read[side].windows.of(request.nodes[0].start);
+            sum.sums.add(side, block, &request, &options.waits);
             sum.structure.form(side, &request);
         }
         return;
@@ -208,7 +206,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
     let paired = pair(requests);
     for [one, other] in &paired.pairs {
         let sum = known.of(one, Sum::new);
-        let block = block(one, &read[0], blocks(options));
+        let block = read[0].windows.of(one.nodes[0].start);
         for (side, request) in [one, other].into_iter().enumerate() {
             sum.sums.add(side, block, request, &options.waits);
         }

@@ -5,6 +5,7 @@
 //! path divides each request's time among its spans (`path`), and are compared pair by pair: shape (`shape`) and time
 //! (`sums`). What is kept in memory grows with operations and places, not with traces.
 
+mod begins;
 mod compare;
 mod links;
 mod look;

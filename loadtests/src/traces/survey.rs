@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use opentelemetry_proto::tonic::trace::v1::Span;
 
+use super::begins::Begins;
 use super::links::{Links, Whose};
 use super::requests::{SPANS_MAX, traces};
 use super::shape::attributes;
@@ -19,10 +20,8 @@ pub struct Surveyed {
     pub whose: Whose,
     /// Of any service.
     pub traces: u64,
-    /// The service's.
-    pub requests: u64,
-    /// When the first and the last of them began, in ns of the Unix epoch.
-    pub began: [u64; 2],
+    /// When each of the service's began.
+    pub began: Begins,
 }
 
 /// How often a service's requests begin, and how.
@@ -70,12 +69,12 @@ pub fn survey(
     let chosen = chosen.or_else(|| known.is_empty().then(Default::default));
     if let Some((service, found)) = chosen {
         let whose = Whose { service, unsure: found.sure == 0 };
-        let mut surveyed = Surveyed { whose, traces: count, requests: 0, began: [u64::MAX, 0] };
+        let mut surveyed = Surveyed { whose, traces: count, began: Begins::none() };
         for index in 0..BUCKETS {
             let spans = spill.bucket(index)?;
             traces(&spans).for_each(|trace| look(spill, trace, waits, &mut surveyed));
         }
-        if surveyed.requests > 0 {
+        if surveyed.began.count() > 0 {
             return Ok(surveyed);
         }
     }
@@ -131,9 +130,7 @@ fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], surveyed: &mut Surve
         }
     }
     for request in requests {
-        let at = request.nodes[0].start;
-        surveyed.requests += 1;
-        surveyed.began = [surveyed.began[0].min(at), surveyed.began[1].max(at)];
+        surveyed.began.add(request.nodes[0].start);
     }
 }
 
