@@ -26,7 +26,8 @@ use crate::traces::TracesReport;
 /// number of requests due in each slice.
 ///
 /// Of what was measured beside a comparison: each trial by the rule, each bracket by the search's rule, medians, shares of
-/// limits. Of a run of one service: its stages, and the load, from their parts, CPU, the slope of memory, and the bounds.
+/// limits, ratios to what is untraced. Of a play with traces: its bounds, from that play and the counts of spans. Of a run of
+/// one service: its stages, and the load, from their parts, CPU, the slope of memory, and the bounds.
 ///
 /// Given a folder, its summary.md and report.html are made again from report.json and compared line by line. They differ
 /// too where another build of loadtest wrote them. Traces beside the report are compared again.

@@ -55,6 +55,17 @@ pub struct Looked {
     pub spans_dropped: u64,
 }
 
+impl Looked {
+    /// Rate and CPU a reply by those of the same service without traces, which are among `rows`; nothing for that itself.
+    pub fn by_untraced(&self, rows: &[Self]) -> [Option<Ratio>; 2] {
+        let untraced = |row: &&Self| row.kind == self.kind && row.service == self.service && row.share == 0.0;
+        let untraced = rows.iter().filter(|_| self.share > 0.0).find(untraced);
+        untraced.map_or([None, None], |untraced| {
+            [Some(self.rate.ratio_to(&untraced.rate)), Some(self.cpu_us.ratio_to(&untraced.cpu_us))]
+        })
+    }
+}
+
 /// How many measurements of each.
 pub const MEASUREMENTS: usize = LOOKED_AT.len() * SHARES.len() * Twin::ALL.len();
 
@@ -109,19 +120,18 @@ fn rows(saturated: &Saturated, places: &[(Twin, f64)], dropped: &[u64]) -> Vec<L
         let (twin, share) = places[index];
         let values = |of: fn(&Turn) -> f64| Spread::of(&turns.iter().map(of).collect::<Vec<_>>());
         let Some((rate, cpu_us)) = values(Turn::rate).zip(values(Turn::cpu_us)) else { continue };
-        let without =
-            |row: &&Looked| row.kind == kind.label && row.service == label(twin) && row.share == 0.0;
-        let without = rows.iter().find(without);
-        rows.push(Looked {
+        let mut row = Looked {
             kind: kind.label.to_owned(),
             service: label(twin).to_owned(),
             share,
-            rate_ratio: without.map(|without| rate.ratio_to(&without.rate)),
-            cpu_ratio: without.map(|without| cpu_us.ratio_to(&without.cpu_us)),
+            rate_ratio: None,
+            cpu_ratio: None,
             rate,
             cpu_us,
             spans_dropped: dropped[index],
-        });
+        };
+        [row.rate_ratio, row.cpu_ratio] = row.by_untraced(&rows);
+        rows.push(row);
     }
     rows
 }

@@ -2,10 +2,17 @@
 
 use super::basis::Basis;
 use super::control::Control;
-use super::model::{Environment, FORMAT, GeneratorReport, Metric, RawSlice, Report, ScenarioReport};
+use super::model::{
+    ContenderReport, Environment, FORMAT, GeneratorReport, Metric, RawSlice, Report, ScenarioReport, Version,
+};
+use super::traced::Traced;
 use crate::compare::{Generator, Usage};
 use crate::scenario::{Overrides, Scenario};
+use crate::solo::{MemoryOverTime, SoloRun, StageReport};
 use crate::stats::{Interval, Ratio};
+use crate::traces::TracesReport;
+use crate::traces::model::{Pairing, Side};
+use crate::validity::Bound;
 
 /// p99 with this ratio; the second's is 10 ms.
 pub fn metric(estimate: f64, interval: Option<(f64, f64)>) -> Metric {
@@ -52,6 +59,84 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
 /// A control with these metrics.
 pub fn control(label: &str, metrics: Vec<Metric>) -> Control {
     Control { name: label.to_lowercase(), label: label.into(), report: scenario(12, metrics) }
+}
+
+/// What no traces say of `checkout`, with these bounds.
+pub fn traced(validity: Vec<Bound>) -> Traced {
+    let side = Side {
+        label: String::new(),
+        files: vec![],
+        service: String::new(),
+        spans: 0,
+        traces: 0,
+        requests: 0,
+        troubles: vec![],
+    };
+    let traces = TracesReport {
+        sides: [side.clone(), side],
+        pairing: Pairing::Trace,
+        blocks: 0,
+        resamples: 0,
+        seed: 0,
+        operations: vec![],
+        vocabulary: vec![],
+    };
+    Traced { traces, play: scenario(12, vec![]), lost: [0; 2], validity }
+}
+
+/// `checkout` on one service, in which nothing happened.
+pub fn alone(label: &str) -> SoloRun {
+    let ScenarioReport { scenario, trace_sha256, requests, generator, basis, .. } = scenario(12, vec![]);
+    let GeneratorReport { generator, usage, .. } = generator;
+    let stage = StageReport {
+        rate: 50.0,
+        from_seconds: 0.0,
+        seconds: 36.0,
+        offered: 0,
+        expected: 0,
+        shed: 0,
+        unexpected: 0,
+        latency_ms: [None; 4],
+        latency: String::new(),
+    };
+    SoloRun {
+        format: FORMAT,
+        started_at: "2026-01-01T00:00:00Z".into(),
+        seconds: 3.0,
+        command: vec![],
+        void: vec![],
+        allowed: vec![],
+        environment: Environment::default(),
+        service: contender(label),
+        scenario,
+        capacity: None,
+        trace_sha256,
+        requests,
+        overall: stage.clone(),
+        stages: vec![stage],
+        cpu_us_a_reply: 0.0,
+        switches_a_reply: 0.0,
+        memory: MemoryOverTime { samples: vec![], slope_mib_an_hour: None },
+        usage,
+        generator,
+        lag_us: [0; 4],
+        validity: vec![],
+        ticks: vec![],
+        load: slice(),
+        switches: 0,
+        ended_us: None,
+        basis,
+    }
+}
+
+/// One that says nothing of itself.
+pub fn contender(label: &str) -> ContenderReport {
+    ContenderReport {
+        name: label.to_lowercase(),
+        label: label.into(),
+        version: Version::default(),
+        ready_ms: vec![],
+    }
 }
 
 /// A slice in which nothing happened.

@@ -168,8 +168,6 @@ mod tests {
     use super::*;
     use crate::report::sample;
     use crate::surroundings::{Care, Meanwhile, Surroundings};
-    use crate::traces::TracesReport;
-    use crate::traces::model::{Pairing, Side};
     use crate::validity::Bound;
 
     fn bound(held: bool) -> Bound {
@@ -184,25 +182,7 @@ mod tests {
         let mut other = scenario.clone();
         other.scenario.name = "read".into();
         scenario.controls = vec![sample::control("Go", vec![])];
-        let side = Side {
-            label: String::new(),
-            files: vec![],
-            service: String::new(),
-            spans: 0,
-            traces: 0,
-            requests: 0,
-            troubles: vec![],
-        };
-        let traces = TracesReport {
-            sides: [side.clone(), side],
-            pairing: Pairing::Trace,
-            blocks: 0,
-            resamples: 0,
-            seed: 0,
-            operations: vec![],
-            vocabulary: vec![],
-        };
-        scenario.traced = Some(Box::new(Traced { traces, validity: vec![bound(true)] }));
+        scenario.traced = Some(Box::new(sample::traced(vec![bound(true)])));
         Report { scenarios: vec![scenario, other], ..sample::report() }
     }
 

@@ -11,6 +11,10 @@ use crate::validity::{Bound, name};
 pub struct Traced {
     /// What they say.
     pub traces: TracesReport,
+    /// That play, so that its bounds can be judged again. Nothing else is made of its figures: to be traced costs.
+    pub play: ScenarioReport,
+    /// Spans that each service couldn't hand on.
+    pub lost: [u64; 2],
     /// Every bound of that play, and that no span is missing.
     pub validity: Vec<Bound>,
 }
@@ -18,15 +22,26 @@ pub struct Traced {
 impl Traced {
     /// Of a play, which keeps its bounds or doesn't; `lost`: spans that each service couldn't hand on.
     pub fn of(traces: TracesReport, play: ScenarioReport, lost: [u64; 2]) -> Self {
-        // A request that one side was never sent has no partner.
+        let mut traced = Self { traces, play, lost, validity: Vec::new() };
+        traced.validity = traced.judged();
+        traced
+    }
+
+    /// Its bounds, from everything else of it.
+    pub fn judged(&self) -> Vec<Bound> {
+        let mut validity = self.play.validity.clone();
+        validity.push(whole(&self.traces, self.unsent(), self.lost));
+        validity
+    }
+
+    /// Requests that one side was never sent: they have no partner.
+    fn unsent(&self) -> u64 {
+        let play = &self.play;
         let unsent = |(slices, aside): (&Vec<RawSlice>, &Aside)| {
             let sent = slices.iter().map(|slice| slice.sent).sum::<u64>() + aside.sent;
             (play.requests as u64).saturating_sub(sent)
         };
-        let unsent = play.slices.iter().zip(&play.basis.contenders).map(unsent).sum();
-        let mut validity = play.validity;
-        validity.push(whole(&traces, unsent, lost));
-        Self { traces, validity }
+        play.slices.iter().zip(&play.basis.contenders).map(unsent).sum()
     }
 }
 

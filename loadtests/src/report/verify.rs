@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::standing::{reasons, reasons_alone, reasons_beside};
+use super::traced::Traced;
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
@@ -51,9 +52,15 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
         for compared in scenario.rows.iter().flat_map(|rows| &rows.compared) {
             verified.scenario(&format!("{name}, {}", compared.label), &compared.report, trace.as_ref())?;
         }
+        if let Some(traced) = &scenario.traced {
+            let trace = redraw(&traced.play.scenario).transpose()?;
+            verified.traced(&format!("{name}, traced"), traced, trace.as_ref())?;
+        }
     }
     verified.repeated("limits", &serde_json::to_value(&report.limits)?)?;
     verified.saturations(report.limits.as_ref())?;
+    verified.repeated("looking", &serde_json::to_value(&report.looking)?)?;
+    verified.looking(report.looking.as_ref())?;
     verified.repeated("solo", &serde_json::to_value(&report.solo)?)?;
     verified.repeated("development", &serde_json::to_value(&report.development)?)?;
     if let Some(solo) = &report.solo {
@@ -119,6 +126,16 @@ impl Verified {
         if let Some(trace) = trace {
             of_scenario.trace(scenario, trace);
         }
+        Ok(())
+    }
+
+    /// The bounds of a play with traces, from that play and the counts of spans; what its traces say is compared again where
+    /// their files are there.
+    fn traced(&mut self, name: &str, traced: &Traced, trace: Option<&Trace>) -> anyhow::Result<()> {
+        self.scenario(name, &traced.play, trace)?;
+        let [printed, again] =
+            [serde_json::to_value(&traced.validity)?, serde_json::to_value(traced.judged())?];
+        self.walk(&format!("{name}: validity"), &printed, &again, &[]);
         Ok(())
     }
 

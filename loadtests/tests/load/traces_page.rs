@@ -35,7 +35,7 @@ const SEARCH: &str = r#"<script>
 </script>"#;
 
 /// Two services: the second's bank takes longer, and one in a hundred of its requests asks it twice.
-fn report() -> &'static TracesReport {
+pub fn report() -> &'static TracesReport {
     static REPORT: OnceLock<TracesReport> = OnceLock::new();
     REPORT.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
@@ -157,8 +157,8 @@ fn the_traces_are_drawn_and_found_in_both_themes_and_on_a_phone() {
 fn a_comparisons_page_has_its_traces_too() {
     let mut comparison = crate::compare::whole().clone();
     let scenario = &mut comparison.scenarios[0];
-    let validity = scenario.validity.clone();
-    scenario.traced = Some(Box::new(Traced { traces: report().clone(), validity }));
+    let play = scenario.clone();
+    scenario.traced = Some(Box::new(Traced::of(report().clone(), play, [0; 2])));
     let html = loadtests::report::page(&comparison).expect("a page");
     let [of_both, of_traces] =
         [html.replace("</body>", &format!("{SEARCH}</body>")), self::html()].map(|html| shown(&html, &[]));

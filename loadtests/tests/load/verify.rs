@@ -5,7 +5,8 @@ use std::process::Command;
 
 use loadtests::assert::{Assert, Asserted};
 use loadtests::compare::computed;
-use loadtests::report::{Report, Verified, verify};
+use loadtests::report::standing::reasons;
+use loadtests::report::{Report, Traced, Verified, verify};
 use loadtests::scenario::Scenario;
 use loadtests::trace::Trace;
 use serde_json::{Value, json};
@@ -101,6 +102,41 @@ fn each_kind_of_wrong_figure_is_named() {
     for (place, wanted) in cases {
         let differences = verified(&tampered(&format!("/scenarios/0{place}"), grow)).differences;
         let named = differences.iter().any(|line| line.starts_with(wanted));
+        assert!(named, "{place}: wanted {wanted:?}, got {differences:#?}");
+    }
+}
+
+/// The toy comparison, played once more with traces, of which none is missing.
+fn traced() -> Report {
+    let (mut report, mut traces) = (whole().clone(), crate::traces_page::report().clone());
+    traces.operations.iter_mut().for_each(|operation| operation.alone = [0; 2]);
+    let play = report.scenarios[0].clone();
+    report.scenarios[0].traced = Some(Box::new(Traced::of(traces, play, [0; 2])));
+    report.allowed = reasons(&report.scenarios, |bound| bound.allowed);
+    report
+}
+
+#[test]
+fn a_play_with_traces_is_judged_again_by_its_slices_and_its_spans() {
+    let report = traced();
+    assert_eq!(verified(&report).differences, Vec::<String>::new());
+    let last = report.scenarios[0].traced.as_ref().expect("traced").validity.len() - 1;
+    let of_spans = "toy, traced: validity.traced.";
+    for (place, wanted) in [
+        ("lost/1".to_owned(), format!("{of_spans}measured: ")),
+        ("lost/0".into(), format!("{of_spans}held: ")),
+        ("traces/operations/0/alone/0".into(), format!("{of_spans}measured: ")),
+        (format!("validity/{last}/measured"), format!("{of_spans}measured: ")),
+        (format!("validity/{last}/held"), format!("{of_spans}held: ")),
+        ("validity/0/measured".into(), "toy, traced: validity.rate.measured: ".into()),
+        ("play/validity/0/held".into(), "toy, traced: validity.rate.held: ".into()),
+        ("play/slices/0/4/sent".into(), "toy, traced: validity.counts.measured: ".into()),
+        ("play/requests".into(), format!("{of_spans}measured: ")),
+    ] {
+        let mut json = serde_json::to_value(&report).expect("JSON");
+        grow(json.pointer_mut(&format!("/scenarios/0/traced/{place}")).unwrap_or_else(|| panic!("{place}")));
+        let differences = verified(&serde_json::from_value(json).expect("still a report")).differences;
+        let named = differences.iter().any(|line| line.starts_with(&wanted));
         assert!(named, "{place}: wanted {wanted:?}, got {differences:#?}");
     }
 }

@@ -1,11 +1,12 @@
 //! What services do by themselves: each trial held against the rule again, each search's bracket against its trials, each
-//! share of a limit against both.
+//! share of a limit against both, and each ratio to what is untraced.
 
 use anyhow::Context;
 
 use super::Verified;
 use crate::histogram::decode;
 use crate::limits::Limits;
+use crate::limits::looking::Looking;
 use crate::report::model::{Report, ScenarioReport};
 use crate::solo::{Block, Capacity, Probe, Search, ServiceCapacity, SoloReport, missed};
 
@@ -100,6 +101,22 @@ impl Verified {
             let blocks = one.services.iter().flat_map(|service| &service.blocks);
             let trials = blocks.map(|block| block.probes.len()).sum::<usize>();
             self.equal(format!("{}: trials", capacity(one)), one.surroundings.seen.len(), trials);
+        }
+        Ok(())
+    }
+
+    /// Ratios to what is untraced, from both services' figures.
+    pub(super) fn looking(&mut self, looking: Option<&Looking>) -> anyhow::Result<()> {
+        let Some(looking) = looking else { return Ok(()) };
+        for (index, row) in looking.rows.iter().enumerate() {
+            let [rate, cpu] = row.by_untraced(&looking.rows);
+            let at = format!("looking.rows.{index}");
+            for (what, printed, again) in
+                [("rate_ratio", &row.rate_ratio, rate), ("cpu_ratio", &row.cpu_ratio, cpu)]
+            {
+                let [printed, again] = [serde_json::to_value(printed)?, serde_json::to_value(again)?];
+                self.walk(&format!("{at}.{what}"), &printed, &again, &[]);
+            }
         }
         Ok(())
     }
