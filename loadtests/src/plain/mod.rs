@@ -12,5 +12,5 @@ mod template;
 mod workload;
 
 pub use given::{Given, GivenArgs, NAMES};
-pub use spec::{RequestSpec, Source, check};
+pub use spec::{Each, RequestSpec, Source, check};
 pub use workload::{NAME, Plain};

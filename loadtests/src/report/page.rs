@@ -8,6 +8,7 @@ mod knee;
 mod objections;
 mod plots;
 mod run;
+mod settings;
 
 pub use run::run_page;
 
@@ -19,6 +20,7 @@ use beside::beside;
 pub(crate) use chart::data;
 use objections::objections as doubts;
 use plots::{Class, distribution, plots, processes_known, slices};
+use settings::settings;
 
 use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
@@ -31,7 +33,6 @@ use super::wording::{
 };
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
-use crate::scenario::Scenario;
 use crate::solo::SoloRun;
 use crate::stats::{Interval, Ratio};
 use crate::traces;
@@ -420,67 +421,4 @@ fn usage(generator: &Generator, usage: &Usage) -> Vec<(String, String)> {
     lines.extend(usage.support_ns.iter().map(|(name, ns)| (format!("{name}, CPU"), share(*ns))));
     lines.push(("Everybody else, CPU".to_owned(), share(usage.others_ns())));
     lines
-}
-
-/// Every setting of a scenario; without an `order_seed` it is played once, not in slices.
-fn settings(all: &Scenario, requests: usize, sha256: &str, order_seed: Option<u64>) -> Vec<(String, String)> {
-    let stages: Vec<_> =
-        all.stages.iter().map(|stage| format!("{} flows/s for {} s", stage.rate, stage.seconds)).collect();
-    let flows: Vec<_> = all
-        .flows
-        .iter()
-        .map(|flow| format!("{} × {} ({})", flow.share, flow.name, flow.steps.join(" → ")))
-        .collect();
-    let doors = all.doors.shares().into_iter().filter(|(_, share)| *share > 0);
-    let doors: Vec<_> = doors.map(|(door, _)| door.label()).collect();
-    let seeds = match order_seed {
-        Some(order) => {
-            ("Seed of the trace, of the order in warm-up and pairs".into(), format!("{}, {order}", all.seed))
-        }
-        None => ("Seed of the trace".into(), all.seed.to_string()),
-    };
-    let slices = |_| {
-        let text = format!(
-            "{} pairs of {} ms, after {} s of warm-up each",
-            all.pairs, all.slice_ms, all.warm_up.seconds
-        );
-        ("Slices".to_owned(), text)
-    };
-    let mut lines = vec![
-        ("Trace".into(), format!("{requests} requests, sha256 {sha256}")),
-        seeds,
-        ("Arrivals".into(), format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),
-        ("Flows".into(), flows.join("; ")),
-        ("Think time".into(), format!("{} ms", all.think_time_ms)),
-        (
-            "Connections".into(),
-            format!(
-                "{} of {}, kept alive; at most {} requests in flight",
-                all.connections,
-                doors.join(", and as many of "),
-                all.in_flight
-            ),
-        ),
-    ];
-    lines.extend(order_seed.map(slices));
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::sample;
-    use crate::scenario::Doors;
-
-    #[test]
-    fn connections_are_told_by_the_doors_that_the_scenario_takes() {
-        let mut scenario = sample::scenario(12, vec![]);
-        scenario.scenario.doors = Doors::http_and_grpc();
-        let told = settings(&scenario.scenario, 1, "", None)
-            .into_iter()
-            .find(|(name, _)| name == "Connections")
-            .unwrap()
-            .1;
-        assert_eq!(told, "32 of HTTP/1.1, and as many of gRPC, kept alive; at most 256 requests in flight");
-    }
 }

@@ -89,6 +89,7 @@ pub fn summary(report: &Report) -> String {
             scenario.requests,
             scenario.trace_sha256
         );
+        text += &own_settings(scenario);
         text += &more(scenario, ASCII_MARKDOWN, ": ");
         text += "\n";
         for bound in &scenario.validity {
@@ -109,12 +110,19 @@ pub fn summary(report: &Report) -> String {
     for (title, lines) in [
         ("Machine", &environment.machine),
         ("Layout", &environment.layout),
-        ("Settings", &environment.settings),
+        ("Settings, unless a scenario sets it", &environment.settings),
     ] {
         text += &format!("\n## {title}\n\n");
         lines.iter().for_each(|(name, value)| text += &format!("- {name}: {value}\n"));
     }
     text
+}
+
+/// What it sets in place of the usual.
+fn own_settings(scenario: &ScenarioReport) -> String {
+    let each = scenario.scenario.settings.iter().map(|(name, value)| format!("`{name}={value}`"));
+    let each = each.collect::<Vec<_>>().join(", ");
+    if each.is_empty() { each } else { format!("\nSet by this scenario: {each}.\n") }
 }
 
 /// The verdict on the run, in `mark`s, and a line a reason.

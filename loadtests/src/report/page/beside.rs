@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Row;
 use super::chart::Chart;
 use super::knee::{brackets, knee, trials};
+use super::settings::settings;
 use crate::development::{self, Development};
 use crate::limits::looking::{self, Looking};
 use crate::limits::{Limits, Saturation};
@@ -30,6 +31,8 @@ pub(super) struct Beside {
     chart: Option<usize>,
     /// What it is called where it is folded away.
     folded: Option<String>,
+    /// Of the scenario, where it is one.
+    settings: Vec<(String, String)>,
 }
 
 /// All that this run has, and its charts.
@@ -277,6 +280,7 @@ fn alone(run: &SoloRun) -> Beside {
             "p99.9",
         ]),
         rows: run.stages.iter().map(line).collect(),
+        settings: settings(&run.scenario, run.requests, &run.trace_sha256, None),
         ..Beside::default()
     }
 }

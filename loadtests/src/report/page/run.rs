@@ -5,7 +5,8 @@ use minijinja::{Value, context};
 
 use super::chart::{Chart, ChartLine, Style, data};
 use super::plots::DRAWN_FROM;
-use super::{Row, assets, class_of, facts_of, settings, unbroken, usage};
+use super::settings::settings;
+use super::{Row, assets, class_of, facts_of, unbroken, usage};
 use crate::histogram::{Sparse, decode};
 use crate::report::standing::standing_of;
 use crate::report::wording::{number, whole};
