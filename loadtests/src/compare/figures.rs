@@ -225,8 +225,9 @@ fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow>
         operation: operation.into(),
         replies,
         p50_us: median.values,
-        p99_us: p99.map(|p99| p99.values),
+        p99_us: p99.as_ref().map(|p99| p99.values),
         ratio: median.ratio,
+        p99_ratio: p99.map(|p99| p99.ratio),
     })
 }
 
@@ -234,6 +235,29 @@ fn operation_row(operation: &str, bootstrap: &Bootstrap) -> Option<OperationRow>
 mod tests {
     use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn an_operation_has_its_ratio_at_p99_too_where_enough_lies_beyond() {
+        // The second takes 1 ms more for each hundredth reply.
+        let side = |slowest_us: u64, replies: u64| {
+            let latency = Sparse(vec![(1000, replies * 98 / 100), (slowest_us, replies * 2 / 100)]);
+            Sample { latency, replies, ..Sample::default() }
+        };
+        let row = |replies: u64| {
+            let pairs = (0..12).map(|_| [side(4000, replies), side(5000, replies)]).collect();
+            operation_row("get", &Bootstrap::new(pairs, 50, 1)).unwrap()
+        };
+        let told = row(200);
+        assert_eq!((told.p99_us, told.ratio.estimate), (Some([4000.0, 5000.0]), Some(1.0)));
+        let ratio = told.p99_ratio.unwrap();
+        assert_eq!(ratio.estimate, Some(0.8));
+        assert!(
+            ratio.interval.is_some_and(|interval| interval.low <= 0.8 && 0.8 <= interval.high),
+            "{ratio:?}"
+        );
+        let few = row(100);
+        assert_eq!((few.p99_us, few.p99_ratio), (None, None));
+    }
 
     #[test]
     fn cpu_while_idle_is_over_the_time_in_which_it_was_looked_at() {

@@ -136,8 +136,8 @@ fn rows(saturated: &Saturated, places: &[(Twin, f64)], dropped: &[u64]) -> Vec<L
     rows
 }
 
-/// Cells of each row: request, service, what is traced, rate, its ratio, CPU, its ratio, spans lost.
-pub fn cells(row: &Looked) -> [String; 8] {
+/// Cells of each row: request, service, what is traced, measurements, rate, its ratio, CPU, its ratio, spans lost.
+pub fn cells(row: &Looked) -> [String; 9] {
     let ratio =
         |ratio: &Option<Ratio>| ratio.as_ref().map_or("–".to_owned(), crate::report::wording::repeated);
     let traced = match row.share {
@@ -149,6 +149,7 @@ pub fn cells(row: &Looked) -> [String; 8] {
         row.kind.clone(),
         row.service.clone(),
         traced,
+        row.rate.values.len().to_string(),
         number(row.rate.median),
         ratio(&row.rate_ratio),
         number(row.cpu_us.median),
@@ -158,8 +159,8 @@ pub fn cells(row: &Looked) -> [String; 8] {
 }
 
 /// Over [`cells`].
-pub const HEAD: [&str; 8] =
-    ["", "service", "traced", "replies/s", "by untraced", "CPU a reply µs", "by untraced", "spans lost"];
+pub const HEAD: [&str; 9] =
+    ["", "service", "traced", "n", "replies/s", "by untraced", "CPU a reply µs", "by untraced", "spans lost"];
 
 /// For the terminal.
 pub fn table(looking: &Looking) -> String {
@@ -167,7 +168,7 @@ pub fn table(looking: &Looking) -> String {
     looking.rows.iter().for_each(|row| {
         table.add_row(cells(row));
     });
-    align(&mut table, &[3, 4, 5, 6, 7]);
+    align(&mut table, &[3, 4, 5, 6, 7, 8]);
     let line = looking.surroundings.line().map(|line| line + "\n").unwrap_or_default();
     format!("What it costs to be traced, each service at its most\n{table}\n{line}")
 }

@@ -4,6 +4,7 @@
 //! `hash`, `database`, `door` and `saturation` measure one kind each; here they take turns, so that a machine's mood hits
 //! all alike.
 
+mod between;
 pub mod database;
 pub mod door;
 pub mod hash;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stack::instance::Twin;
 
+pub use between::{Between, between};
 pub use pinned::{on_cores, said_on_cores};
 pub use saturation::WARM_UP_SECONDS;
 use saturation::{KINDS as SATURATED, Saturated};

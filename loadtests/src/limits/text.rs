@@ -1,6 +1,6 @@
 //! The limits as a table.
 
-use super::{Limit, Limits, Saturation};
+use super::{Between, Limit, Limits, Saturation, between};
 use crate::report::wording::number;
 use crate::report::{align, plain};
 
@@ -22,7 +22,7 @@ fn saturations(saturations: &[Saturation]) -> String {
         return String::new();
     }
     let mut table =
-        plain(&["answered at most", "median", "least to most", "unit", "CPU a reply µs", "share", "of"]);
+        plain(&["answered at most", "median", "least to most", "unit", "n", "CPU a reply µs", "share", "of"]);
     for one in saturations {
         let share = one.share.as_ref().map_or("–".to_owned(), |share| format!("{:.2}", share.median));
         table.add_row([
@@ -30,13 +30,28 @@ fn saturations(saturations: &[Saturation]) -> String {
             number(one.rate.median),
             format!("{} to {}", number(one.rate.low), number(one.rate.high)),
             one.unit.clone(),
+            one.rate.values.len().to_string(),
             number(one.cpu_us.median),
             share,
             format!("{}\n{}", one.limit, one.full),
         ]);
     }
-    align(&mut table, &[1, 2, 4, 5]);
-    format!("What each service answers at most, and its share of the limit in the same minutes\n{table}\n")
+    align(&mut table, &[1, 2, 4, 5, 6]);
+    let title = "What each service answers at most, and its share of the limit in the same minutes";
+    format!("{title}\n{table}\n{}", ratios(saturations))
+}
+
+fn ratios(saturations: &[Saturation]) -> String {
+    let found = between(saturations);
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut table = plain(&Between::HEAD);
+    found.iter().for_each(|one| {
+        table.add_row(one.cells());
+    });
+    align(&mut table, &[2, 3, 4]);
+    format!("One by the other, with the 95 % interval\n{table}\n")
 }
 
 fn cells(limit: &Limit) -> [String; 6] {
@@ -62,22 +77,18 @@ mod tests {
             Limit::missing("b", "Sale".into(), "sales/s", "pgbench is missing: get it".into()),
         ];
         let spread = |value: f64| Spread::of(&[value]).unwrap();
-        let saturation = Saturation {
+        let saturation = |service: &str, rate: f64| Saturation {
             name: "saturated".into(),
-            label: "Tokens".into(),
+            label: format!("Tokens, {service}"),
             unit: "tokens/s".into(),
-            rate: spread(270.0),
+            rate: spread(rate),
             cpu_us: spread(3300.0),
             limit: "Loop".into(),
             share: Some(spread(0.9)),
             full: "service 99 %".into(),
         };
-        let text = table(&Limits {
-            seconds: 1.0,
-            rows,
-            saturations: vec![saturation],
-            surroundings: Surroundings::default(),
-        });
+        let saturations = vec![saturation("rust", 270.0), saturation("go", 300.0)];
+        let text = table(&Limits { seconds: 1.0, rows, saturations, surroundings: Surroundings::default() });
         for wanted in [
             "300",
             "290 to 310",
@@ -87,6 +98,8 @@ mod tests {
             "270",
             "0.90",
             "service 99 %",
+            "rust/go",
+            "0.90 (too few repetitions for an interval)",
         ] {
             assert!(text.contains(wanted), "{wanted}: {text}");
         }

@@ -160,7 +160,7 @@ pub struct Metric {
     pub n_of: String,
 }
 
-/// One operation's latency from the due time, in µs: p50 and p99 of each contender, and their ratio at p50.
+/// One operation's latency from the due time, in µs: p50 and p99 of each contender, and their ratios.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationRow {
     /// The operation.
@@ -173,6 +173,8 @@ pub struct OperationRow {
     pub p99_us: Option<[f64; 2]>,
     /// Of the medians.
     pub ratio: Ratio,
+    /// Of the 99th percentiles, where there are any.
+    pub p99_ratio: Option<Ratio>,
 }
 
 /// A point of a percentile curve.

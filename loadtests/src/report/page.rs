@@ -28,8 +28,8 @@ use super::rows::{self, Cells};
 use super::server;
 use super::standing::{VOID, assert_word, is_void, is_void_traced, reasons_of_traced, standing};
 use super::wording::{
-    IDLE, MEMORY, interval, is_difference, labels, millis, number, ratio, starts, verdict, verdict_word,
-    whole,
+    IDLE, MEMORY, counts, interval, is_difference, labels, millis, number, ratio, starts, verdict,
+    verdict_word, whole, with_interval,
 };
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
@@ -238,23 +238,6 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         .flatten()
         .collect(),
     };
-    let operation = |row: &super::OperationRow| {
-        let p99 = |index: usize| row.p99_us.map_or("too few".to_owned(), |p99| millis(p99[index]));
-        let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
-        Row {
-            class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
-            cells: vec![
-                row.operation.clone(),
-                counts(row.replies, ""),
-                millis(row.p50_us[0]),
-                millis(row.p50_us[1]),
-                ratio(&row.ratio),
-                interval(&row.ratio),
-                p99(0),
-                p99(1),
-            ],
-        }
-    };
     let curves = scenario.curves[0].iter().zip(&scenario.curves[1]);
     let sentence = |metric: &super::Metric| unbroken(verdict(metric, controls, &labels));
     View {
@@ -263,7 +246,7 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         void: is_void(report, scenario),
         sentences: scenario.metrics.iter().map(sentence).collect(),
         metrics: scenario.metrics.iter().map(metric).collect(),
-        operations: scenario.operations.iter().map(operation).collect(),
+        operations: scenario.operations.iter().map(|row| operation(row, controls)).collect(),
         curves: curves.zip(&scenario.curve_ratios).map(point).collect(),
         validity: scenario.validity.clone(),
         generator: generator(report, scenario),
@@ -284,6 +267,24 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         tuned_said: rows::sentences(scenario).into_iter().map(unbroken).collect(),
         server: inside(scenario),
         traced: scenario.traced.as_deref().map(|one| traced(report, scenario, one)),
+    }
+}
+
+fn operation(row: &super::OperationRow, controls: &[super::Control]) -> Row {
+    let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
+    let [p99, other] = row.p99_us.map_or(["too few", ""].map(String::from), |p99| p99.map(millis));
+    Row {
+        class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
+        cells: vec![
+            row.operation.clone(),
+            counts(row.replies, ""),
+            millis(row.p50_us[0]),
+            millis(row.p50_us[1]),
+            with_interval(&row.ratio),
+            p99,
+            other,
+            row.p99_ratio.as_ref().map_or_else(String::new, with_interval),
+        ],
     }
 }
 
@@ -315,12 +316,6 @@ fn point(((a, b), of): ((&super::CurvePoint, &super::CurvePoint), &Ratio)) -> Ro
     cells.extend([ratio(of), interval(of)]);
     cells.extend(service);
     Row { class: "", cells }
-}
-
-/// How many of something each value is of; once where both are of as many.
-fn counts([first, second]: [u64; 2], of: &str) -> String {
-    let each = if first == second { whole(first) } else { format!("{}; {}", whole(first), whole(second)) };
-    if of == "slices" { format!("{each} slices") } else { each }
 }
 
 /// A sentence that breaks at no unit.

@@ -8,7 +8,10 @@ use super::model::{Report, ScenarioReport};
 use super::rows::{self, Cells};
 use super::server;
 use super::standing::{assert_word, is_void, standing};
-use super::wording::{IDLE, MEMORY, interval, labels, millis, number, ratio, starts, verdict, verdict_word};
+use super::wording::{
+    IDLE, MEMORY, counts, interval, labels, millis, number, ratio, starts, verdict, verdict_word,
+    with_interval,
+};
 use crate::assert::Asserted;
 use crate::development::TITLE as DEVELOPMENT;
 use crate::limits::{self, looking};
@@ -211,26 +214,29 @@ fn asserts(report: &Report, style: TableStyle) -> Table {
 fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
     let labels = labels(report);
     let column = |what: &str, index: usize| format!("{} {what}, ms", labels[index]);
+    let ratio_of = |what: &str| format!("{}/{}, {what}", labels[0], labels[1]);
     let header = [
         "operation".to_owned(),
+        "n".into(),
         column("p50", 0),
         column("p50", 1),
-        format!("{}/{}", labels[0], labels[1]),
-        "95 % interval".into(),
+        ratio_of("p50"),
         column("p99", 0),
         column("p99", 1),
+        ratio_of("p99"),
     ];
     let mut table = styled(ASCII_MARKDOWN, &header.each_ref().map(String::as_str));
     for row in &scenario.operations {
-        let p99 = |index: usize| row.p99_us.map_or("too few".into(), |p99| millis(p99[index]));
+        let [p99, other] = row.p99_us.map_or(["too few", ""].map(String::from), |p99| p99.map(millis));
         table.add_row([
             row.operation.clone(),
+            counts(row.replies, ""),
             millis(row.p50_us[0]),
             millis(row.p50_us[1]),
-            ratio(&row.ratio),
-            interval(&row.ratio),
-            p99(0),
-            p99(1),
+            with_interval(&row.ratio),
+            p99,
+            other,
+            row.p99_ratio.as_ref().map_or_else(String::new, with_interval),
         ]);
     }
     align(&mut table, &[1, 2, 3, 5, 6]);

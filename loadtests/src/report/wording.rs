@@ -40,6 +40,12 @@ pub fn whole(count: u64) -> String {
     grouped(&count.to_string())
 }
 
+/// How many of something each value is of; once where both are of as many.
+pub fn counts([first, second]: [u64; 2], of: &str) -> String {
+    let each = if first == second { whole(first) } else { format!("{}; {}", whole(first), whole(second)) };
+    if of == "slices" { format!("{each} slices") } else { each }
+}
+
 fn grouped(digits: &str) -> String {
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {

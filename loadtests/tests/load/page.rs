@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use loadtests::report::{Control, Report, page, run_page};
+use loadtests::stats::Ratio;
 
 use crate::alone::run;
 use crate::browser::{Shown, figures, fits_a_phone, near, number, rows, shown, text, unbracketed};
@@ -87,8 +88,16 @@ fn the_figures_on_the_page_are_those_of_report_json() {
         assert_eq!(Value::from(row[0].clone()), operation["operation"]);
         near(&row[2], &[number(&operation["p50_us"][0]) / 1e3]);
         near(&row[3], &[number(&operation["p50_us"][1]) / 1e3]);
-        near(&row[4], &[number(&operation["ratio"]["estimate"])]);
-        near(&row[5], &ends(&operation["ratio"]));
+        let told = |ratio: &Value| [&[number(&ratio["estimate"])], &ends(ratio)[..]].concat();
+        near(&row[4].replace(['[', ',', ']'], " "), &told(&operation["ratio"]));
+        match operation["p99_us"].as_array() {
+            None => assert_eq!(row[5..], ["too few", "", ""]),
+            Some(p99) => {
+                near(&row[5], &[number(&p99[0]) / 1e3]);
+                near(&row[6], &[number(&p99[1]) / 1e3]);
+                near(&row[7].replace(['[', ',', ']'], " "), &told(&operation["p99_ratio"]));
+            }
+        }
     }
     let curves = rows(&shown.dom, "curves");
     for (index, row) in curves.iter().enumerate() {
@@ -252,6 +261,38 @@ fn the_trials_of_a_capacity_are_drawn_and_those_of_report_json() {
     for (row, service) in rows(&shown.dom, "capacity").iter().zip(&capacity.services) {
         let kept = service.kept.as_ref().expect("kept");
         near(&unbracketed(&row[1]), &[kept.median, kept.low, kept.high]);
+    }
+}
+
+#[test]
+fn what_services_answer_at_most_has_its_n_and_its_ratios() {
+    let report = with_solo();
+    let shown = shown(&html(&report), &[]);
+    let plain = |cell: &String| cell.replace(['[', ',', ']'], " ");
+    let told = |ratio: &Ratio| {
+        let interval = ratio.interval.expect("an interval");
+        [ratio.estimate.expect("a ratio"), interval.low, interval.high]
+    };
+    let [first, second] = &report.limits.as_ref().expect("limits").saturations[..] else { panic!("two") };
+    for (row, wanted) in rows(&shown.dom, "saturations").iter().zip([first, second]) {
+        near(&unbracketed(&row[1]), &[wanted.rate.median, wanted.rate.low, wanted.rate.high]);
+        assert_eq!(row[4], wanted.rate.values.len().to_string());
+    }
+    let between = rows(&shown.dom, "between");
+    assert_eq!(between.len(), 1);
+    assert_eq!([&between[0][1], &between[0][4]], ["quick/slow", "3"]);
+    near(&plain(&between[0][2]), &told(&first.rate.ratio_to(&second.rate)));
+    near(&plain(&between[0][3]), &told(&first.cpu_us.ratio_to(&second.cpu_us)));
+    let looking = &report.looking.as_ref().expect("looking").rows;
+    let seen = rows(&shown.dom, "looking");
+    assert_eq!(seen.len(), looking.len());
+    for (row, wanted) in seen.iter().zip(looking) {
+        assert_eq!(row[3], wanted.rate.values.len().to_string());
+        near(&row[4], &[wanted.rate.median]);
+        match &wanted.rate_ratio {
+            None => assert_eq!(row[5], "–"),
+            Some(ratio) => near(&plain(&row[5]), &told(ratio)),
+        }
     }
 }
 

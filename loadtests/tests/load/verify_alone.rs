@@ -2,6 +2,7 @@
 
 use loadtests::development::Development;
 use loadtests::histogram::{encode, record_ns, recorder};
+use loadtests::limits::looking::{Looked, Looking};
 use loadtests::limits::{Limit, Limits, Saturation};
 use loadtests::report::Report;
 use loadtests::solo::{
@@ -116,24 +117,24 @@ pub fn report() -> Report {
         surroundings: surroundings(count),
     };
     report.development = Some(development());
-    let spread = |values: [f64; 3]| Spread::of(&values).expect("values");
-    let rate = spread([270.0, 280.0, 270.0]);
-    let saturation = Saturation {
-        name: "saturated_make_quick".into(),
-        label: "Makes, Quick".into(),
-        unit: "makes/s".into(),
+    let spread: fn([f64; 3]) -> Spread = |values| Spread::of(&values).expect("values");
+    let saturation = |service: &str, rate: Spread| Saturation {
+        name: format!("saturated_make_{}", service.to_lowercase()),
+        label: format!("Tokenisations by 64 clients, {}", service.to_lowercase()),
+        unit: "tokens/s".into(),
         cpu_us: spread([3300.0, 3200.0, 3400.0]),
         limit: limit.label.clone(),
         share: limit.share(&rate),
         rate,
-        full: "service 99 % of a core".into(),
+        full: "service 99.7 % of a core; Postgres, card network and clients 43.7 % of theirs".into(),
     };
-    report.limits = Some(Limits {
-        seconds: 1.0,
-        rows: vec![limit],
-        saturations: vec![saturation],
-        surroundings: surroundings(2),
-    });
+    let saturations = vec![
+        saturation("Quick", spread([270.0, 280.0, 270.0])),
+        saturation("Slow", spread([1250.0, 1240.0, 1260.0])),
+    ];
+    report.limits =
+        Some(Limits { seconds: 1.0, rows: vec![limit], saturations, surroundings: surroundings(2) });
+    report.looking = Some(looking(spread));
     report.solo = Some(SoloReport {
         capacities: vec![capacity],
         footprints: vec![Footprint {
@@ -144,6 +145,28 @@ pub fn report() -> Report {
         }],
     });
     report
+}
+
+/// Two services, without traces and with them.
+fn looking(spread: fn([f64; 3]) -> Spread) -> Looking {
+    let mut rows: Vec<Looked> = Vec::new();
+    for (service, share, most) in
+        [("Quick", 0.0, 2270.0), ("Quick", 0.01, 2250.0), ("Quick", 1.0, 1970.0), ("Slow", 0.0, 1800.0)]
+    {
+        let mut row = Looked {
+            kind: "Reads of a payment".into(),
+            service: service.into(),
+            share,
+            rate: spread([most, most * 1.01, most * 0.99]),
+            cpu_us: spread([1e6 / most, 1e6 / most * 1.01, 1e6 / most * 0.98]),
+            rate_ratio: None,
+            cpu_ratio: None,
+            spans_dropped: 12_345,
+        };
+        [row.rate_ratio, row.cpu_ratio] = row.by_untraced(&rows);
+        rows.push(row);
+    }
+    Looking { seconds: 1.0, rows }
 }
 
 /// With one place changed.
@@ -217,6 +240,10 @@ fn each_wrong_figure_beside_the_comparison_is_named() {
             "/solo/capacities/0/reach/start".into(),
             "solo.capacities.toy.services.Quick.blocks.0.probes.0.rate: ",
         ),
+        ("/looking/rows/0/cpu_us/median".into(), "looking.rows.0.cpu_us: "),
+        ("/looking/rows/0/rate/values/1".into(), "looking.rows.1.rate_ratio.estimate: "),
+        ("/looking/rows/1/rate_ratio/estimate".into(), "looking.rows.1.rate_ratio.estimate: "),
+        ("/looking/rows/2/cpu_ratio/interval/low".into(), "looking.rows.2.cpu_ratio.interval.low: "),
         ("/limits/saturations/0/rate/values/0".into(), "limits.saturations.saturated_make_quick.share: "),
         ("/limits/saturations/0/share/values/1".into(), "limits.saturations.saturated_make_quick.share: "),
         (

@@ -8,7 +8,7 @@ use super::knee::{brackets, knee, trials};
 use super::settings::settings;
 use crate::development::{self, Development};
 use crate::limits::looking::{self, Looking};
-use crate::limits::{Limits, Saturation};
+use crate::limits::{Between, Limits, Saturation, between};
 use crate::report::Report;
 use crate::report::wording::{labels, number, repeated, spread};
 use crate::solo::{Capacity, Footprint, SoloRun, StageReport, footprint_ratio, memory_over_time};
@@ -40,6 +40,7 @@ pub(super) fn beside(report: &Report) -> anyhow::Result<(Vec<Beside>, Vec<Chart>
     let (mut parts, mut charts) = (Vec::new(), Vec::new());
     parts.extend(report.limits.iter().map(limits));
     parts.extend(report.limits.iter().filter_map(saturations));
+    parts.extend(report.limits.iter().filter_map(ratios));
     parts.extend(report.looking.iter().map(looked));
     if let Some(solo) = &report.solo {
         for one in &solo.capacities {
@@ -107,7 +108,7 @@ fn looked(looking: &Looking) -> Beside {
         title: "What it costs to be traced".into(),
         note: with(
             format!(
-                "Each service at its most, {} s each, in turn: without traces, with one request in a hundred traced, with all; the median, and the ratio to untraced with its 95 % interval. A span is lost where the queue is full: telemetry never has a request wait.",
+                "Each service at its most, {} s each, in turn: without traces, with one request in a hundred traced, with all; n: measurements; the median, and the ratio to untraced with its 95 % interval. A span is lost where the queue is full: telemetry never has a request wait.",
                 number(looking.seconds)
             ),
             &looking.surroundings,
@@ -182,6 +183,7 @@ fn saturations(limits: &Limits) -> Option<Beside> {
             figure(&one.rate, &one.unit),
             figure(&one.cpu_us, "µs"),
             one.share.as_ref().map_or("–".into(), spread),
+            one.rate.values.len().to_string(),
             one.limit.clone(),
             one.full.clone(),
         ])
@@ -189,12 +191,23 @@ fn saturations(limits: &Limits) -> Option<Beside> {
     (!limits.saturations.is_empty()).then(|| Beside {
         title: "What each answers at most".into(),
         note: with(
-            "Clients that ask again as soon as they are answered, in turn with the limits: median (least to most). A share is of the limit as it was measured in the same turn.".into(),
+            "Clients that ask again as soon as they are answered, in turn with the limits: median (least to most); n: turns. A share is of the limit as it was measured in the same turn.".into(),
             &limits.surroundings,
         ),
         class: "saturations",
-        head: head(&["", "answered", "CPU a reply", "share", "of the limit", "how busy"]),
+        head: head(&["", "answered", "CPU a reply", "share", "n", "of the limit", "how busy"]),
         rows: limits.saturations.iter().map(line).collect(),
+        ..Beside::default()
+    })
+}
+
+fn ratios(limits: &Limits) -> Option<Beside> {
+    let found = between(&limits.saturations);
+    (!found.is_empty()).then(|| Beside {
+        note: "One by the other, with the 95 % interval over the turns. Where something else than the service was full, the rate is not the service’s.".into(),
+        class: "between",
+        head: head(&Between::HEAD),
+        rows: found.iter().map(|one| row(one.cells().into())).collect(),
         ..Beside::default()
     })
 }
@@ -289,7 +302,7 @@ fn alone(run: &SoloRun) -> Beside {
 mod tests {
     use super::*;
     use crate::limits::Limit;
-    use crate::report::{ContenderReport, Version, page, sample};
+    use crate::report::{page, sample};
     use crate::solo::SoloReport;
 
     fn of(values: &[f64]) -> Spread {
@@ -299,13 +312,7 @@ mod tests {
     #[test]
     fn limits_and_footprints_stand_on_the_page_with_unit_and_n_and_nothing_where_there_are_none() {
         let mut report = sample::report();
-        let contender = |label: &str| ContenderReport {
-            name: label.to_lowercase(),
-            label: label.into(),
-            version: Version::default(),
-            ready_ms: vec![],
-        };
-        report.contenders = ["Rust", "Go"].map(contender).into();
+        report.contenders = ["Rust", "Go"].map(sample::contender).into();
         let heading = "What each takes beside the work";
         assert!(!page(&report).unwrap().contains(heading));
         let limit = |label: &str, values: Option<&[f64]>| Limit {
@@ -317,22 +324,19 @@ mod tests {
             missing: values.is_none().then(|| "pgbench is missing: get it".into()),
         };
         let rows = vec![limit("Hash", Some(&[300.0, 310.0, 290.0])), limit("Sale", None)];
-        let saturation = Saturation {
-            name: "saturated_sale_go".into(),
-            label: "Sales, go".into(),
+        let saturation = |service: &str, rate: f64| Saturation {
+            name: format!("saturated_sale_{service}"),
+            label: format!("Sales, {service}"),
             unit: "sales".into(),
-            rate: of(&[656.0]),
+            rate: of(&[rate]),
             cpu_us: of(&[700.0]),
             limit: "Sale".into(),
             share: Some(of(&[0.8])),
             full: "service 50 %".into(),
         };
-        report.limits = Some(Limits {
-            seconds: 1.0,
-            rows,
-            saturations: vec![saturation],
-            surroundings: Surroundings::default(),
-        });
+        let saturations = vec![saturation("rust", 820.0), saturation("go", 656.0)];
+        report.limits =
+            Some(Limits { seconds: 1.0, rows, saturations, surroundings: Surroundings::default() });
         let footprint = |label: &str, mib: f64| Footprint {
             label: label.into(),
             rows: vec![crate::solo::Row {
@@ -353,7 +357,8 @@ mod tests {
             "Sale: pgbench is missing: get it",
             "<td>12.5 MiB</td><td>31.0 MiB</td><td>0.40</td><td>1</td>",
             "Go: its heap",
-            "<td>656 sales</td><td>700 µs</td><td>0.800</td><td>Sale</td><td>service 50 %</td>",
+            "<td>656 sales</td><td>700 µs</td><td>0.800</td><td>1</td><td>Sale</td><td>service 50 %</td>",
+            "<td>rust&#x2f;go</td><td>1.25 (too few repetitions for an interval)</td>",
         ] {
             assert!(page.contains(wanted), "no {wanted:?}");
         }
