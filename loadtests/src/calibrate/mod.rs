@@ -17,6 +17,7 @@ pub use play::Players;
 pub use spin::{Spin, serve};
 pub use text::table;
 
+use crate::command::tabled::{Measured, unless_interrupted};
 use crate::stats::{Bootstrap, Interval, Quantity, Ratio};
 
 /// Resamples of each interval.
@@ -127,20 +128,23 @@ impl Effort {
     }
 }
 
-/// Does it all.
-pub async fn calibrate(effort: &Effort, players: &Players<'_>) -> anyhow::Result<Calibration> {
-    let mut known = Vec::new();
+/// Does it all, or as much as it is let.
+pub async fn calibrate(effort: &Effort, players: &Players<'_>) -> anyhow::Result<Measured<Calibration>> {
+    let mut found = Calibration { known: Vec::new(), coverage: Vec::new(), chosen_ms: None };
     for truth in &effort.ratios {
         let slice_ms = effort.slice_of_ratios();
         players
             .say(&format!("costs of ratio {truth}: {} pairs of slices of {slice_ms} ms", effort.ratio_pairs));
-        let pairs = players.play(effort, *truth, slice_ms, effort.ratio_pairs).await?;
+        let played = players.play(effort, *truth, slice_ms, effort.ratio_pairs).await;
+        let Some(pairs) = unless_interrupted(played, !found.known.is_empty())? else {
+            return Ok(Measured::Partial(found));
+        };
         let pairs_played = pairs.len();
         let bootstrap = Bootstrap::new(pairs, RESAMPLES, effort.seed);
         let compared = |quantity| bootstrap.compare(quantity).map(|found| found.ratio);
         let nothing =
             Ratio { estimate: None, interval: None, no_interval: Some("nothing was measured".into()) };
-        known.push(Known {
+        found.known.push(Known {
             truth: *truth,
             slice_ms,
             pairs: pairs_played,
@@ -148,13 +152,15 @@ pub async fn calibrate(effort: &Effort, players: &Players<'_>) -> anyhow::Result
             p50: compared(Quantity::Percentile(50.0)),
         });
     }
-    let mut coverage = Vec::new();
     for slice_ms in &effort.slices_ms {
         let pairs = effort.runs * effort.run_pairs;
         players.say(&format!("equal costs: {pairs} pairs of slices of {slice_ms} ms"));
-        let pairs = players.play(effort, 1.0, *slice_ms, pairs).await?;
-        coverage.push(cover(&pairs, *slice_ms, effort.run_pairs, effort.seed));
+        let played = players.play(effort, 1.0, *slice_ms, pairs).await;
+        let Some(pairs) = unless_interrupted(played, !found.known.is_empty())? else {
+            return Ok(Measured::Partial(found));
+        };
+        found.coverage.push(cover(&pairs, *slice_ms, effort.run_pairs, effort.seed));
     }
-    let chosen_ms = choose(&coverage);
-    Ok(Calibration { known, coverage, chosen_ms })
+    found.chosen_ms = choose(&found.coverage);
+    Ok(Measured::Whole(found))
 }

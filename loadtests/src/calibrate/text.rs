@@ -20,6 +20,7 @@ pub fn table(calibration: &Calibration) -> String {
     }
     let chosen = match calibration.chosen_ms {
         Some(ms) => format!("Best slice length: {ms} ms."),
+        None if calibration.coverage.is_empty() => "No slice length was tried.".into(),
         None => "No slice length has enough intervals that hold 1.".into(),
     };
     format!("Servers of a known cost\n{known}\n\nTwo equal servers, in disjoint runs\n{coverage}\n{chosen}\n")

@@ -21,7 +21,8 @@ use crate::stats::PAIRS_MIN;
 /// intervals at least 93 of 100 must hold 1. The half-width is what a minute of load would give. The best slice length is
 /// the shortest one that covers and whose intervals are within a tenth of the narrowest.
 ///
-/// Exit codes: 0 every ratio was found and a slice length covers; 1 not so; 2 could not run, or was interrupted.
+/// Exit codes: 0 every ratio was found and a slice length covers; 1 not so; 2 could not run, or was interrupted (the table is
+/// of what was measured before).
 #[derive(Debug, Args)]
 pub struct CalibrateArgs {
     /// A known ratio of costs; given again: several

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::signals::unless_stopped;
-use super::tabled::{TabledArgs, exit_code, say};
+use super::tabled::{Measured, TabledArgs, exit_code, say};
 use crate::limits::{Effort, measure, table};
 use crate::report::standing::reasons_of_limits;
 use crate::surroundings::Care;
@@ -62,7 +62,7 @@ impl LimitsArgs {
             let bench = around.bench(self.smoke).await?;
             let limits = unless_stopped(&around.stopped, measure(&bench, &effort, &care, &say)).await;
             bench.stop().await?;
-            limits
+            limits.map(Measured::Whole)
         })?;
         Ok(exit_code(&reasons_of_limits(&limits, Bound::voids)))
     }

@@ -10,7 +10,7 @@ use stack::instance::Twin;
 use tokio::sync::watch;
 
 use super::draw_payments;
-use super::tabled::{TabledArgs, exit_code, say};
+use super::tabled::{Measured, TabledArgs, exit_code, say, unless_interrupted};
 use super::task::Task;
 use crate::development::Development;
 use crate::limits;
@@ -110,7 +110,7 @@ impl EffortArgs {
         seed: u64,
         (care, stopped): (&Care, &watch::Receiver<bool>),
         say: &dyn Fn(&str),
-    ) -> anyhow::Result<SoloReport> {
+    ) -> anyhow::Result<Measured<SoloReport>> {
         for scenario in scenarios.iter().filter(|scenario| !names_bound(scenario)) {
             say(&format!("{}: names no solo.p99_ms, so no capacity is looked for", scenario.name));
         }
@@ -123,11 +123,18 @@ impl EffortArgs {
                 Task::Capacity(scenario, effort) => {
                     let searching =
                         capacity::Searching { bench, scenario, effort: *effort, care, stopped, say };
-                    report.capacities.push(searching.capacity().await?);
+                    let found = unless_interrupted(searching.capacity().await, !report.capacities.is_empty());
+                    match found? {
+                        Some(found) => report.capacities.push(found),
+                        None => return Ok(Measured::Partial(report)),
+                    }
                 }
                 Task::Footprints(scenario, effort) => {
-                    report.footprints =
-                        footprint::footprints(bench, scenario, effort, (care, stopped), say).await?;
+                    let found = footprint::footprints(bench, scenario, effort, (care, stopped), say).await;
+                    match unless_interrupted(found, !report.capacities.is_empty())? {
+                        Some(found) => report.footprints = found,
+                        None => return Ok(Measured::Partial(report)),
+                    }
                 }
                 Task::Compared(_)
                 | Task::Control { .. }
@@ -138,7 +145,7 @@ impl EffortArgs {
                 | Task::Alone(..) => {}
             }
         }
-        Ok(report)
+        Ok(Measured::Whole(report))
     }
 }
 

@@ -213,6 +213,17 @@ fn interrupted_limits_leave_nothing_behind() {
 }
 
 #[test]
+fn an_interrupted_calibration_tells_what_it_had_found() {
+    let is_time = |line: &str| line.starts_with("costs of ratio 0.9");
+    let end = interrupted(&["calibrate", "--pairs", "10", "--slice", "50"], "-INT", is_time);
+    assert_eq!(end.code, Some(2), "{}", end.stderr);
+    let wanted = "loadtest: interrupted: the table is of what was measured before\n";
+    assert!(end.stderr.ends_with(wanted), "{}", end.stderr);
+    assert!(end.stdout.contains("│ 0.5") && !end.stdout.contains("│ 0.9"), "{}", end.stdout);
+    end.assert_nothing_stays();
+}
+
+#[test]
 fn interrupted_races_leave_nothing_behind() {
     let is_time = |line: &str| line.starts_with("races: ");
     let folder = tempfile::tempdir().expect("a folder");
