@@ -13,6 +13,7 @@ use futures::FutureExt;
 use loadtests::command::traces::again;
 use loadtests::compare::{Contender, Order, play};
 use loadtests::environment;
+use loadtests::limits::saturation::patient;
 use loadtests::otlp::Recorder;
 use loadtests::payments::{Bench, EXPORTER, Layout, Payments, Service, Special};
 use loadtests::scenario::{Overrides, Scenario};
@@ -83,7 +84,8 @@ async fn compared(twin: Twin, delay: Duration, folder: &Path) -> TracesReport {
     for (file, delay) in files.iter().zip([Duration::ZERO, delay]) {
         let recorder = Recorder::start(([127, 0, 0, 1], 0).into(), file).await.expect("a receiver");
         let special = Special {
-            env: vec![(EXPORTER.to_owned(), recorder.endpoint().to_owned())],
+            // A refused request has no tree.
+            env: [vec![(EXPORTER.to_owned(), recorder.endpoint().to_owned())], patient()].concat(),
             acquirer: Some(delayed(to, delay).to_string()),
             ..Special::default()
         };

@@ -35,7 +35,11 @@ type Change<'a> = &'a dyn Fn(&mut Value);
 
 pub fn grow(value: &mut Value) {
     *value = match &*value {
-        Value::Number(number) if number.is_u64() => json!(number.as_u64().expect("u64") + 1),
+        // By more than figures are rounded.
+        Value::Number(number) if number.is_u64() => {
+            let number = number.as_u64().expect("u64");
+            json!(number + 1 + number / 1000)
+        }
         Value::Number(number) => json!(number.as_f64().expect("f64") + 0.001),
         Value::String(text) => json!(format!("{text}!")),
         Value::Bool(held) => json!(!held),
