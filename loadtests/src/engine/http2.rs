@@ -120,7 +120,6 @@ async fn open(shared: &Shared, door: Door, address: SocketAddr) -> Connection {
         if let Some((stream, _permit)) = shared.connect(address).await
             && let Ok((sender, driver)) = http2::handshake(Here, TokioIo::new(stream)).await
         {
-            // Its end shows in the sender's next use.
             let driver = tokio::task::spawn_local(async move { drop(driver.await) });
             let connection = Connection { sender, driver, ended: false };
             if greet(connection.sender.clone(), shared.greeting(door)).await {

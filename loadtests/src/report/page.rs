@@ -28,8 +28,8 @@ use super::rows::{self, Cells};
 use super::server;
 use super::standing::{VOID, assert_word, is_void, is_void_traced, reasons_of_traced, standing};
 use super::wording::{
-    IDLE, MEMORY, counts, interval, is_difference, labels, millis, number, ratio, starts, verdict,
-    verdict_word, whole, with_interval,
+    IDLE, MEMORY, counts, interval, is_difference, labels, millis, number, operation_cells, ratio, starts,
+    verdict, verdict_word, whole,
 };
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
@@ -272,19 +272,9 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
 
 fn operation(row: &super::OperationRow, controls: &[super::Control]) -> Row {
     let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
-    let [p99, other] = row.p99_us.map_or(["too few", ""].map(String::from), |p99| p99.map(millis));
     Row {
         class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
-        cells: vec![
-            row.operation.clone(),
-            counts(row.replies, ""),
-            millis(row.p50_us[0]),
-            millis(row.p50_us[1]),
-            with_interval(&row.ratio),
-            p99,
-            other,
-            row.p99_ratio.as_ref().map_or_else(String::new, with_interval),
-        ],
+        cells: operation_cells(row).into(),
     }
 }
 

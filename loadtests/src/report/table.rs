@@ -9,8 +9,7 @@ use super::rows::{self, Cells};
 use super::server;
 use super::standing::{assert_word, is_void, standing};
 use super::wording::{
-    IDLE, MEMORY, counts, interval, labels, millis, number, ratio, starts, verdict, verdict_word,
-    with_interval,
+    IDLE, MEMORY, interval, labels, number, operation_cells, ratio, starts, verdict, verdict_word,
 };
 use crate::assert::Asserted;
 use crate::development::TITLE as DEVELOPMENT;
@@ -227,17 +226,7 @@ fn operations(report: &Report, scenario: &ScenarioReport) -> Table {
     ];
     let mut table = styled(ASCII_MARKDOWN, &header.each_ref().map(String::as_str));
     for row in &scenario.operations {
-        let [p99, other] = row.p99_us.map_or(["too few", ""].map(String::from), |p99| p99.map(millis));
-        table.add_row([
-            row.operation.clone(),
-            counts(row.replies, ""),
-            millis(row.p50_us[0]),
-            millis(row.p50_us[1]),
-            with_interval(&row.ratio),
-            p99,
-            other,
-            row.p99_ratio.as_ref().map_or_else(String::new, with_interval),
-        ]);
+        table.add_row(operation_cells(row));
     }
     align(&mut table, &[1, 2, 3, 5, 6]);
     table

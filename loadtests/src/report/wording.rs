@@ -1,7 +1,7 @@
 //! Numbers and verdicts as a person reads them; the same words in terminal, summary and page.
 
 use super::control::{Control, objections};
-use super::model::{Metric, Report};
+use super::model::{Metric, OperationRow, Report};
 use crate::spread::Spread;
 use crate::stats::{Interval, Ratio};
 
@@ -44,6 +44,21 @@ pub fn whole(count: u64) -> String {
 pub fn counts([first, second]: [u64; 2], of: &str) -> String {
     let each = if first == second { whole(first) } else { format!("{}; {}", whole(first), whole(second)) };
     if of == "slices" { format!("{each} slices") } else { each }
+}
+
+/// Of an operation: its name, n, both medians in ms and their ratio, both p99 and theirs.
+pub fn operation_cells(row: &OperationRow) -> [String; 8] {
+    let [p99, other] = row.p99_us.map_or(["too few", ""].map(String::from), |p99| p99.map(millis));
+    [
+        row.operation.clone(),
+        counts(row.replies, ""),
+        millis(row.p50_us[0]),
+        millis(row.p50_us[1]),
+        with_interval(&row.ratio),
+        p99,
+        other,
+        row.p99_ratio.as_ref().map_or_else(String::new, with_interval),
+    ]
 }
 
 fn grouped(digits: &str) -> String {
