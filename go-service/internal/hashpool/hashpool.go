@@ -44,16 +44,17 @@ func (p *Pool) Run(ctx context.Context, job func() []byte) ([]byte, error) {
 	defer span.End()
 
 	// The permit belongs to the goroutine that does the work, and is freed by it alone: a client that gives up doesn't make room for
-	// another hash while its own runs on.
+	// another hash while its own runs on. It is free before the result is handed on, so that who has the result can run the next job.
 	made := make(chan []byte, 1)
 	go func() {
-		defer p.permits.Release(1)
 		if ctx.Err() != nil {
+			p.permits.Release(1)
 			return
 		}
 		began := time.Now()
 		result := job()
 		p.telemetry.HashRun.Record(ctx, time.Since(began).Seconds())
+		p.permits.Release(1)
 		made <- result
 	}()
 	select {

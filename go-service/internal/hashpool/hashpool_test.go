@@ -76,6 +76,15 @@ func TestAFullQueueAndALongWaitAreOverload(t *testing.T) {
 	}
 }
 
+func TestWhoHasAResultFindsThePermitFree(t *testing.T) {
+	p := pool(t, 1, 0, time.Minute)
+	for round := range 50_000 {
+		if _, err := p.Run(t.Context(), func() []byte { return nil }); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+}
+
 func TestThoseWhoAreRefusedTakeNoPlaceInTheQueue(t *testing.T) {
 	const queue = 1
 	p := pool(t, 1, queue, time.Minute)
