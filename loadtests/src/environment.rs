@@ -5,6 +5,8 @@ use std::fs;
 use nix::sched::sched_getaffinity;
 use nix::unistd::Pid;
 
+use crate::realtime;
+
 /// The cores that this process may use.
 pub fn cores() -> anyhow::Result<Vec<usize>> {
     cores_of(0)
@@ -38,6 +40,7 @@ pub fn machine() -> anyhow::Result<Vec<(String, String)>> {
         line("Memory", memory.unwrap_or_else(unknown)),
         line("Kernel", read("/proc/sys/kernel/osrelease")),
         line("Frequency governor", governor),
+        line("Idle cores", realtime::idle_cores()),
         line("Load generator", format!("loadtest {} ({build} build)", env!("CARGO_PKG_VERSION"))),
     ])
 }

@@ -1,4 +1,8 @@
-//! Real-time scheduling and pinning of the generator's own threads.
+//! Real-time scheduling and pinning of the generator's own threads, and cores that don't sleep while they are waited for.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::LazyLock;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -6,6 +10,17 @@ use thread_priority::unix::{set_thread_priority_and_policy, thread_native_id};
 use thread_priority::{
     Error, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
 };
+
+/// Where a process asks how late a core may be to wake; what is asked holds until the file is closed
+/// (<https://docs.kernel.org/power/pm_qos_interface.html>).
+const WAKING: &str = "/dev/cpu_dma_latency";
+
+/// For as long as this process lives.
+static AWAKE: LazyLock<io::Result<File>> = LazyLock::new(|| {
+    let mut file = File::options().write(true).open(WAKING)?;
+    file.write_all(&0_i32.to_ne_bytes())?;
+    Ok(file)
+});
 
 /// Priority of the sending thread: above whatever shares its core, which runs when the sender sleeps.
 pub const SENDER: u8 = 1;
@@ -24,10 +39,43 @@ pub fn go_fifo(priority: u8) -> String {
     }
 }
 
+/// Where idle cores poll instead of sleeping, on behalf of this process; says what they do. A core that sleeps is late to wake,
+/// and a virtual one that sleeps is given away: the host wakes it when it has time.
+pub fn idle_cores() -> String {
+    match &*AWAKE {
+        Ok(_) => format!("kept awake ({WAKING})"),
+        Err(why) => format!("sleep ({WAKING}: {why})"),
+    }
+}
+
+/// What a process does before it measures: it has idle cores stay awake, where it may, and keeps to `cores` by itself.
+pub fn settle(cores: &[usize]) -> anyhow::Result<()> {
+    LazyLock::force(&AWAKE);
+    pin(cores)
+}
+
 /// Keeps this thread, and those it starts from now on, on `cores`.
 pub fn pin(cores: &[usize]) -> anyhow::Result<()> {
     let mut set = CpuSet::new();
     cores.iter().try_for_each(|&core| set.set(core))?;
     sched_setaffinity(Pid::from_raw(0), &set)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_awake_or_it_is_said_why_not() {
+        let said = idle_cores();
+        if said.starts_with("kept awake") {
+            // What all processes ask together, in µs.
+            let asked = std::fs::read(WAKING).unwrap();
+            assert_eq!(i32::from_ne_bytes(asked.try_into().unwrap()), 0);
+        } else {
+            assert!(said.starts_with(&format!("sleep ({WAKING}: ")), "{said}");
+            assert!(File::options().write(true).open(WAKING).is_err(), "{said}");
+        }
+    }
 }

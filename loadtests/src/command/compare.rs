@@ -316,7 +316,7 @@ impl CompareArgs {
             }
         };
         // All that this thread starts from here on, the progress line too, stays off the services' core.
-        crate::realtime::pin(&layout.around())?;
+        crate::realtime::settle(&layout.around())?;
         let run = Run {
             allowed: allowed(&self.allow_void, self.smoke)?,
             trial: self.smoke,

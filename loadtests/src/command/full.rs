@@ -87,7 +87,7 @@ impl FullArgs {
         let (folder, order_seed) = (Folder::make(store.folder().into())?, store.start().order_seed);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // All that this thread starts from here on stays off the services' core.
-        crate::realtime::pin(&layout.around())?;
+        crate::realtime::settle(&layout.around())?;
         let run = Run {
             allowed,
             trial: self.smoke,
@@ -112,7 +112,9 @@ impl FullArgs {
         let report = report(&playing.store, &playing.planned)?;
         report.write(folder.path())?;
         print!("\n{}", table(&report));
-        println!("\n{}", half_widths(&report));
+        if !report.scenarios.is_empty() {
+            println!("\n{}", half_widths(&report));
+        }
         println!("The page: {}", folder.path().join("report.html").display());
         if !report.void.is_empty() {
             println!("The logs: {}", folder.keep_logs().display());

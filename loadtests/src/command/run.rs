@@ -142,7 +142,7 @@ impl RunArgs {
     async fn measure(&self, scenario: Scenario, folder: &Folder) -> anyhow::Result<SoloRun> {
         let mut machine = environment::machine()?;
         let layout = Layout::of(&environment::cores()?);
-        crate::realtime::pin(&layout.around())?;
+        crate::realtime::settle(&layout.around())?;
         let stopped = stop_on_signal(VOID)?;
         let mut progress = Progress::new();
         layout.lines_alone().iter().for_each(|(who, cores)| progress.say(&format!("{who}: {cores}")));

@@ -68,7 +68,7 @@ impl TabledArgs {
     ) -> anyhow::Result<T> {
         self.json.as_deref().map_or(Ok(()), report::writable)?;
         let layout = Layout::of(&environment::cores()?);
-        realtime::pin(&layout.around())?;
+        realtime::settle(&layout.around())?;
         let logs = tempfile::Builder::new().prefix("loadtest-").tempdir()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let found = runtime.block_on(async {

@@ -57,7 +57,7 @@ impl TwinsArgs {
         let folder = Folder::make(out.to_owned())?;
         let layout = Layout::of(&environment::cores()?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        crate::realtime::pin(&layout.around())?;
+        crate::realtime::settle(&layout.around())?;
         let run = Run {
             allowed,
             trial: self.smoke,
