@@ -42,23 +42,51 @@ impl Spread {
     /// This by another one's, where all repetitions are independent, such as starts: by the means of logarithms. With so
     /// few, Welch's degrees of freedom are too many where one varies far more: those of the shorter list are safe.
     pub fn ratio_to(&self, other: &Self) -> Ratio {
-        let without = |estimate, why: &str| Ratio { estimate, interval: None, no_interval: Some(why.into()) };
-        if self.values.iter().chain(&other.values).any(|value| *value <= 0.0) {
-            return without(None, "no ratio with nothing");
+        if let Some(nothing) = self.by_nothing(other) {
+            return nothing;
         }
         let ((own, own_error), (its, its_error)) = (logarithm(&self.values), logarithm(&other.values));
-        let (change, estimate) = (own - its, Some(rounded((own - its).exp())));
         let least = self.values.len().min(other.values.len());
-        let Some(student) =
-            StudentsT::new(0.0, 1.0, least as f64 - 1.0).ok().filter(|_| least >= REPETITIONS_MIN)
-        else {
-            return without(estimate, "too few repetitions for an interval");
-        };
-        let reach = student.inverse_cdf(0.975) * f64::hypot(own_error, its_error);
-        let interval =
-            Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
-        Ratio { estimate, interval: Some(interval), no_interval: None }
+        ratio(own - its, f64::hypot(own_error, its_error), least)
     }
+
+    /// The same where both were measured in the same turns, one after the other, so that a machine's mood is in both: by
+    /// the mean of each turn's ratio. With unlike numbers of turns they can't have been, and are taken as independent.
+    pub fn paired_ratio_to(&self, other: &Self) -> Ratio {
+        if self.values.len() != other.values.len() {
+            return self.ratio_to(other);
+        }
+        self.by_nothing(other).unwrap_or_else(|| {
+            let each = self.values.iter().zip(&other.values).map(|(own, its)| own / its);
+            let (change, error) = logarithm(&each.collect::<Vec<_>>());
+            ratio(change, error, self.values.len())
+        })
+    }
+
+    fn by_nothing(&self, other: &Self) -> Option<Ratio> {
+        let nothing = self.values.iter().chain(&other.values).any(|value| *value <= 0.0);
+        nothing.then(|| Ratio {
+            estimate: None,
+            interval: None,
+            no_interval: Some("no ratio with nothing".into()),
+        })
+    }
+}
+
+/// Of the logarithm of a ratio and its standard error, which is of so many repetitions.
+fn ratio(change: f64, error: f64, repetitions: usize) -> Ratio {
+    let estimate = Some(rounded(change.exp()));
+    let student = StudentsT::new(0.0, 1.0, repetitions as f64 - 1.0).ok();
+    let Some(student) = student.filter(|_| repetitions >= REPETITIONS_MIN) else {
+        return Ratio {
+            estimate,
+            interval: None,
+            no_interval: Some("too few repetitions for an interval".into()),
+        };
+    };
+    let reach = student.inverse_cdf(0.975) * error;
+    let interval = Interval { low: rounded((change - reach).exp()), high: rounded((change + reach).exp()) };
+    Ratio { estimate, interval: Some(interval), no_interval: None }
 }
 
 /// The mean of the logarithms of values over 0, and its standard error.
@@ -129,11 +157,14 @@ mod tests {
         assert!(Spread::of(&[]).is_none());
     }
 
+    fn normal(draw: &mut Draw) -> f64 {
+        (0..12).map(|_| draw.unit()).sum::<f64>() - 6.0
+    }
+
     #[test]
     fn a_known_ratio_of_repetitions_lies_in_at_least_93_of_100_intervals() {
         let mut draw = Draw::new(1, "repetitions");
         let mut values = |middle: f64, spread: f64, count: usize| {
-            let normal = |draw: &mut Draw| (0..12).map(|_| draw.unit()).sum::<f64>() - 6.0;
             let values: Vec<f64> = (0..count).map(|_| middle * (spread * normal(&mut draw)).exp()).collect();
             Spread::of(&values).unwrap()
         };
@@ -148,6 +179,28 @@ mod tests {
     }
 
     #[test]
+    fn turns_that_share_a_mood_are_held_against_each_other_turn_by_turn() {
+        let mut draw = Draw::new(1, "turns");
+        let mut turns = || {
+            let turn = |_| {
+                let mood = 0.3 * normal(&mut draw);
+                [40.0_f64, 100.0].map(|middle| middle * (mood + 0.02 * normal(&mut draw)).exp())
+            };
+            let turns: Vec<[f64; 2]> = (0..5).map(turn).collect();
+            [0, 1].map(|side| Spread::of(&turns.iter().map(|turn| turn[side]).collect::<Vec<_>>()).unwrap())
+        };
+        let (mut held, mut narrower) = (0, 0);
+        for _ in 0..1000 {
+            let [own, its] = turns();
+            let [paired, apart] =
+                [own.paired_ratio_to(&its), own.ratio_to(&its)].map(|one| one.interval.unwrap());
+            held += usize::from(paired.low <= 0.4 && 0.4 <= paired.high);
+            narrower += usize::from(paired.half_width() < apart.half_width() / 3.0);
+        }
+        assert!(held >= 930 && narrower >= 950, "{held} held and {narrower} far narrower of 1000");
+    }
+
+    #[test]
     fn a_ratio_of_few_or_of_nothing_has_no_interval() {
         let of = |values: &[f64]| Spread::of(values).unwrap();
         let few = of(&[10.0, 10.0]).ratio_to(&of(&[20.0, 20.0, 20.0]));
@@ -155,6 +208,11 @@ mod tests {
         assert_eq!(of(&[-1.0, 2.0, 3.0]).ratio_to(&of(&[1.0; 3])).estimate, None);
         let even = of(&[10.0; 3]).ratio_to(&of(&[20.0; 3]));
         assert_eq!(even.interval, Some(Interval { low: 0.5, high: 0.5 }));
+        let few = of(&[10.0, 30.0]).paired_ratio_to(&of(&[20.0, 60.0]));
+        assert_eq!((few.estimate, few.interval), (Some(0.5), None));
+        assert_eq!(of(&[1.0; 3]).paired_ratio_to(&of(&[0.0, 1.0, 2.0])).estimate, None);
+        let [three, four] = [of(&[10.0, 11.0, 12.0]), of(&[20.0; 4])];
+        assert_eq!(three.paired_ratio_to(&four), three.ratio_to(&four));
     }
 
     /// A walk that returns to its middle: neighbours are alike.

@@ -19,7 +19,7 @@ pub struct Between {
     pub n: [usize; 2],
 }
 
-/// Of every kind that two were asked for, one after the other. Measurements are independent: each has its own requests.
+/// Of every kind that two were asked for, one after the other in each turn.
 pub fn between(saturations: &[Saturation]) -> Vec<Between> {
     let of_two = |both: &[Saturation]| {
         let [first, second] = both else { return None };
@@ -28,8 +28,8 @@ pub fn between(saturations: &[Saturation]) -> Vec<Between> {
         (kind == same).then(|| Between {
             kind: kind.to_owned(),
             services: format!("{one}/{other}"),
-            rate: first.rate.ratio_to(&second.rate),
-            cpu_us: first.cpu_us.ratio_to(&second.cpu_us),
+            rate: first.rate.paired_ratio_to(&second.rate),
+            cpu_us: first.cpu_us.paired_ratio_to(&second.cpu_us),
             n: [first.rate.values.len(), second.rate.values.len()],
         })
     };

@@ -61,7 +61,8 @@ impl Looked {
         let untraced = |row: &&Self| row.kind == self.kind && row.service == self.service && row.share == 0.0;
         let untraced = rows.iter().filter(|_| self.share > 0.0).find(untraced);
         untraced.map_or([None, None], |untraced| {
-            [Some(self.rate.ratio_to(&untraced.rate)), Some(self.cpu_us.ratio_to(&untraced.cpu_us))]
+            let ratio = |own: &Spread, its| Some(own.paired_ratio_to(its));
+            [ratio(&self.rate, &untraced.rate), ratio(&self.cpu_us, &untraced.cpu_us)]
         })
     }
 }

@@ -281,8 +281,8 @@ fn what_services_answer_at_most_has_its_n_and_its_ratios() {
     let between = rows(&shown.dom, "between");
     assert_eq!(between.len(), 1);
     assert_eq!([&between[0][1], &between[0][4]], ["quick/slow", "3"]);
-    near(&plain(&between[0][2]), &told(&first.rate.ratio_to(&second.rate)));
-    near(&plain(&between[0][3]), &told(&first.cpu_us.ratio_to(&second.cpu_us)));
+    near(&plain(&between[0][2]), &told(&first.rate.paired_ratio_to(&second.rate)));
+    near(&plain(&between[0][3]), &told(&first.cpu_us.paired_ratio_to(&second.cpu_us)));
     let looking = &report.looking.as_ref().expect("looking").rows;
     let seen = rows(&shown.dom, "looking");
     assert_eq!(seen.len(), looking.len());
