@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 use crate::limits::looking::Looking;
 use crate::report::standing::{
-    reasons, reasons_alone, reasons_beside, reasons_of_capacity, reasons_of_control, reasons_of_footprints,
-    reasons_of_limits, reasons_of_looking, reasons_of_traced, reasons_of_tuned,
+    reasons, reasons_of_alone, reasons_of_capacity, reasons_of_control, reasons_of_footprint,
+    reasons_of_limits, reasons_of_looking, reasons_of_scenario, reasons_of_traced, reasons_of_tuned,
 };
 use crate::report::{
     Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Traced,
@@ -61,15 +61,17 @@ impl Outcome {
     /// Why it is no result; none: it is.
     pub fn void(&self) -> Vec<String> {
         match self {
-            Self::Compared(report) => reasons(std::slice::from_ref(&**report), Bound::voids),
+            Self::Compared(report) => reasons_of_scenario(report, Bound::voids),
             Self::Control { of, control } => reasons_of_control(of, control, Bound::voids),
             Self::Tuned { of, compared, .. } => reasons_of_tuned(of, compared, Bound::voids),
             Self::Traced { of, traced } => reasons_of_traced(of, traced, Bound::voids),
-            Self::Alone(run) => reasons_alone(std::slice::from_ref(&**run), Bound::voids),
+            Self::Alone(run) => reasons_of_alone(run, Bound::voids),
             Self::Limits(limits) => reasons_of_limits(limits, Bound::voids),
             Self::Looking(looking) => reasons_of_looking(looking, Bound::voids),
             Self::Capacity(capacity) => reasons_of_capacity(capacity, Bound::voids),
-            Self::Footprints(footprints) => reasons_of_footprints(footprints, Bound::voids),
+            Self::Footprints(footprints) => {
+                footprints.iter().flat_map(|one| reasons_of_footprint(one, Bound::voids)).collect()
+            }
         }
     }
 }
@@ -164,17 +166,13 @@ impl Parts {
     pub fn report(self, head: Head) -> Report {
         let Self { contenders, scenarios, limits, looking, solo, alone } = self;
         let Head { started_at, seconds, environment, trouble } = head;
-        let missed = |which: fn(&Bound) -> bool| {
-            let beside = reasons_beside(limits.as_ref(), looking.as_ref(), Some(&solo), which);
-            [reasons(&scenarios, which), reasons_alone(&alone, which), beside].concat()
-        };
-        Report {
+        let mut report = Report {
             format: FORMAT,
             started_at,
             seconds: rounded(seconds),
             command: std::env::args().collect(),
-            void: [trouble, missed(Bound::voids)].concat(),
-            allowed: missed(|bound| bound.allowed),
+            void: trouble,
+            allowed: Vec::new(),
             environment,
             contenders,
             scenarios,
@@ -184,6 +182,9 @@ impl Parts {
             solo: (solo != SoloReport::default()).then_some(solo),
             alone,
             development: None,
-        }
+        };
+        report.allowed = reasons(&report, |bound| bound.allowed);
+        report.void.extend(reasons(&report, Bound::voids));
+        report
     }
 }

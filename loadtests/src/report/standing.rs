@@ -1,5 +1,7 @@
 //! Whether a report may be believed, whole or in part, and where not, why: the same words in terminal, summary and page.
 
+use std::iter;
+
 use super::control::Control;
 use super::model::{Report, ScenarioReport};
 use super::rows::Compared;
@@ -13,12 +15,15 @@ use crate::validity::Bound;
 /// What stands above figures that aren't to be used.
 pub const VOID: &str = "Void: these numbers are not a result.";
 
+/// What stands above figures of which some are.
+const PART: &str = "Void in part: what is named here is not a result; everything else is.";
+
 /// What stands above everything: whether it may be believed, and where not, why.
 pub fn standing(report: &Report) -> (&'static str, &[String]) {
     if report.void.is_empty() || is_void_whole(report) {
         return standing_of(&report.void, &report.allowed);
     }
-    ("Void in part: what is named here is not a result; everything else is.", &report.void)
+    (PART, &report.void)
 }
 
 /// The same by the reasons for its being void, and the missed bounds that were allowed to be.
@@ -50,14 +55,10 @@ fn named(report: &Report, reasons: &[String]) -> bool {
 /// Nothing of it is a result: something happened that no part stands for (it was interrupted, a service died), or nothing
 /// is left.
 fn is_void_whole(report: &Report) -> bool {
-    let Report { limits, looking, solo, .. } = report;
-    let beside = reasons_beside(limits.as_ref(), looking.as_ref(), solo.as_ref(), Bound::voids);
-    let bounds =
-        [reasons(&report.scenarios, Bound::voids), reasons_alone(&report.alone, Bound::voids), beside]
-            .concat();
-    let left = report.scenarios.iter().any(|scenario| reasons_of_timed(scenario, Bound::voids).is_empty())
-        || report.alone.iter().any(|run| run.void.is_empty());
-    report.void.iter().any(|reason| !bounds.contains(reason)) || (!report.void.is_empty() && !left)
+    let parts = parts(report, Bound::voids);
+    let stands_for = |reason: &String| parts.iter().flatten().any(|named| named == reason);
+    !report.void.is_empty()
+        && (parts.iter().all(|part| !part.is_empty()) || !report.void.iter().all(stands_for))
 }
 
 /// How an assert came out.
@@ -71,16 +72,32 @@ pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
     }
 }
 
-/// A sentence for each bound that `which` picks, with the part of the scenario that missed it.
-pub fn reasons(scenarios: &[ScenarioReport], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |scenario: &ScenarioReport| {
-        let name = &scenario.scenario.name;
-        let tuned = scenario.rows.iter().flat_map(|rows| &rows.compared);
-        let tuned = tuned.flat_map(|compared| reasons_of_tuned(name, compared, which));
-        let traced = scenario.traced.iter().flat_map(|traced| reasons_of_traced(name, traced, which));
-        reasons_of_timed(scenario, which).into_iter().chain(tuned).chain(traced).collect::<Vec<_>>()
-    };
-    scenarios.iter().flat_map(of).collect()
+/// A sentence for each bound that `which` picks, with the part of the report that missed it.
+pub fn reasons(report: &Report, which: fn(&Bound) -> bool) -> Vec<String> {
+    parts(report, which).concat()
+}
+
+/// The same, each part that can be void by itself apart.
+fn parts(report: &Report, which: fn(&Bound) -> bool) -> Vec<Vec<String>> {
+    let scenarios = report.scenarios.iter().flat_map(|scenario| parts_of_scenario(scenario, which));
+    let alone = report.alone.iter().map(|run| reasons_of_alone(run, which));
+    let limits = report.limits.iter().map(|limits| reasons_of_limits(limits, which));
+    let looking = report.looking.iter().map(|looking| reasons_of_looking(looking, which));
+    let solo = report.solo.iter().flat_map(|solo| parts_of_solo(solo, which));
+    scenarios.chain(alone).chain(limits).chain(looking).chain(solo).collect()
+}
+
+/// The same of one scenario with all that belongs to it.
+pub fn reasons_of_scenario(scenario: &ScenarioReport, which: fn(&Bound) -> bool) -> Vec<String> {
+    parts_of_scenario(scenario, which).concat()
+}
+
+fn parts_of_scenario(scenario: &ScenarioReport, which: fn(&Bound) -> bool) -> Vec<Vec<String>> {
+    let name = &scenario.scenario.name;
+    let tuned = scenario.rows.iter().flat_map(|rows| &rows.compared);
+    let tuned = tuned.map(|compared| reasons_of_tuned(name, compared, which));
+    let traced = scenario.traced.iter().map(|traced| reasons_of_traced(name, traced, which));
+    iter::once(reasons_of_timed(scenario, which)).chain(tuned).chain(traced).collect()
 }
 
 /// The same of what its own figures stand on.
@@ -106,26 +123,9 @@ pub fn reasons_of_traced(scenario: &str, traced: &Traced, which: fn(&Bound) -> b
     missed(&format!("{scenario}, traced"), &traced.validity, which)
 }
 
-/// The same of services alone.
-pub fn reasons_alone(runs: &[SoloRun], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |run: &SoloRun| {
-        let place = format!("{}, {} alone", run.scenario.name, run.service.label);
-        missed(&place, &run.validity, which)
-    };
-    runs.iter().flat_map(of).collect()
-}
-
-/// The same of all that is measured beside a comparison.
-pub fn reasons_beside(
-    limits: Option<&Limits>,
-    looking: Option<&Looking>,
-    solo: Option<&SoloReport>,
-    which: fn(&Bound) -> bool,
-) -> Vec<String> {
-    let limits = limits.into_iter().flat_map(|limits| reasons_of_limits(limits, which));
-    let looking = looking.into_iter().flat_map(|looking| reasons_of_looking(looking, which));
-    let solo = solo.into_iter().flat_map(|solo| reasons_of_solo(solo, which));
-    limits.chain(looking).chain(solo).collect()
+/// The same of a service alone.
+pub fn reasons_of_alone(run: &SoloRun, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&format!("{}, {} alone", run.scenario.name, run.service.label), &run.validity, which)
 }
 
 /// The same of the machine's limits.
@@ -140,8 +140,12 @@ pub fn reasons_of_looking(looking: &Looking, which: fn(&Bound) -> bool) -> Vec<S
 
 /// The same of capacities, and of what services take beside the work.
 pub fn reasons_of_solo(solo: &SoloReport, which: fn(&Bound) -> bool) -> Vec<String> {
-    let capacities = solo.capacities.iter().flat_map(|capacity| reasons_of_capacity(capacity, which));
-    capacities.chain(reasons_of_footprints(&solo.footprints, which)).collect()
+    parts_of_solo(solo, which).concat()
+}
+
+fn parts_of_solo(solo: &SoloReport, which: fn(&Bound) -> bool) -> Vec<Vec<String>> {
+    let capacities = solo.capacities.iter().map(|one| reasons_of_capacity(one, which));
+    capacities.chain(solo.footprints.iter().map(|one| reasons_of_footprint(one, which))).collect()
 }
 
 /// The same of one capacity.
@@ -149,12 +153,9 @@ pub fn reasons_of_capacity(capacity: &Capacity, which: fn(&Bound) -> bool) -> Ve
     missed(&format!("{}, capacity", capacity.scenario), &capacity.surroundings.validity, which)
 }
 
-/// The same of what services take beside the work.
-pub fn reasons_of_footprints(footprints: &[Footprint], which: fn(&Bound) -> bool) -> Vec<String> {
-    let of = |footprint: &Footprint| {
-        missed(&format!("start and memory of {}", footprint.label), &footprint.surroundings.validity, which)
-    };
-    footprints.iter().flat_map(of).collect()
+/// The same of what a service takes beside the work.
+pub fn reasons_of_footprint(footprint: &Footprint, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&format!("start and memory of {}", footprint.label), &footprint.surroundings.validity, which)
 }
 
 fn missed(place: &str, validity: &[Bound], which: fn(&Bound) -> bool) -> Vec<String> {
@@ -190,7 +191,7 @@ mod tests {
     fn void(change: fn(&mut Report)) -> (&'static str, [bool; 3]) {
         let mut report = valid();
         change(&mut report);
-        let found = reasons(&report.scenarios, Bound::voids);
+        let found = reasons(&report, Bound::voids);
         report.void.extend(found);
         let [first, second] = &report.scenarios[..] else { panic!("two scenarios") };
         let traced = is_void_traced(&report, "checkout", first.traced.as_ref().unwrap());
@@ -199,19 +200,18 @@ mod tests {
 
     #[test]
     fn only_what_missed_a_bound_is_void_and_what_stands_on_it() {
-        let part = "Void in part: what is named here is not a result; everything else is.";
         assert_eq!(void(|_| ()), ("Valid: every bound was kept.", [false; 3]));
         let traced = |report: &mut Report| {
             report.scenarios[0].traced.as_mut().unwrap().validity.push(bound(false));
         };
-        assert_eq!(void(traced), (part, [false, true, false]));
+        assert_eq!(void(traced), (PART, [false, true, false]));
         let control = |report: &mut Report| {
             report.scenarios[0].controls[0].report.validity.push(bound(false));
         };
-        assert_eq!(void(control), (part, [true, false, false]));
+        assert_eq!(void(control), (PART, [true, false, false]));
         assert_eq!(
             void(|report| report.scenarios[1].validity.push(bound(false))),
-            (part, [false, false, true])
+            (PART, [false, false, true])
         );
     }
 
@@ -224,8 +224,7 @@ mod tests {
         let (rows, left_out) = (vec![], vec![]);
         let footprint = Footprint { label: "Go".into(), rows, left_out, surroundings: at };
         report.solo = Some(SoloReport { capacities: vec![], footprints: vec![footprint] });
-        let Report { limits, looking, solo, .. } = &report;
-        let void = reasons_beside(limits.as_ref(), looking.as_ref(), solo.as_ref(), Bound::voids);
+        let void = reasons(&report, Bound::voids);
         let begins: Vec<_> = void.iter().map(|reason| reason.split(": ").next().unwrap()).collect();
         assert_eq!(begins, ["limits, stolen", "start and memory of Go, stolen"]);
         report.void = void;
@@ -237,15 +236,23 @@ mod tests {
         assert_eq!(void(|report| report.void.push("The run was interrupted.".into())), (VOID, [true; 3]));
         let each = |report: &mut Report| {
             report.scenarios.iter_mut().for_each(|scenario| scenario.validity.push(bound(false)));
+            report.scenarios[0].traced.as_mut().unwrap().validity.push(bound(false));
         };
         assert_eq!(void(each), (VOID, [true; 3]));
+        let beside = |report: &mut Report| {
+            report.scenarios.iter_mut().for_each(|scenario| scenario.validity.push(bound(false)));
+            report.scenarios[0].traced.as_mut().unwrap().validity.push(bound(false));
+            let surroundings = Surroundings::of(vec![], &Care::default());
+            report.limits = Some(Limits { seconds: 1.0, rows: vec![], saturations: vec![], surroundings });
+        };
+        assert_eq!(void(beside), (PART, [true; 3]));
     }
 
     #[test]
     fn an_assert_is_judged_where_its_scenario_is_valid() {
         let mut report = valid();
         report.scenarios[1].validity.push(bound(false));
-        report.void = reasons(&report.scenarios, Bound::voids);
+        report.void = reasons(&report, Bound::voids);
         let word = |scenario: &str, held| {
             let (assert, measured) = ("errors==0".into(), "0".into());
             let scenario = scenario.into();

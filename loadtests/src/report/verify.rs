@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
-use super::standing::{reasons, reasons_alone, reasons_beside};
+use super::standing::reasons;
 use super::traced::Traced;
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
@@ -74,14 +74,8 @@ pub fn verify(report: &Report, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
     }
     verified.surroundings(report)?;
     verified.asserts(report)?;
-    verified.reasons("void", &report.void, &reasons(&report.scenarios, Bound::voids));
-    verified.reasons("void", &report.void, &reasons_alone(&report.alone, Bound::voids));
-    verified.reasons("allowed", &report.allowed, &reasons(&report.scenarios, |bound| bound.allowed));
-    verified.reasons("allowed", &report.allowed, &reasons_alone(&report.alone, |bound| bound.allowed));
-    let Report { limits, looking, solo, .. } = report;
-    let beside = |which| reasons_beside(limits.as_ref(), looking.as_ref(), solo.as_ref(), which);
-    verified.reasons("void", &report.void, &beside(Bound::voids));
-    verified.reasons("allowed", &report.allowed, &beside(|bound| bound.allowed));
+    verified.reasons("void", &report.void, &reasons(report, Bound::voids));
+    verified.reasons("allowed", &report.allowed, &reasons(report, |bound| bound.allowed));
     Ok(verified)
 }
 

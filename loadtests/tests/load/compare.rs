@@ -11,7 +11,7 @@ use loadtests::compare::{
 };
 use loadtests::engine::Addresses;
 use loadtests::procstat::Switches;
-use loadtests::report::standing::reasons;
+use loadtests::report::standing::reasons_of_scenario;
 use loadtests::report::{
     Compared, ContenderReport, Environment, FORMAT, Given, RawSlice, Report, Rows, ScenarioReport, Version,
     table,
@@ -190,7 +190,6 @@ pub fn report(pairs: usize) -> Report {
     };
     let mut scenario = judge(&played).expect("judged");
     scenario.rows = Some(tuned_rows(&scenario));
-    let scenarios = vec![scenario];
     let contender = |label: &str| ContenderReport {
         name: label.to_lowercase(),
         label: label.into(),
@@ -206,14 +205,14 @@ pub fn report(pairs: usize) -> Report {
         started_at: "2026-01-01T00:00:00Z".into(),
         seconds: 3.0,
         command: vec!["test </script>".into()],
-        void: reasons(&scenarios, Bound::voids),
-        allowed: reasons(&scenarios, |bound| bound.allowed),
+        void: reasons_of_scenario(&scenario, Bound::voids),
+        allowed: reasons_of_scenario(&scenario, |bound| bound.allowed),
         environment: Environment {
             machine: environment::machine().expect("a machine"),
             ..Environment::default()
         },
         contenders: LABELS.map(contender).into(),
-        scenarios,
+        scenarios: vec![scenario],
         asserts: vec![],
         limits: None,
         solo: None,

@@ -116,7 +116,7 @@ fn traced() -> Report {
     traces.operations.iter_mut().for_each(|operation| operation.alone = [0; 2]);
     let play = report.scenarios[0].clone();
     report.scenarios[0].traced = Some(Box::new(Traced::of(traces, play, [0; 2])));
-    report.allowed = reasons(&report.scenarios, |bound| bound.allowed);
+    report.allowed = reasons(&report, |bound| bound.allowed);
     report
 }
 
