@@ -40,6 +40,11 @@ pub fn whole(count: u64) -> String {
     grouped(&count.to_string())
 }
 
+/// A count of something: `1 request`, `2 requests`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{} {one}{}", whole(count), if count == 1 { "" } else { "s" })
+}
+
 /// How many of something each value is of; once where both are of as many.
 pub fn counts([first, second]: [u64; 2], of: &str) -> String {
     let each = if first == second { whole(first) } else { format!("{}; {}", whole(first), whole(second)) };

@@ -120,6 +120,7 @@ fn spans(tree: &Tree<'_>) -> Vec<ExampleSpan> {
             depth,
             start_ns: node.start.wrapping_sub(begin) as i64,
             duration_ns: node.duration(),
+            before_ns: node.before,
             critical_ns: times[at].critical,
             kind: kind(span),
             status: status(span),

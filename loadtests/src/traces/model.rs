@@ -176,7 +176,10 @@ pub struct ExampleSpan {
     pub start_ns: i64,
     /// In ns.
     pub duration_ns: u64,
-    /// Of that, on the critical path and no child's.
+    /// Of the duration, waited before the span itself began.
+    #[serde(default)]
+    pub before_ns: u64,
+    /// Of the duration, on the critical path and no child's.
     pub critical_ns: u64,
     /// `server`, `client` and so on.
     pub kind: String,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::model::{Operation, Row, Tail, Times, TracesReport};
 use super::text::{alike, cells, difference, explained, micros, most, paired, place, remarked};
-use crate::report::wording::{number, ratio, whole};
+use crate::report::wording::{counted, number, ratio, whole};
 use crate::report::{assets, data, scripts};
 use crate::stats::Ratio;
 use icicle::{Icicle, icicle};
@@ -37,10 +37,10 @@ pub fn part(report: &TracesReport) -> Value {
     let sides = report.sides.each_ref().map(|side| Told {
         label: side.label.clone(),
         said: format!(
-            "{} spans in {} traces; {} requests of {}; {}",
-            whole(side.spans),
-            whole(side.traces),
-            whole(side.requests),
+            "{} in {}; {} of {}; {}",
+            counted(side.spans, "span"),
+            counted(side.traces, "trace"),
+            counted(side.requests, "request"),
             if side.service.is_empty() { "a service without a name" } else { &side.service },
             side.files.join(", ")
         ),
@@ -125,12 +125,12 @@ fn view(operation: &Operation, report: &TracesReport) -> View {
 fn sentences(operation: &Operation, report: &TracesReport) -> Vec<String> {
     let [first, second] = [0, 1].map(|side| report.sides[side].label.as_str());
     let [one, other] = operation.whole.critical_ns.map(micros);
-    let counted = match operation.requests {
-        [ones, others] if ones == others => format!("{} pairs", whole(ones)),
-        [ones, others] => format!("{} and {} requests", whole(ones), whole(others)),
+    let requests = match operation.requests {
+        [ones, others] if ones == others => counted(ones, "pair"),
+        [ones, others] => format!("{} and {}", whole(ones), counted(others, "request")),
     };
     let mean = format!(
-        "{counted}: {first} takes {one} µs and {second} {other} µs in the mean; {second} less {first}: {} µs.",
+        "{requests}: {first} takes {one} µs and {second} {other} µs in the mean; {second} less {first}: {} µs.",
         difference(&operation.whole)
     );
     let most = operation

@@ -196,6 +196,11 @@ fn a_delay_in_a_wait_is_told_from_one_in_what_comes_after() {
             let wanted = if row.wait.is_some() { USUAL.wait } else { USUAL.run };
             assert!((row.critical_ns[0] / 1e3 - wanted).abs() < wanted / 50.0, "{row:?}");
         }
+        for span in operation.examples.iter().flat_map(|example| example.spans.iter().flatten()) {
+            let told = span.attributes.iter().find(|(key, _)| key == WAIT);
+            let ms = told.map_or(0.0, |(_, value)| value.parse::<f64>().unwrap());
+            assert!((span.before_ns as f64 / 1e6 - ms).abs() < 1e-3, "{span:?}");
+        }
         assert!(report.sides.iter().all(|side| side.troubles.is_empty()), "{:?}", report.sides);
         place(&operation.rows[0])
     };

@@ -4,7 +4,7 @@ use comfy_table::Table;
 
 use super::model::{Counted, Operation, Pairing, Remark, Row, Side, Tail, TracesReport};
 use super::shape::Kind;
-use crate::report::wording::{number, ratio, whole};
+use crate::report::wording::{counted, number, ratio, whole};
 use crate::report::{align, plain};
 use crate::stats::{Interval, PAIRS_MIN};
 
@@ -33,15 +33,16 @@ pub fn text(report: &TracesReport) -> String {
 /// What the conventions say, and of how many spans of each side.
 pub fn remarked(remark: &Remark, report: &TracesReport) -> String {
     let [first, second] =
-        [0, 1].map(|side| format!("{} spans of {}", whole(remark.spans[side]), report.sides[side].label));
+        [0, 1].map(|side| format!("{} of {}", counted(remark.spans[side], "span"), report.sides[side].label));
     format!("{} ({first}, {second})", remark.said)
 }
 
 fn side(side: &Side) -> String {
     let Side { label, service, spans, traces, requests, troubles, .. } = side;
     let service = if service.is_empty() { "a service without a name" } else { service };
-    let [spans, traces, requests] = [spans, traces, requests].map(|count| whole(*count));
-    let mut text = format!("{label}: {spans} spans in {traces} traces; {requests} requests of {service}\n");
+    let [spans, traces, requests] =
+        [(spans, "span"), (traces, "trace"), (requests, "request")].map(|(count, one)| counted(*count, one));
+    let mut text = format!("{label}: {spans} in {traces}; {requests} of {service}\n");
     troubles.iter().for_each(|trouble| text += &format!("  {trouble}\n"));
     text
 }
@@ -123,13 +124,13 @@ pub fn cells(found: &Counted) -> [String; 6] {
 fn heading(operation: &Operation, report: &TracesReport) -> String {
     let [first, second] = [0, 1].map(|index| report.sides[index].label.as_str());
     let [one, other] = operation.whole.critical_ns.map(micros);
-    let counted = match operation.requests {
-        [ones, others] if ones == others => whole(ones),
-        [ones, others] => format!("{} and {}", whole(ones), whole(others)),
+    let requests = match operation.requests {
+        [ones, others] if ones == others => counted(ones, "request"),
+        [ones, others] => format!("{} and {}", whole(ones), counted(others, "request")),
     };
     let difference = difference(&operation.whole);
     format!(
-        "{}, {counted} requests: {first} {one} µs, {second} {other} µs in the mean; {second} less {first}: {difference} µs",
+        "{}, {requests}: {first} {one} µs, {second} {other} µs in the mean; {second} less {first}: {difference} µs",
         operation.name
     )
 }

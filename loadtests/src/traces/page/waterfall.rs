@@ -30,9 +30,10 @@ struct Side {
 struct Bar {
     name: String,
     depth: usize,
-    /// In per cent of the longer side.
+    /// Its begin and length in per cent of the longer side, and before them what was waited.
     left: f64,
     width: f64,
+    waited: f64,
     took: String,
     told: String,
     failed: bool,
@@ -59,23 +60,61 @@ pub fn pair(example: &Example) -> Pair {
 }
 
 fn bar(span: &ExampleSpan, longest: f64) -> Bar {
-    let ExampleSpan { name, depth, start_ns, duration_ns, critical_ns, kind, status, attributes } = span;
-    let left = (*start_ns as f64 / longest * 100.0).clamp(0.0, 100.0);
+    let ExampleSpan { name, depth, start_ns, duration_ns, before_ns, critical_ns, kind, status, attributes } =
+        span;
+    let begins = start_ns.saturating_add_unsigned(*before_ns);
+    // What was before the request or ended after it isn't drawn.
+    let at = |ns: i64| (ns as f64 / longest * 100.0).clamp(0.0, 100.0);
+    let [from, left, to] = [*start_ns, begins, start_ns.saturating_add_unsigned(*duration_ns)].map(at);
     let attributes: Vec<_> = attributes.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let waited = match before_ns {
+        0 => String::new(),
+        ns => format!(" after {} µs of waiting", micros(*ns as f64)),
+    };
     let times = format!(
-        "begins at {} µs, takes {} µs, of that {} µs on the critical path and no child’s",
-        micros(*start_ns as f64),
-        micros(*duration_ns as f64),
+        "begins at {} µs{waited}, takes {} µs, of that {} µs on the critical path and no child’s",
+        micros(begins as f64),
+        micros((duration_ns - before_ns) as f64),
         micros(*critical_ns as f64)
     );
     Bar {
         name: name.clone(),
         depth: *depth,
         left,
-        // What ended after the request isn't drawn.
-        width: (*duration_ns as f64 / longest * 100.0).clamp(0.0, 100.0 - left),
+        width: to - left,
+        waited: left - from,
         took: micros(*duration_ns as f64),
         told: [vec![format!("{name} ({kind}, {status})"), times], attributes].concat().join("\n"),
         failed: status.starts_with("error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_waited_before_a_span_is_drawn_before_it() {
+        let span = |start_ns, duration_ns, before_ns| ExampleSpan {
+            name: "hash".into(),
+            depth: 0,
+            start_ns,
+            duration_ns,
+            before_ns,
+            critical_ns: 0,
+            kind: "internal".into(),
+            status: "unset".into(),
+            attributes: vec![],
+        };
+        let drawn = |span| {
+            let Bar { left, width, waited, .. } = bar(&span, 2e6);
+            [waited, left, width]
+        };
+        assert_eq!(drawn(span(1_000_000, 500_000, 0)), [0.0, 50.0, 25.0]);
+        assert_eq!(drawn(span(1_000_000, 500_000, 200_000)), [10.0, 60.0, 15.0]);
+        assert_eq!(drawn(span(-400_000, 800_000, 600_000)), [10.0, 10.0, 10.0]);
+        assert_eq!(drawn(span(1_800_000, 1_000_000, 0)), [0.0, 90.0, 10.0]);
+        let told = bar(&span(1_000_000, 500_000, 200_000), 2e6).told;
+        assert!(told.contains(" after 200 µs of waiting, takes 300 µs,"), "{told}");
     }
 }
