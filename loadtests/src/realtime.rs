@@ -1,6 +1,6 @@
 //! Real-time scheduling and pinning of the generator's own threads, and cores that don't sleep while they are waited for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::LazyLock;
 
@@ -39,11 +39,14 @@ pub fn go_fifo(priority: u8) -> String {
     }
 }
 
-/// Where idle cores poll instead of sleeping, on behalf of this process; says what they do. A core that sleeps is late to wake,
-/// and a virtual one that sleeps is given away: the host wakes it when it has time.
+/// What idle cores do, as this process has asked. A core that sleeps is late to wake, and a virtual one that sleeps is given
+/// away: the host wakes it when it has time.
 pub fn idle_cores() -> String {
     match &*AWAKE {
-        Ok(_) => format!("kept awake ({WAKING})"),
+        Ok(_) => match fs::read_to_string("/sys/devices/system/cpu/cpu0/cpuidle/state0/name") {
+            Ok(state) => format!("kept in state {} ({WAKING})", state.trim()),
+            Err(_) => "sleep (the kernel has no states of idleness to choose from)".into(),
+        },
         Err(why) => format!("sleep ({WAKING}: {why})"),
     }
 }
@@ -69,13 +72,14 @@ mod tests {
     #[test]
     fn cores_are_awake_or_it_is_said_why_not() {
         let said = idle_cores();
-        if said.starts_with("kept awake") {
-            // What all processes ask together, in µs.
-            let asked = std::fs::read(WAKING).unwrap();
-            assert_eq!(i32::from_ne_bytes(asked.try_into().unwrap()), 0);
-        } else {
+        if File::options().write(true).open(WAKING).is_err() {
             assert!(said.starts_with(&format!("sleep ({WAKING}: ")), "{said}");
-            assert!(File::options().write(true).open(WAKING).is_err(), "{said}");
+            return;
         }
+        // What all processes ask together, in µs.
+        let asked = fs::read(WAKING).unwrap();
+        assert_eq!(i32::from_ne_bytes(asked.try_into().unwrap()), 0);
+        let states = std::path::Path::new("/sys/devices/system/cpu/cpu0/cpuidle/state0").exists();
+        assert!(said.starts_with(if states { "kept in state " } else { "sleep (the kernel" }), "{said}");
     }
 }
