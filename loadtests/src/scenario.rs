@@ -170,9 +170,10 @@ pub struct Scenario {
     pub pairs: usize,
     /// Wait for the last replies of a slice at most this long.
     pub drain_ms: u64,
-    /// Played on each twin before the first slice, not measured.
+    /// Played on each twin before the first slice, not measured. What databases need is done before its last quarter, so that no
+    /// slice is the first to ask for anything after it.
     pub warm_up: Stage,
-    /// What arrives in the warm-up instead of `flows`, which may then need what it has made.
+    /// What arrives in the warm-up's first three quarters instead of `flows`, which may then need what it has made.
     #[serde(default)]
     pub warm_up_flows: Vec<Flow>,
     /// Walked in order, and again from the first, until `pairs` slices are full.
@@ -313,11 +314,19 @@ impl Scenario {
         micros(self.warm_up.seconds)
     }
 
+    /// Length of its first part, which makes what `flows` need; the rest of it rehearses them.
+    pub fn making_us(&self) -> u64 {
+        self.warm_up_us() - micros(self.warm_up.seconds * REHEARSAL)
+    }
+
     /// Length of the whole trace in µs: the warm-up and all slices.
     pub fn total_us(&self) -> u64 {
         self.warm_up_us() + self.pairs as u64 * self.slice_ms * 1000
     }
 }
+
+/// The part of a warm-up that rehearses what is to be measured.
+const REHEARSAL: f64 = 0.25;
 
 /// Seconds as whole µs.
 pub fn micros(seconds: f64) -> u64 {

@@ -43,7 +43,7 @@ pub struct Meanwhile {
 
 impl Meanwhile {
     /// Of a play in which all that belongs to the run was looked at; `records` is all that was asked.
-    pub fn of(what: &str, usage: &Usage, records: [&Record; 2]) -> Self {
+    pub fn of<'a>(what: &str, usage: &Usage, records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut unexpected = BTreeMap::new();
         for (kind, count) in records.into_iter().flat_map(|record| &record.kinds) {
             *unexpected.entry(kind.clone()).or_default() += count;

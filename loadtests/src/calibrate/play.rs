@@ -97,7 +97,7 @@ impl Players<'_> {
         let trace = Arc::new(Trace::draw(&scenario.name, &scenario, &Spin)?);
         let cores = self.layout.generator.clone();
         let playing = aside(self.stopped, move |stop| {
-            let settle = || async { Ok(()) }.boxed_local();
+            let settle = |_| async { Ok(()) }.boxed_local();
             let order = Order {
                 scenario: &scenario,
                 trace,

@@ -90,8 +90,10 @@ impl<'a> Grounds<'a> {
     }
 
     fn server(&self) -> Vec<ServerRow> {
-        let looks = [0, 1].map(|contender: usize| self.report.basis.contenders[contender].looks.as_ref());
-        server::rows(looks, [0, 1].map(|contender| self.sum(contender, |slice| slice.replies)))
+        let asides = [0, 1].map(|contender: usize| &self.report.basis.contenders[contender]);
+        let replies =
+            [0, 1].map(|contender| self.sum(contender, |slice| slice.replies) + asides[contender].between);
+        server::rows(asides.map(|aside| aside.looks.as_ref()), replies)
     }
 
     fn curve(&self, contender: usize) -> Vec<CurvePoint> {

@@ -117,10 +117,7 @@ fn asked(played: &Played<'_>) -> Vec<String> {
 
 fn aside(played: &Played<'_>, contender: usize) -> Aside {
     let playback = &played.playback;
-    let undisturbed = || {
-        let torn = playback.torn.get(contender).into_iter().flatten();
-        playback.warm_up.get(contender).into_iter().chain(torn)
-    };
+    let undisturbed = || [&playback.warm_up, &playback.torn].into_iter().flat_map(|lists| &lists[contender]);
     let all = || undisturbed().chain(playback.disturbed.get(contender).into_iter().flatten());
     let sum = |of: fn(&Record) -> u64| all().map(of).sum::<u64>();
     let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
@@ -135,6 +132,11 @@ fn aside(played: &Played<'_>, contender: usize) -> Aside {
         dropped: undisturbed().map(|record| record.dropped).sum(),
         reopened: sum(|record| record.reopened),
         unexpected,
+        between: [&playback.torn, &playback.disturbed]
+            .into_iter()
+            .flat_map(|lists| &lists[contender])
+            .map(|record| record.replies)
+            .sum(),
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: played.invariants[contender].clone(),
         counted: played.counted[contender],

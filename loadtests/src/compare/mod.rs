@@ -15,7 +15,7 @@ mod usage;
 pub use evidence::{Heard, Side, evidence};
 pub use figures::{METRICS, MetricLine, computed, sample};
 pub use judge::{Played, judge, raw};
-pub use plan::{Plan, Window};
+pub use plan::{Moment, Plan, Window};
 pub use play::{Contender, Event, Generator, Order, Playback, Seen, Slice, Support, play};
 pub use server::{Look, ServerRow};
 pub use usage::{SupportCores, Usage};

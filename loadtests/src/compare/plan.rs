@@ -12,12 +12,23 @@ pub struct Window {
     pub length_us: u64,
 }
 
+/// When something can be done between two stretches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// What the load is about is there: the database's housekeeping is due, which costs whoever asks next.
+    Made,
+    /// All is warm, and what comes next is measured.
+    Warm,
+}
+
 /// The warm-up, then pairs of slices.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Played on both, not measured.
-    pub warm_up: Window,
-    /// Which contender gets the warm-up first.
+    /// The warm-up, played on both and not measured: what makes what the load is about,
+    pub making: Window,
+    /// and what asks the same as the slices.
+    pub rehearsal: Window,
+    /// Which contender gets each of the two first.
     pub warm_up_first: usize,
     /// The slices, and which contender gets each first.
     pub pairs: Vec<(Window, usize)>,
@@ -34,11 +45,13 @@ impl Plan {
     pub fn of(scenario: &Scenario, order_seed: u64) -> Self {
         let firsts = firsts(scenario.pairs, &mut Draw::new(order_seed, "order"));
         let (begin, length_us) = (scenario.warm_up_us(), scenario.slice_ms * 1000);
+        let making_us = scenario.making_us();
         let pair = |(index, first): (usize, usize)| {
             (Window { from_us: begin + index as u64 * length_us, length_us }, first)
         };
         Self {
-            warm_up: Window { from_us: 0, length_us: begin },
+            making: Window { from_us: 0, length_us: making_us },
+            rehearsal: Window { from_us: making_us, length_us: begin - making_us },
             warm_up_first: usize::from(Draw::new(order_seed, "warm-up").coin()),
             pairs: firsts.into_iter().enumerate().map(pair).collect(),
         }
@@ -64,12 +77,13 @@ mod tests {
     use crate::scenario::Overrides;
 
     #[test]
-    fn the_slices_cover_the_trace_after_the_warm_up() {
+    fn warm_up_and_slices_cover_the_trace() {
         let scenario =
             Scenario::load("checkout", &Overrides { pairs: Some(100), ..Overrides::default() }).unwrap();
         let plan = Plan::of(&scenario, 1);
-        let mut end = plan.warm_up.length_us;
-        for (window, _) in &plan.pairs {
+        let mut end = 0;
+        let slices = plan.pairs.iter().map(|(window, _)| window);
+        for window in [&plan.making, &plan.rehearsal].into_iter().chain(slices) {
             assert_eq!(window.from_us, end);
             end += window.length_us;
         }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use futures::future::LocalBoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::plan::{Plan, Window};
+use super::plan::{Moment, Plan, Window};
 use super::usage::Usage;
 use crate::clock::now_ns;
 use crate::engine::{self, Engine, Limits, Record, Target};
@@ -163,8 +163,8 @@ pub struct Generator {
 
 /// All that a play gave.
 pub struct Playback {
-    /// One record a contender.
-    pub warm_up: Vec<Record>,
+    /// Records of the warm-up, one list a contender.
+    pub warm_up: Vec<Vec<Record>>,
     /// Complete pairs, each in the order of the contenders.
     pub pairs: Vec<[Slice; 2]>,
     /// Records of slices whose pair was not completed, one list a contender: they left rows too.
@@ -219,8 +219,8 @@ pub struct Order<'a> {
     /// A pair in which the host takes more of a core is set aside: both its slices, by what the machine says and never by
     /// what they gave. Unset: none is.
     pub most_stolen: Option<f64>,
-    /// Done once, when both are warm and before the first slice.
-    pub settle: &'a dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>>,
+    /// Done once at each such moment.
+    pub settle: &'a dyn Fn(Moment) -> LocalBoxFuture<'static, anyhow::Result<()>>,
 }
 
 /// Plays the scenario's plan; raising `stop` ends it early with what there is. Blocks: meant for a thread of its own,
@@ -271,7 +271,6 @@ impl Player<'_> {
     async fn all(&mut self, policy: String) -> anyhow::Result<Playback> {
         let plan = Plan::of(self.order.scenario, self.order.order_seed);
         let warm_up = self.warm_up(&plan).await?;
-        (self.order.settle)().await?;
         let known = |index: usize| self.order.contenders[index].pid.map(Process::of).transpose();
         // Of one alone there would be nothing to compare.
         let processes = match [known(0)?, known(1)?] {
@@ -321,17 +320,19 @@ impl Player<'_> {
         Ok(playback)
     }
 
-    /// One record a contender, in their order; played in the drawn one.
-    async fn warm_up(&mut self, plan: &Plan) -> anyhow::Result<Vec<Record>> {
-        let first = plan.warm_up_first;
-        let mut records = Vec::new();
-        for index in [first, 1 - first] {
-            records.push(self.stretch(index, plan.warm_up).await?);
+    /// One list of records a contender, in their order; played in the drawn one.
+    async fn warm_up(&mut self, plan: &Plan) -> anyhow::Result<Vec<Vec<Record>>> {
+        let order = [plan.warm_up_first, 1 - plan.warm_up_first];
+        let mut records = vec![Vec::new(), Vec::new()];
+        for index in order {
+            records[index].push(self.stretch(index, plan.making).await?);
+        }
+        (self.order.settle)(Moment::Made).await?;
+        for index in order {
+            records[index].push(self.stretch(index, plan.rehearsal).await?);
             self.say(Event::Warm(self.targets[index].name.clone()));
         }
-        if first == 1 {
-            records.swap(0, 1);
-        }
+        (self.order.settle)(Moment::Warm).await?;
         Ok(records)
     }
 

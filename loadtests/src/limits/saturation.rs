@@ -128,7 +128,7 @@ impl Saturated {
         scenario.seed = scenario.seed.wrapping_add(self.count);
         scenario.stages.iter_mut().for_each(|stage| stage.rate = kind.supply);
         let trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
-        let warm = trace.window(0, scenario.warm_up_us()).len();
+        let warm = trace.window(0, scenario.making_us()).len();
         Ok((trace, warm))
     }
 

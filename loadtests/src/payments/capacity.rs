@@ -208,7 +208,7 @@ impl Searching<'_> {
         ];
         used.sort_by(|one, other| other.share.total_cmp(&one.share));
         let missed = missed(&load, self.p99_ms()?)?;
-        let meanwhile = Meanwhile::of(what, &played.usage, [&played.warm_up, &played.record]);
+        let meanwhile = Meanwhile::of(what, &played.usage, played.warm_up.iter().chain([&played.record]));
         Ok((Probe { rate, held: missed.is_empty(), missed, load, used }, meanwhile))
     }
 

@@ -195,7 +195,7 @@ async fn loaded(
     into.loaded_mib.push(rss(&service)? / MIB);
     into.switches.push(played.switches_a_reply());
     service.stop().await;
-    Ok(Meanwhile::of(name, &played.usage, [&played.warm_up, &played.record]).unexpected)
+    Ok(Meanwhile::of(name, &played.usage, played.warm_up.iter().chain([&played.record])).unexpected)
 }
 
 /// With so many connections open, then with a request on each that waits for the card network.

@@ -10,7 +10,7 @@ use super::metrics::look;
 use super::pair::{Pair, Traced};
 use super::service::{EXPORTER, Service, Special};
 use super::upkeep;
-use crate::compare::{Contender, Look};
+use crate::compare::{Contender, Look, Moment};
 use crate::limits::saturation::patient;
 use crate::report::Version;
 use crate::validity::{Build, Invariant};
@@ -86,15 +86,19 @@ impl Pairing {
     }
 
     /// What is done between warm-up and slices: both databases are vacuumed and analysed, and both services looked at.
-    pub fn settle(&self) -> impl Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
+    pub fn settle(&self) -> impl Fn(Moment) -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
         let urls: Vec<_> = self.services.iter().map(|service| service.owner_url.clone()).collect();
         let (watched, before) = (self.watched(), Arc::clone(&self.before));
-        move || {
+        move |moment| {
             let (urls, watched, before) = (urls.clone(), watched.clone(), Arc::clone(&before));
             async move {
-                upkeep::vacuum(&urls).await?;
-                let looks = try_join_all(watched.iter().map(|(pid, admin)| look(*pid, admin))).await?;
-                *locked(&before) = looks;
+                match moment {
+                    Moment::Made => upkeep::vacuum(&urls).await?,
+                    Moment::Warm => {
+                        let looks = watched.iter().map(|(pid, admin)| look(*pid, admin));
+                        *locked(&before) = try_join_all(looks).await?;
+                    }
+                }
                 Ok(())
             }
             .boxed_local()

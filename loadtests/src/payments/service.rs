@@ -14,7 +14,7 @@ use super::Payments;
 use super::bench::Bench;
 use super::metrics::{SPANS_DROPPED, requests, sum};
 use super::{client, rows, setup, upkeep};
-use crate::compare::Contender;
+use crate::compare::{Contender, Moment};
 use crate::conformance::ledger::invariants;
 use crate::engine::Addresses;
 use crate::report::Version;
@@ -152,9 +152,12 @@ impl Service {
     /// What is done instead where the database is none of the figure: `/metrics` as it is before the load is kept.
     pub fn look(&self, into: &Arc<Mutex<String>>) -> Settle {
         let (admin, into) = (self.instance.admin(), Arc::clone(into));
-        Box::new(move || {
+        Box::new(move |moment| {
             let (admin, into) = (admin.clone(), Arc::clone(&into));
             Box::pin(async move {
+                if moment == Moment::Made {
+                    return Ok(());
+                }
                 let text = client::text(&admin, "/metrics").await?;
                 *into.lock().map_err(|_| anyhow!("a look at /metrics panicked"))? = text;
                 Ok(())
@@ -164,9 +167,14 @@ impl Service {
 
     fn settle(&self) -> Settle {
         let urls = vec![self.owner_url.clone()];
-        Box::new(move || {
+        Box::new(move |moment| {
             let urls = urls.clone();
-            Box::pin(async move { upkeep::vacuum(&urls).await })
+            Box::pin(async move {
+                match moment {
+                    Moment::Made => upkeep::vacuum(&urls).await,
+                    Moment::Warm => Ok(()),
+                }
+            })
         })
     }
 

@@ -57,6 +57,9 @@ pub struct Aside {
     pub dropped: u64,
     /// Connections opened again there.
     pub reopened: u64,
+    /// Those of the replies that came between the two `looks`.
+    #[serde(default)]
+    pub between: u64,
     /// Unexpected replies and failures there, by kind.
     pub unexpected: BTreeMap<String, u64>,
     /// What replies say was made, and the rows found of it: name, replies, rows.

@@ -1,11 +1,14 @@
 //! Makes the report of what was played on one service: its raw part is written down here, its figures come from that
 //! alone (`figures`).
 
+use std::collections::BTreeMap;
+
 use super::figures::{computed, report_of};
 use super::model::{MemoryOverTime, SoloRun, StageReport};
 use super::play::Played;
 use super::watch::{Stage, stages, tally, ticks, whole};
 use crate::compare::{Generator, Slice, SupportCores, raw};
+use crate::engine::Record;
 use crate::environment;
 use crate::report::{Aside, Basis, ContenderReport, Environment, FORMAT};
 use crate::scenario::Scenario;
@@ -143,14 +146,19 @@ fn basis(judged: &Judged<'_>, played: &Played) -> Basis {
 }
 
 fn aside(judged: &Judged<'_>, played: &Played) -> Aside {
-    let warm_up = &played.warm_up;
+    let sum = |of: fn(&Record) -> u64| played.warm_up.iter().map(of).sum();
+    let mut unexpected: BTreeMap<String, u64> = BTreeMap::new();
+    for (kind, count) in played.warm_up.iter().flat_map(|record| &record.kinds) {
+        *unexpected.entry(kind.clone()).or_default() += count;
+    }
     let effects = played.effects.iter().zip(&judged.rows);
     Aside {
-        sent: warm_up.sent,
-        replies: warm_up.replies,
-        dropped: warm_up.dropped,
-        reopened: warm_up.reopened,
-        unexpected: warm_up.kinds.clone(),
+        sent: sum(|record| record.sent),
+        replies: sum(|record| record.replies),
+        dropped: sum(|record| record.dropped),
+        reopened: sum(|record| record.reopened),
+        between: 0,
+        unexpected,
         effects: effects.map(|(effect, rows)| (effect.name.to_owned(), effect.count, *rows)).collect(),
         invariants: judged.invariants.clone(),
         counted: judged.counted,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::live::Live;
 use super::watch::{Seen, Watched};
 use crate::clock::now_ns;
-use crate::compare::{Contender, Event, Support, Usage};
+use crate::compare::{Contender, Event, Moment, Support, Usage};
 use crate::engine::{self, Engine, Limits, Record, Target};
 use crate::procstat::{Process, context_switches};
 use crate::realtime;
@@ -27,8 +27,8 @@ use crate::workload::{Effect, Workload};
 /// Looks at a service's memory in one run, about.
 const SAMPLES: u64 = 400;
 
-/// Done once between warm-up and load.
-pub type Settle = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
+/// Done once at each such moment.
+pub type Settle = Box<dyn Fn(Moment) -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
 
 /// What a play needs.
 pub struct Order {
@@ -44,7 +44,7 @@ pub struct Order {
     pub support: Vec<Support>,
     /// Where the generator runs.
     pub cores: Vec<usize>,
-    /// Done when the service is warm.
+    /// What is done between making, rehearsal and load.
     pub settle: Settle,
 }
 
@@ -60,7 +60,7 @@ pub struct Sample {
 /// What a play gave.
 pub struct Played {
     /// Not measured, but it left rows too.
-    pub warm_up: Record,
+    pub warm_up: Vec<Record>,
     /// The rest.
     pub record: Record,
     /// Each reply to the rest.
@@ -115,8 +115,13 @@ pub fn play(order: &Order, stop: &Arc<AtomicBool>, events: UnboundedSender<Event
         let sampler = Sampler::start(process, end_us - from_us)?;
         let policy = realtime::go_fifo(realtime::SENDER);
         let engine = Engine::start(Arc::clone(stop))?;
-        let warm_up = engine.play(&mut target, order.trace.window(0, from_us), 0, from_us).await?;
-        (order.settle)().await?;
+        let mut warm_up = Vec::new();
+        let making_us = order.scenario.making_us();
+        for (begin, end, done) in [(0, making_us, Moment::Made), (making_us, from_us, Moment::Warm)] {
+            let lines = order.trace.window(begin, end);
+            warm_up.push(engine.play(&mut target, lines, begin, end - begin).await?);
+            (order.settle)(done).await?;
+        }
         seen.borrow_mut().clear();
         sampler.begin.store(true, Ordering::Relaxed);
         let before = (Usage::now(&[process], &order.support)?, context_switches(pid));

@@ -66,21 +66,22 @@ pub(super) fn lines(
     let mut made = Made::new();
     let [mut draw, mut doors] = ["flows", "doors"].map(|name| Draw::new(scenario.seed, name));
     for (number, begin_us) in arrivals(scenario).into_iter().enumerate() {
-        let warm_up = begin_us < scenario.warm_up_us() && !scenario.warm_up_flows.is_empty();
+        let making = begin_us < scenario.making_us() && !scenario.warm_up_flows.is_empty();
         let flow = pick(
-            if warm_up { &scenario.warm_up_flows } else { &scenario.flows },
+            if making { &scenario.warm_up_flows } else { &scenario.flows },
             |flow| flow.share,
             &mut draw,
         );
         let (door, _) = *pick(&scenario.doors.shares(), |(_, share)| *share, &mut doors);
-        let end_us = if warm_up { scenario.warm_up_us() } else { scenario.total_us() };
+        let end_us = if making { scenario.making_us() } else { scenario.total_us() };
         let begun = Begun { flow, number, begin_us, door, end_us };
         let steps = steps(scenario, &begun, &made, workload, &mut draw).ok_or_else(|| {
-            let problem = format!("makes nothing in its {} s for “{}”", scenario.warm_up.seconds, flow.name);
+            let problem =
+                format!("makes nothing in {} s for “{}”", scenario.making_us() as f64 / 1e6, flow.name);
             fail("warm_up".into(), problem)
         })?;
         for draft in steps {
-            if warm_up {
+            if making {
                 let about = (draft.order, draft.parameters.clone());
                 made.entry(draft.operation.clone()).or_default().push(about);
             }

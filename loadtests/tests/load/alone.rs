@@ -56,7 +56,7 @@ fn played_until(workload: &'static (dyn Workload + Sync), stop: &Arc<AtomicBool>
         contender: contender("quick", manner),
         support: vec![],
         cores: environment::cores().expect("cores"),
-        settle: Box::new(|| async { Ok(()) }.boxed_local()),
+        settle: Box::new(|_| async { Ok(()) }.boxed_local()),
     };
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     let stop = Arc::clone(stop);

@@ -112,7 +112,7 @@ impl Trial {
                 cores: &cores,
                 order_seed: 1,
                 most_stolen: None,
-                settle: &|| async { Ok(()) }.boxed_local(),
+                settle: &|_| async { Ok(()) }.boxed_local(),
             };
             play(&order, &Arc::new(AtomicBool::new(false)), &events).expect("played")
         });

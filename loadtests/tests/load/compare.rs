@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use loadtests::compare::{
-    Contender, Event, Look, Order, Plan, Playback, Played, SupportCores, computed, judge, play,
+    Contender, Event, Look, Moment, Order, Plan, Playback, Played, SupportCores, computed, judge, play,
 };
 use loadtests::engine::Addresses;
 use loadtests::procstat::Switches;
@@ -17,7 +17,7 @@ use loadtests::report::{
     table,
 };
 use loadtests::scenario::Scenario;
-use loadtests::stats::PAIRS_MIN;
+use loadtests::stats::{PAIRS_MIN, rounded};
 use loadtests::trace::{Kinds, Trace};
 use loadtests::validity::{BY_NAME, Bound, Invariant, OF_THE_MACHINE, name};
 use loadtests::workload::{Effect, PlayerTarget, Sampled, Workload};
@@ -108,9 +108,9 @@ fn played(
     let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
     let for_thread = Arc::clone(&stop);
     let settling = events.clone();
-    let settle = move || {
+    let settle = move |moment: Moment| {
         let settling = settling.clone();
-        async move { Ok(settling.send(Event::Warm("both".into()))?) }.boxed_local()
+        async move { Ok(settling.send(Event::Warm(format!("{moment:?}")))?) }.boxed_local()
     };
     let thread = std::thread::spawn(move || {
         let order = Order {
@@ -319,10 +319,15 @@ fn the_warm_up_is_played_in_the_drawn_order() {
         let seed = (0..100).find(drawn).expect("a seed that draws it");
         let (playback, before) = played(&scenario, &trace, [|_| Manner::Reply, refuse], None, (seed, None));
         let names = ["quick", "slow"];
-        assert_eq!(before, [names[first], names[1 - first], "both", "slice", "slice"]);
+        assert_eq!(before, ["Made", names[first], names[1 - first], "Warm", "slice", "slice"]);
         // Whoever was first, the records are in the contenders' order.
-        let unexpected = [0, 1].map(|index| !playback.warm_up[index].kinds.is_empty());
-        assert_eq!(unexpected, [false, true]);
+        let replies =
+            |index: usize| playback.warm_up[index].iter().map(|part| part.replies).collect::<Vec<_>>();
+        let unexpected =
+            |index: usize| playback.warm_up[index].iter().flat_map(|part| part.kinds.values()).sum::<u64>();
+        // What came due in 75 and in 25 ms of it, at 100 a second.
+        assert_eq!([replies(0), replies(1)], [[7, 3], [7, 3]]);
+        assert_eq!([unexpected(0), unexpected(1)], [0, 10]);
     }
 }
 
@@ -346,6 +351,7 @@ fn what_was_played_while_the_host_took_the_core_is_counted_and_not_measured() {
     let (playback, _) = played(&scenario, &trace, [reply, reply], None, (1, Some(-1.0)));
     assert_eq!((playback.pairs.len(), playback.set_aside.len()), (0, scenario.pairs));
     assert_eq!(playback.usage.wall_ns, 0);
+    let replies = playback.disturbed[1].iter().map(|record| record.replies).sum::<u64>();
     let report = judge(&judged_strictly(&scenario, &trace, playback)).expect("judged");
     let bound = |name: &str| report.validity.iter().find(|bound| bound.name == name).expect("the bound");
     assert!(bound(name::COUNTS).held && bound(name::COMPLETE).held, "{:#?}", report.validity);
@@ -354,4 +360,21 @@ fn what_was_played_while_the_host_took_the_core_is_counted_and_not_measured() {
     // Their requests were sent, and so count.
     let sent = report.basis.contenders.iter().map(|aside| aside.sent as usize);
     assert_eq!(sent.collect::<Vec<_>>(), [report.requests; 2]);
+    // What the service did for them lies between the looks at it.
+    assert_eq!(report.basis.contenders[1].between, replies);
+}
+
+#[test]
+fn what_a_service_did_for_slices_set_aside_is_counted_with_their_replies() {
+    let mut scenario = report(12).scenarios.remove(0);
+    let measured = scenario.slices[1].iter().map(|slice| slice.replies).sum::<u64>();
+    let switches = |scenario: &ScenarioReport| {
+        let report = computed(scenario).expect("computed");
+        let row = report.server.iter().find(|row| row.name == "switches_voluntary").expect("the row").clone();
+        row.values[1]
+    };
+    // 1000 between the looks.
+    assert_eq!(switches(&scenario), Some(rounded(1000.0 / measured as f64)));
+    scenario.basis.contenders[1].between = measured;
+    assert_eq!(switches(&scenario), Some(rounded(500.0 / measured as f64)));
 }

@@ -108,27 +108,29 @@ fn what_the_warm_up_has_made_is_read_by_its_owner() {
     let overrides = Overrides { pairs: Some(4), ..Overrides::default() };
     let scenario = Scenario::load("read", &overrides).expect("the shipped scenario");
     let trace = Trace::draw("read", &scenario, &Payments).expect("its trace");
-    let (warm, measured): (Vec<_>, Vec<_>) =
-        trace.lines.iter().partition(|line| line.due_us < scenario.warm_up_us());
-    assert!(warm.iter().all(|line| line.operation != "get") && !measured.is_empty());
+    let (making, reading): (Vec<_>, Vec<_>) =
+        trace.lines.iter().partition(|line| line.due_us < scenario.making_us());
+    assert!(making.iter().all(|line| line.operation != "get") && !reading.is_empty());
+    let rehearsal = trace.window(scenario.making_us(), scenario.warm_up_us());
+    assert!(!rehearsal.is_empty(), "the first slice would be the first to read");
     let mut read = BTreeSet::new();
-    for line in &measured {
+    for line in &reading {
         let earlier = &trace.lines[line.needs.expect("an object") as usize];
         assert_eq!((line.operation.as_str(), earlier.operation.as_str()), ("get", "sale"));
-        assert!(earlier.due_us < scenario.warm_up_us());
+        assert!(earlier.due_us < scenario.making_us());
         assert_eq!(line.parameters["merchant"], earlier.parameters["merchant"]);
         read.insert(earlier.id);
     }
-    let sales = warm.iter().filter(|line| line.operation == "sale").count();
+    let sales = making.iter().filter(|line| line.operation == "sale").count();
     assert!(read.len() * 10 > sales * 9, "only {} of {sales} payments are read", read.len());
 }
 
 #[test]
 fn a_warm_up_that_makes_nothing_to_read_is_refused() {
-    let text = include_str!("../../scenarios/read.toml").replacen("seconds = 8.0", "seconds = 0.001", 1);
+    let text = include_str!("../../scenarios/read.toml").replacen("seconds = 10.0", "seconds = 0.001", 1);
     let scenario = Scenario::parse("x.toml", "x", &text, &Overrides::default()).expect("well-formed");
     let refusal = Trace::draw("x.toml", &scenario, &Payments).expect_err("refused").to_string();
-    assert_eq!(refusal, "x.toml: warm_up: makes nothing in its 0.001 s for “read one”");
+    assert_eq!(refusal, "x.toml: warm_up: makes nothing in 0.00075 s for “read one”");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use stack::instance::Twin;
 
-use crate::compare::{Contender, Look, Support};
+use crate::compare::{Contender, Look, Moment, Support};
 use crate::payments::{Bench, Layout, Pair, Pairing};
 use crate::plain::Given;
 use crate::report::Version;
@@ -12,8 +12,8 @@ use crate::scenario::{Scenario, Settings};
 use crate::validity::{Build, Invariant};
 use crate::workload::Workload;
 
-/// What is done between warm-up and slices.
-pub type Settle = Box<dyn Fn() -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
+/// What is done between making, rehearsal and slices.
+pub type Settle = Box<dyn Fn(Moment) -> LocalBoxFuture<'static, anyhow::Result<()>> + Send>;
 
 /// For a whole run.
 pub enum Ground {
@@ -178,11 +178,11 @@ impl Sides<'_> {
         }
     }
 
-    /// What is done between warm-up and slices.
+    /// What is done between making, rehearsal and slices.
     pub fn settle(&self) -> Settle {
         match self {
             Self::Twins(pairing) => Box::new(pairing.settle()),
-            Self::Given(_) => Box::new(|| async { Ok(()) }.boxed_local()),
+            Self::Given(_) => Box::new(|_| async { Ok(()) }.boxed_local()),
         }
     }
 

@@ -41,8 +41,10 @@ fn line(name: &str, value: String) -> Line {
 fn load(all: &Scenario) -> [Line; 6] {
     let stage = |stage: &Stage| format!("{} flows/s for {} s", stage.rate, stage.seconds);
     let stages: Vec<_> = all.stages.iter().map(stage).collect();
-    let arriving =
-        if all.warm_up_flows.is_empty() { "the same flows".into() } else { flows(&all.warm_up_flows) };
+    let arriving = match all.warm_up_flows.as_slice() {
+        [] => "the same flows".into(),
+        making => format!("{}, for three quarters of it; then the same flows", flows(making)),
+    };
     [
         line("Operations of", all.workload.clone()),
         line("Arrivals", format!("{:?}, {}", all.arrivals, stages.join(", then ")).to_lowercase()),
