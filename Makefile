@@ -47,7 +47,7 @@ traces: build ## every request of a short run traced on both: do they do the sam
 	@target/release/loadtest traces
 
 .PHONY: loadtest-full
-loadtest-full: build build-tuned ## every scenario, limits, each service alone: about 2 hours; says how long, and goes on after an interruption
+loadtest-full: build build-tuned ## every scenario, limits, each service alone: about 2 and a half hours; says how long, and goes on after an interruption
 	@target/release/loadtest full --tuned
 
 .PHONY: conformance
@@ -151,6 +151,8 @@ mirror: toolchains ## the two services have the same files
 toolchains:
 	@command -v cargo >/dev/null || { echo "Rust isn't installed: Rust $(RUST_WANTED) or newer is needed, see https://rustup.rs"; exit 2; }
 	@command -v go >/dev/null || { echo "Go isn't installed: Go $(GO_WANTED) or newer is needed, see https://go.dev/doc/install"; exit 2; }
+	@[ "$(COMMIT)" != unknown ] || \
+	echo "git can't say which commit this is ($$(git describe --always 2>&1 | head -1)): a load test of it will be void"
 	@command -v cc >/dev/null || { echo "No C linker: Rust needs one (Debian, Ubuntu: apt-get install gcc)"; exit 2; }
 	@have=$$(rustc --version | sed -E 's/rustc ([0-9]+\.[0-9]+).*/\1/'); \
 	[ "$$(printf '%s\n' $(RUST_WANTED) $$have | sort -V | head -1)" = $(RUST_WANTED) ] || \

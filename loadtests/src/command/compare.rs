@@ -100,7 +100,7 @@ pub struct CompareArgs {
     control: bool,
     /// Also play each scenario once more, at half its rate, with every request traced, and compare the traces of the two:
     /// whether they do the same, and where the difference of their times comes from. The traces stay beside the report; see
-    /// `loadtest traces`
+    /// `loadtest traces`, which also compares those of services that run by themselves
     #[arg(long)]
     traced: bool,
     /// Pairs of slices of each control, the scenario's first; with fewer, fewer high percentiles can be told, and what a

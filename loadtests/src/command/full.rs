@@ -26,7 +26,7 @@ use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
 use crate::progress::Progress;
 use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_widths, table};
 
-/// Everything that can be told about the two services, in one report: about two hours
+/// Everything that can be told about the two services, in one report: about two and a half hours
 ///
 /// Plays each scenario that can be cut into slices, over HTTP and where the door matters over gRPC too, as `compare` does,
 /// each with its A/A controls; the checkout with tuned services too, where that is asked for; measures the machine's

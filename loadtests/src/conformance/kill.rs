@@ -26,7 +26,7 @@ use super::vars::unique;
 use super::world::{Ground, leave_logs, target};
 use crate::draw::Draw;
 
-/// RELIABILITY: an unknown outcome is definite within this, once the service is ready.
+/// An unknown outcome is definite within this, once the service is ready.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// After this nothing more is expected to be settled.
 const GIVEN_UP: Duration = Duration::from_secs(20);
@@ -36,7 +36,7 @@ const SHORTEST_MS: u64 = 300;
 const LONGEST_MS: u64 = 1500;
 /// Requests at once while replies are looked for again.
 const LOOKING: usize = 16;
-/// RELIABILITY: so often does a client ask that is told to come back, and after so long (the reply's Retry-After).
+/// So often does a client ask that is told to come back, and after so long (the reply's Retry-After).
 const ATTEMPTS: u32 = 3;
 const COME_BACK: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! Lists, newest first, in pages; and the fold of the ledger. CONTRACT sections 2 and 5.
+//! Lists, newest first, in pages; and the fold of the ledger.
 
 use std::collections::BTreeMap;
 

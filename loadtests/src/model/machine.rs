@@ -1,4 +1,4 @@
-//! One merchant as CONTRACT.md describes it: what each request must be answered, and what it leaves behind. Written from
+//! One merchant as the contract has it: what each request must be answered, and what it leaves behind. Written from
 //! the contract alone; nothing of the services is used here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};

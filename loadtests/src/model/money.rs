@@ -1,4 +1,4 @@
-//! Payments: the table of states, the ledger's journals, and who refuses what. CONTRACT sections 3 to 5.
+//! Payments: the table of states, the ledger's journals, and who refuses what.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! Refunds: what was captured goes back. CONTRACT sections 3 to 5.
+//! Refunds: what was captured goes back.
 
 use serde_json::{Value, json};
 

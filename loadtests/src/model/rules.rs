@@ -1,4 +1,4 @@
-//! The rules of single members, as the comments in `proto/` and CONTRACT section 2 have them: each broken one is a
+//! The rules of single members, as the comments in `proto/` have them: each broken one is a
 //! violation, in the order in which they are asked for.
 
 use serde_json::{Map, Value};

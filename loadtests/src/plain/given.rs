@@ -30,7 +30,7 @@ pub struct GivenArgs {
     /// workload is `plain` (`plain-example` shows all that there is). They are neither started nor pinned nor stopped, and
     /// have to be ready. Their processes are found by the ports they listen on; where one can't be, CPU and memory are
     /// left out, and the report says so
-    #[arg(long, value_name = "URL", requires = "b", conflicts_with_all = ["pair", "control", "tuned", "solo", "limits"])]
+    #[arg(long, value_name = "URL", requires = "b", conflicts_with_all = ["pair", "control", "traced", "tuned", "solo", "limits"])]
     pub a: Option<String>,
     /// Base URL of the second
     #[arg(long, value_name = "URL", requires = "a")]

@@ -337,8 +337,10 @@ fn services_and_scenario_have_to_fit() {
     let wanted =
         "loadtest: plain-example: its workload is plain: name two services that run by --a and --b\n";
     assert_eq!(refusal(&mut command), wanted);
-    let mut command = compare([&one, &other], &["--control"]);
-    assert!(refusal(&mut command).contains("cannot be used with"));
+    for option in ["--control", "--traced"] {
+        let mut command = compare([&one, &other], &[option]);
+        assert!(refusal(&mut command).contains("cannot be used with"), "{option}");
+    }
     let mut command = compare([&one, &one], &[]);
     assert!(refusal(&mut command).starts_with("loadtest: --a and --b are the same service, at 127.0.0.1:"));
 }
