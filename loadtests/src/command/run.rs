@@ -53,7 +53,7 @@ impl From<ServiceName> for Twin {
 /// Play one scenario once on one service
 ///
 /// For what interleaving can't show: overload, a spike, memory over a long time. Starts everything itself, as `compare`
-/// does, with one service on a fresh database. The whole trace (warm-up, then all stages) is played without a break; each
+/// does, with one service on a fresh database. After the warm-up all stages are played without a break; each
 /// stage then has a line of its own, with the rate that was offered, what was answered as expected, shed or lost, and the
 /// latencies of what was answered as expected, from the due time.
 ///

@@ -327,6 +327,9 @@ impl Player<'_> {
         for index in order {
             records[index].push(self.stretch(index, plan.making).await?);
         }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(records);
+        }
         (self.order.settle)(Moment::Made).await?;
         for index in order {
             records[index].push(self.stretch(index, plan.rehearsal).await?);

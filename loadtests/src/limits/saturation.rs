@@ -23,8 +23,8 @@ use crate::workload::{Checked, Player, Reply, Workload};
 
 /// More than a service has connections to Postgres, so that the card network's answers are never waited for by all.
 const CLIENTS: usize = 64;
-/// Warm-up, which makes what the load is about: tokens to pay with, payments to read.
-pub const WARM_UP_SECONDS: f64 = 0.5;
+/// Warm-up, three quarters of which make what the load is about: tokens to pay with, payments to read.
+pub const WARM_UP_SECONDS: f64 = 0.7;
 /// Clients wait for each other, for longer than a service usually lets them.
 pub const PATIENT: [(&str, &str); 3] = [
     ("TWINPAY_HASH_QUEUE", "65536"),
@@ -114,7 +114,7 @@ impl Saturated {
         Self { kinds, services, support, cores, generator, turns, count: 0 }
     }
 
-    /// What this turn's clients ask, the same of each service, and how much of it is the warm-up.
+    /// What this turn's clients ask, the same of each service, and how much of it makes what they need.
     fn trace(&self, kind: &Kind, length: Duration) -> anyhow::Result<(Trace, usize)> {
         let overrides = Overrides {
             warm_up_seconds: Some(WARM_UP_SECONDS),
@@ -128,8 +128,8 @@ impl Saturated {
         scenario.seed = scenario.seed.wrapping_add(self.count);
         scenario.stages.iter_mut().for_each(|stage| stage.rate = kind.supply);
         let trace = Trace::draw(&scenario.name, &scenario, &Payments)?;
-        let warm = trace.window(0, scenario.making_us()).len();
-        Ok((trace, warm))
+        let making = trace.window(0, scenario.making_us()).len();
+        Ok((trace, making))
     }
 
     /// Each kind's turns on each service, in their order.
@@ -218,11 +218,11 @@ fn full(turns: &[Turn], cores: SupportCores) -> String {
     format!("service {service} % of a core; Postgres, card network and clients {others} % of theirs")
 }
 
-/// The warm-up's requests, then the others for so long.
+/// What makes something, then the others for so long.
 fn ask(
     contender: &Contender,
     support: &[Support],
-    (trace, warm): &(Trace, usize),
+    (trace, making): &(Trace, usize),
     length: Duration,
 ) -> anyhow::Result<Turn> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -233,13 +233,13 @@ fn ask(
         let address = contender.target.addresses.http;
         // What needs another's result comes when all of those are there.
         let (first, then): (Vec<_>, Vec<_>) =
-            (0..*warm).partition(|index| trace.lines[*index].needs.is_none());
+            (0..*making).partition(|index| trace.lines[*index].needs.is_none());
         for lines in [first, then] {
-            clients.ask(address, &lines, u64::MAX).await.context("warm-up")?;
+            clients.ask(address, &lines, u64::MAX).await.context("making what the load is about")?;
         }
         let before = Usage::now(&[process], support)?;
         let until = now_ns() + length.as_nanos() as u64;
-        let lines: Vec<_> = (*warm..trace.lines.len()).collect();
+        let lines: Vec<_> = (*making..trace.lines.len()).collect();
         let replies = clients.ask(address, &lines, until).await?;
         ensure!(replies > 0, "nothing could be asked");
         Ok(Turn { replies, usage: Usage::now(&[process], support)?.since(&before) })

@@ -303,7 +303,7 @@ impl Bench {
             line("Autovacuum", &upkeep::autovacuum(&self.postgres.url("postgres")).await?),
             line(
                 "Vacuum and analyze",
-                "once on both databases, by their owner, after the warm-up and before the first slice",
+                "once on both databases, by their owner, after three quarters of the warm-up",
             ),
             line(
                 "Card network latency",

@@ -27,7 +27,7 @@ use crate::trace::Trace;
 /// Flows a second: more than one core of either service takes of anything.
 const MOST: f64 = 20_000.0;
 const LEAST: f64 = 1.0;
-/// Of a trial's warm-up that makes what its load is about.
+/// Of a trial's warm-up, three quarters of which make what its load is about.
 const MAKING_SECONDS: f64 = 2.0;
 /// The first rate where the scenario has none of its own.
 const START: f64 = 50.0;

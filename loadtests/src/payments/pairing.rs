@@ -85,7 +85,8 @@ impl Pairing {
         [0, 1].map(build).into()
     }
 
-    /// What is done between warm-up and slices: both databases are vacuumed and analysed, and both services looked at.
+    /// What is done between making, rehearsal and slices: first both databases are vacuumed and analysed; then, when all is warm, both
+    /// services are looked at.
     pub fn settle(&self) -> impl Fn(Moment) -> LocalBoxFuture<'static, anyhow::Result<()>> + Send + use<> {
         let urls: Vec<_> = self.services.iter().map(|service| service.owner_url.clone()).collect();
         let (watched, before) = (self.watched(), Arc::clone(&self.before));

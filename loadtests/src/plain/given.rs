@@ -27,7 +27,7 @@ const LABEL_MAX: usize = 24;
 #[derive(Debug, Clone, Default, Args)]
 pub struct GivenArgs {
     /// Base URL of the first of two services that run already, such as http://127.0.0.1:8001; needs a scenario whose
-    /// workload is `plain` (`plain-example` shows all that there is). They are neither started nor pinned nor stopped, and
+    /// workload is `plain` (`plain-example` shows how). They are neither started nor pinned nor stopped, and
     /// have to be ready. Their processes are found by the ports they listen on; where one can't be, CPU and memory are
     /// left out, and the report says so
     #[arg(long, value_name = "URL", requires = "b", conflicts_with_all = ["pair", "control", "traced", "tuned", "solo", "limits"])]

@@ -22,7 +22,7 @@ use crate::stats::Ratio;
 use crate::validity::Bound;
 
 /// The format of report.json; goes up when a reader has to know.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! One service by itself: what interleaving can't show, since the other would be in the way or in the same state.
 //! Capacity, overload, a spike, memory over a long time.
 //!
-//! `play` plays a trace once, from its warm-up to its end without a break; `watch` notes each reply, so that stages and
+//! `play` plays a trace once, the warm-up in two parts and the load without a break; `watch` notes each reply, so that stages and
 //! their parts can be told apart afterwards; `live` tells how it goes meanwhile; `judge` writes a run down, `figures`
 //! computes from that; `search` looks for the highest rate that is kept, `capacity` says what it found. Nothing here knows what the requests mean.
 

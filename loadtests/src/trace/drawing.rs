@@ -109,20 +109,32 @@ fn check(
     Ok(())
 }
 
+/// What makes keeps the warm-up's rate; what rehearses another load has that one's.
+fn warm_up(scenario: &Scenario) -> Vec<Stage> {
+    let whole = &scenario.warm_up;
+    if scenario.warm_up_flows.is_empty() {
+        return vec![whole.clone()];
+    }
+    let making = Stage { rate: whole.rate, seconds: scenario.making_us() as f64 / 1e6 };
+    let rehearsal = Stage { rate: scenario.stages[0].rate, seconds: whole.seconds - making.seconds };
+    vec![making, rehearsal]
+}
+
 /// How many flows begin, about.
 fn flows_expected(scenario: &Scenario) -> f64 {
     let flows = |stage: &Stage| stage.rate * stage.seconds;
     let seconds: f64 = scenario.stages.iter().map(|stage| stage.seconds).sum();
     let rate = scenario.stages.iter().map(flows).sum::<f64>() / seconds;
     let measured_us = scenario.total_us() - scenario.warm_up_us();
-    flows(&scenario.warm_up) + rate * measured_us as f64 / 1e6
+    warm_up(scenario).iter().map(flows).sum::<f64>() + rate * measured_us as f64 / 1e6
 }
 
 /// Begin of each flow, in µs.
 fn arrivals(scenario: &Scenario) -> Vec<u64> {
     let mut draw = Draw::new(scenario.seed, "arrivals");
     let (total, mut begins, mut stage_begin) = (scenario.total_us() as f64 / 1e6, Vec::new(), 0.0);
-    let stages = std::iter::once(&scenario.warm_up).chain(scenario.stages.iter().cycle());
+    let warm_up = warm_up(scenario);
+    let stages = warm_up.iter().chain(scenario.stages.iter().cycle());
     for stage in stages {
         let end = (stage_begin + stage.seconds).min(total);
         let mut at = stage_begin;

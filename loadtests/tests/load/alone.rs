@@ -130,6 +130,8 @@ fn each_request_counts_in_its_stage_and_the_stages_are_made_of_their_parts() {
         (0, SHED[1] - SHED[0], SHED[1] - SHED[0])
     );
     assert_eq!((run.stages.len(), run.ticks.len()), (3, 6));
+    // Both parts of the warm-up were sent too.
+    assert_eq!(run.basis.contenders[0].sent + run.overall.offered, run.requests as u64);
     assert!(run.stages[1].latency_ms[0].is_some_and(|ms| ms >= 5.0), "{:?}", run.stages[1].latency_ms);
     let bound = |wanted: &str| run.validity.iter().find(|bound| bound.name == wanted);
     // Being shed is what is expected.

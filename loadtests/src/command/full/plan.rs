@@ -1,5 +1,5 @@
 //! What a full run is made of, and how much of each: for 2 cores, wanted are half-widths of 95 % intervals of 3 % for the
-//! rate, 2 % for CPU a request, 10 % for p99 and 20 % for p99.9, in little more than two hours.
+//! rate, 2 % for CPU a request, 10 % for p99 and 20 % for p99.9, in two and a half hours.
 
 use anyhow::bail;
 use stack::instance::Twin;

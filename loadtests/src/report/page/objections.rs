@@ -60,7 +60,7 @@ fn same_work(report: &Report) -> String {
 fn warm(report: &Report) -> String {
     let seconds = each(report, |scenario| format!("{} s", scenario.scenario.warm_up.seconds));
     format!(
-        "Each was warmed up for {seconds} before the first slice, not measured: the last quarter of that is the scenario’s own load, after the databases’ housekeeping. Whether there is still a trend is seen slice by slice."
+        "Each was warmed up for {seconds} before the first slice, not measured: the last quarter of that is the scenario’s own load. Whether there is still a trend is seen slice by slice."
     )
 }
 
