@@ -14,6 +14,8 @@ use crate::workload::Workload;
 const START: f64 = 1.0;
 /// From the end of a slice to its last reply, beside what the card network takes.
 const LAST_REPLY: f64 = 0.03;
+/// A closed loop makes in it what it then asks for.
+const MAKING: f64 = 0.5;
 /// Looking at the rows, stopping, resampling.
 const JUDGING: f64 = 1.0;
 /// A trial's own part: its connections, two looks at /metrics.
@@ -62,13 +64,13 @@ pub fn footprints(scenario: &Scenario, starts: usize, repetitions: usize, held: 
 
 /// Of every kind so many measurements; half of them have a warm-up.
 pub fn limits(effort: &limits::Effort) -> f64 {
-    let one = effort.length.as_secs_f64() + limits::WARM_UP_SECONDS / 2.0;
+    let one = effort.length.as_secs_f64() + MAKING / 2.0;
     START + (limits::KINDS * effort.repetitions) as f64 * one
 }
 
 /// Of every kind so many measurements, each with a warm-up.
 pub fn looking(effort: &limits::Effort) -> f64 {
-    let one = effort.length.as_secs_f64() + limits::WARM_UP_SECONDS;
+    let one = effort.length.as_secs_f64() + MAKING;
     START + (looking::MEASUREMENTS * effort.repetitions) as f64 * one
 }
 

@@ -20,7 +20,6 @@ use stack::instance::Twin;
 
 pub use between::{Between, between};
 pub use pinned::{on_cores, said_on_cores};
-pub use saturation::WARM_UP_SECONDS;
 use saturation::{KINDS as SATURATED, Saturated};
 pub use text::table;
 

@@ -24,7 +24,7 @@ use crate::workload::{Checked, Player, Reply, Workload};
 /// More than a service has connections to Postgres, so that the card network's answers are never waited for by all.
 const CLIENTS: usize = 64;
 /// Warm-up, three quarters of which make what the load is about: tokens to pay with, payments to read.
-pub const WARM_UP_SECONDS: f64 = 0.7;
+const WARM_UP_SECONDS: f64 = 1.5;
 /// Clients wait for each other, for longer than a service usually lets them.
 pub const PATIENT: [(&str, &str); 3] = [
     ("TWINPAY_HASH_QUEUE", "65536"),

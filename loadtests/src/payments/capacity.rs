@@ -28,7 +28,7 @@ use crate::trace::Trace;
 const MOST: f64 = 20_000.0;
 const LEAST: f64 = 1.0;
 /// Of a trial's warm-up, three quarters of which make what its load is about.
-const MAKING_SECONDS: f64 = 2.0;
+const MAKING_SECONDS: f64 = 3.0;
 /// The first rate where the scenario has none of its own.
 const START: f64 = 50.0;
 
@@ -249,6 +249,6 @@ mod tests {
         assert_eq!((one.total_us(), one.warm_up_us(), one.stages[0].rate), (5_000_000, 1_000_000, 70.0));
         let making = Scenario::load("sale", &crate::scenario::Overrides::default()).unwrap();
         let other = trial(&making, 700.0, Duration::from_secs(4), 9);
-        assert_eq!((other.warm_up_us(), other.warm_up.rate, other.stages[0].rate), (2_000_000, 100.0, 700.0));
+        assert_eq!((other.warm_up_us(), other.warm_up.rate, other.stages[0].rate), (3_000_000, 100.0, 700.0));
     }
 }

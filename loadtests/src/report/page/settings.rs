@@ -43,7 +43,9 @@ fn load(all: &Scenario) -> [Line; 6] {
     let stages: Vec<_> = all.stages.iter().map(stage).collect();
     let arriving = match all.warm_up_flows.as_slice() {
         [] => "the same flows".into(),
-        making => format!("{}, for three quarters of it; then the same flows at the load’s rate", flows(making)),
+        making => {
+            format!("{}, for three quarters of it; then the same flows at the load’s rate", flows(making))
+        }
     };
     [
         line("Operations of", all.workload.clone()),
