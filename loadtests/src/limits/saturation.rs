@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use bytes::Bytes;
 use futures::future::try_join_all;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::sleep;
 
 use super::{InTurns, Limit, Saturation, door, on_cores};
 use crate::clock::now_ns;
@@ -18,11 +21,15 @@ use crate::procstat::Process;
 use crate::report::wording::number;
 use crate::scenario::{Overrides, Scenario};
 use crate::spread::Spread;
-use crate::trace::Trace;
+use crate::trace::{Line, Trace};
 use crate::workload::{Checked, Player, Reply, Workload};
 
 /// More than a service has connections to Postgres, so that the card network's answers are never waited for by all.
 const CLIENTS: usize = 64;
+/// So often at most is one request of what the load is about asked: a service that is cold may refuse some.
+const ATTEMPTS: usize = 5;
+/// After which one that was refused is asked again, as `Retry-After` says in every such reply.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Warm-up, three quarters of which make what the load is about: tokens to pay with, payments to read.
 const WARM_UP_SECONDS: f64 = 1.5;
 /// Clients wait for each other, for longer than a service usually lets them.
@@ -235,12 +242,12 @@ fn ask(
         let (first, then): (Vec<_>, Vec<_>) =
             (0..*making).partition(|index| trace.lines[*index].needs.is_none());
         for lines in [first, then] {
-            clients.ask(address, &lines, u64::MAX).await.context("making what the load is about")?;
+            clients.ask(address, &lines, None).await.context("making what the load is about")?;
         }
         let before = Usage::now(&[process], support)?;
         let until = now_ns() + length.as_nanos() as u64;
         let lines: Vec<_> = (*making..trace.lines.len()).collect();
-        let replies = clients.ask(address, &lines, until).await?;
+        let replies = clients.ask(address, &lines, Some(until)).await?;
         ensure!(replies > 0, "nothing could be asked");
         Ok(Turn { replies, usage: Usage::now(&[process], support)?.since(&before) })
     })
@@ -255,8 +262,9 @@ struct Clients<'a> {
 }
 
 impl Clients<'_> {
-    /// All of them, these lines of the trace, up to a time of the clock; each reply has to be as expected.
-    async fn ask(&self, address: SocketAddr, lines: &[usize], until_ns: u64) -> anyhow::Result<u64> {
+    /// All of them, these lines of the trace, up to a time of the clock; each reply has to be as expected. Without such a
+    /// time every line gets its reply, and one that was refused is asked again.
+    async fn ask(&self, address: SocketAddr, lines: &[usize], until_ns: Option<u64>) -> anyhow::Result<u64> {
         self.next.set(0);
         let replies = (0..CLIENTS).map(|_| self.again_and_again(address, lines, until_ns));
         Ok(try_join_all(replies).await?.into_iter().sum())
@@ -266,26 +274,98 @@ impl Clients<'_> {
         &self,
         address: SocketAddr,
         lines: &[usize],
-        until_ns: u64,
+        until_ns: Option<u64>,
     ) -> anyhow::Result<u64> {
         let mut connection = door::open(address).await?;
+        let attempts = if until_ns.is_some() { 1 } else { ATTEMPTS };
         let mut replies = 0;
-        while now_ns() < until_ns {
+        while until_ns.is_none_or(|until_ns| now_ns() < until_ns) {
             let Some(index) = lines.get(self.next.replace(self.next.get() + 1)) else { break };
-            let line = &self.trace.lines[*index];
-            // Without the result that it needs the next one is asked.
-            let Some(request) = self.player.borrow_mut().prepare(line) else { continue };
+            replies += self.one(&mut connection, &self.trace.lines[*index], attempts).await?;
+        }
+        Ok(replies)
+    }
+
+    /// How many replies: none where the result is missing that it needs.
+    async fn one(
+        &self,
+        connection: &mut SendRequest<Full<Bytes>>,
+        line: &Line,
+        attempts: usize,
+    ) -> anyhow::Result<u64> {
+        for attempt in 1.. {
+            let Some(request) = self.player.borrow_mut().prepare(line) else { break };
             connection.ready().await?;
             let (parts, body) = connection.send_request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             let reply = Reply { status: parts.status, headers: parts.headers, body, trailers: None };
             let checked = self.player.borrow_mut().check(line, &reply, false);
             match checked {
-                Checked::Expected => replies += 1,
-                Checked::Shed => bail!("refused with {} for want of capacity", reply.status),
+                Checked::Expected => return Ok(1),
+                Checked::Shed if attempt < attempts => sleep(RETRY_AFTER).await,
+                Checked::Shed => bail!(
+                    "refused with {} for want of capacity, attempt {attempt} of {attempts}",
+                    reply.status
+                ),
                 Checked::Unexpected(what) => bail!("answered {what}"),
             }
         }
-        Ok(replies)
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::engine::Addresses;
+    use crate::workload::{PlayerTarget, Sampled};
+
+    const BUSY: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, r#"{"reason":"OVERLOADED"}"#);
+    const MADE: (StatusCode, &str) =
+        (StatusCode::CREATED, r#"{"id":"ptok_01k0000000e0000000000000000","object":"payment_token"}"#);
+
+    /// What comes of a hundred tokenisations where the first so many requests are refused.
+    fn asked(refused: usize, until_ns: Option<u64>) -> anyhow::Result<u64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let seen = AtomicUsize::new(0);
+            let answer = move || if seen.fetch_add(1, Ordering::Relaxed) < refused { BUSY } else { MADE };
+            let answer = Arc::new(answer);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+            let http = listener.local_addr()?;
+            let router = Router::new().fallback(move || ready(answer()));
+            tokio::spawn(axum::serve(listener, router).into_future());
+            let scenario = Scenario::load("tokenize", &Overrides::default())?;
+            let trace = Trace::draw("tokenize", &scenario, &Payments)?;
+            let credentials = (0..100).map(|number| format!("tp_live_key{number}")).collect();
+            let target = PlayerTarget {
+                addresses: Addresses { http, grpc: None },
+                credentials,
+                sampled: Sampled::default(),
+            };
+            let player = RefCell::new(Payments.player(&trace, &target)?);
+            let clients = Clients { trace: &trace, player, next: Cell::new(0) };
+            clients.ask(http, &(0..100).collect::<Vec<_>>(), until_ns).await
+        })
+    }
+
+    #[test]
+    fn what_a_load_is_about_is_asked_for_again_where_it_was_refused() {
+        assert_eq!(asked(150, None).unwrap(), 100);
+        let error = asked(usize::MAX, None).unwrap_err().to_string();
+        assert_eq!(error, "refused with 503 Service Unavailable for want of capacity, attempt 5 of 5");
+    }
+
+    #[test]
+    fn what_is_measured_is_never_asked_for_again() {
+        assert_eq!(asked(0, Some(u64::MAX)).unwrap(), 100);
+        let error = asked(1, Some(u64::MAX)).unwrap_err().to_string();
+        assert_eq!(error, "refused with 503 Service Unavailable for want of capacity, attempt 1 of 1");
     }
 }
