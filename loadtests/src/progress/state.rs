@@ -87,9 +87,9 @@ impl Act {
     /// The same of one service alone, whose load is told a second at a time.
     pub fn alone(name: &str, scenario: &Scenario, label: &str) -> Self {
         let load_us = scenario.total_us() - scenario.warm_up_us();
-        let sheds = scenario.solo.as_ref().is_some_and(|solo| solo.sheds);
+        let solo = scenario.solo.as_ref();
         // How late a request leaves isn't told of each second.
-        let told = |bound: &&str| *bound != name::LAG && !(sheds && [name::RATE, name::SHED].contains(bound));
+        let told = |bound: &&str| *bound != name::LAG && !solo.is_some_and(|solo| solo.waives(bound));
         Self {
             name: name.to_owned(),
             labels: vec![label.to_owned()],

@@ -10,7 +10,7 @@ use crate::compare::{Heard, Side, evidence};
 use crate::histogram::{Recorder, Sparse, decode, encode, recorder};
 use crate::spread::{Slope, slope};
 use crate::stats::{SAMPLES_BEYOND, rounded};
-use crate::validity::{Bound, judge, name};
+use crate::validity::{Bound, judge};
 
 const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 const MIB: f64 = 1_048_576.0;
@@ -56,8 +56,8 @@ fn validity(run: &SoloRun, heard: &Heard, offered_rate: f64) -> anyhow::Result<V
         aside,
     };
     let mut bounds = judge(&evidence(1, basis, &run.usage, &[side]), &basis.allowed);
-    let sheds = run.scenario.solo.as_ref().is_some_and(|solo| solo.sheds);
-    bounds.retain(|bound| !(sheds && [name::RATE, name::SHED].contains(&bound.name.as_str())));
+    let solo = run.scenario.solo.as_ref();
+    bounds.retain(|bound| !solo.is_some_and(|solo| solo.waives(&bound.name)));
     Ok(bounds)
 }
 

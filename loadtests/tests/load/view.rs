@@ -125,13 +125,13 @@ fn the_view_of_one_service_shows_its_load_by_the_second() {
     let row: Vec<_> = row.trim_matches('│').split_whitespace().collect();
     assert_eq!(row, ["Go", "200", "1.50", "1.50", "1.50", "25.0", "30", "%", "64.0", "0"]);
     // It sheds as it should, and how late requests leave isn't told by the second.
-    assert!(!text.contains("shed:") && !text.contains("lag:") && !text.contains("rate:"), "{text}");
+    for untold in ["shed:", "skipped:", "lag:", "rate:"] {
+        assert!(!text.contains(untold), "{untold} in\n{text}");
+    }
     scenario.solo = None;
     let act = Act::alone("spike", &scenario, "Go");
-    assert_eq!(
-        act.validity().iter().filter(|bound| ["shed", "rate"].contains(&bound.name.as_str())).count(),
-        2
-    );
+    let told = ["shed", "skipped", "rate"];
+    assert_eq!(act.validity().iter().filter(|bound| told.contains(&bound.name.as_str())).count(), 3);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn alone(solo: &Settings) -> Vec<Line> {
     let said = [
         (solo.only, "is played on one service alone, not in pairs of slices"),
         (solo.times_capacity, "was given its rates as multiples of the capacity"),
-        (solo.sheds, "expects that requests are shed"),
+        (solo.sheds, "expects that requests are shed, and what would have followed on them is skipped"),
         (solo.flat, "wants memory to stay as it is"),
     ];
     let said: Vec<_> = said.into_iter().filter_map(|(set, text)| set.then_some(text)).collect();
