@@ -247,8 +247,8 @@ fn each_wrong_figure_of_a_run_is_named() {
         ("/memory/slope_mib_an_hour/interval/high", "memory.slope_mib_an_hour.interval.high: "),
         ("/generator/cpu_us_a_request", "generator.cpu_us_a_request: "),
         ("/lag_us/1", "lag_us.1: "),
-        ("/validity/0/measured", "validity.skipped.measured: "),
-        ("/validity/4/held", "validity.counts.held: "),
+        ("/validity/0/measured", "validity.dropped.measured: "),
+        ("/validity/3/held", "validity.counts.held: "),
         // Wrong raw data show in the figures, or contradict each other.
         ("/ticks/3/shed", "stages.1.shed: "),
         ("/ticks/3/expected", "ticks.3.expected: "),
