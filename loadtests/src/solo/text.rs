@@ -36,7 +36,7 @@ pub fn run_table(run: &SoloRun) -> String {
     text += &format!("{standing}\n");
     reasons.iter().for_each(|reason| text += &format!("- {reason}\n"));
     text += &format!("{table}\n");
-    text += "good: answered as expected; latencies are theirs, from the due time; other: wrong, dropped or unanswered\n";
+    text += "good: answered as expected; latencies are theirs, from the due time; other: wrong, dropped, skipped or unanswered\n";
     text += &format!(
         "CPU a reply {} µs, context switches a reply {}; memory {}\n",
         number(run.cpu_us_a_reply),

@@ -68,7 +68,9 @@ fn what_services_take_beside_the_work_is_measured() {
         let names: Vec<_> = footprint.rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(
             names,
-            ["start_ms", "binary", "rss_idle", "rss_loaded", "connection", "request", "switches"]
+            ["start_ms", "binary", "rss_idle", "rss_loaded", "connection", "request", "switches"],
+            "{:?}",
+            footprint.left_out
         );
         let figure = |name: &str| &footprint.rows.iter().find(|row| row.name == name).expect("a row").figure;
         assert!(figure("start_ms").values.len() == 2 && figure("start_ms").low > 0.0, "{table}");
