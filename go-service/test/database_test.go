@@ -37,7 +37,8 @@ func TestAStatementThatIsCutOffFreesItsPlaceInThePool(t *testing.T) {
 
 func TestPostgresMayComeLater(t *testing.T) {
 	t.Parallel()
-	door, err := net.Listen("tcp", "127.0.0.1:0")
+	// Nothing else listens on this address, so the port is free still when Postgres comes.
+	door, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,13 +202,8 @@ func TestWhatAReceiverDoesWithItsAnswerIsBoundedAndTold(t *testing.T) {
 func TestAReceiverThatIsntThereOrSpeaksNoTLSIsTold(t *testing.T) {
 	t.Parallel()
 	s := shop(t)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	plain := receive(t, always(says(200)))
-	s.endpoint("http://" + closed.Addr().String() + "/")
+	s.endpoint("http://127.0.0.1:1/")
 	s.endpoint("https://" + plain.addr + "/")
 	s.happen(1)
 	s.deliver(2)

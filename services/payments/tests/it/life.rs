@@ -130,11 +130,11 @@ async fn with_postgres_down_it_stays_up_unready_and_keeps_trying() {
     let owner_url = database().await;
     let url = url::Url::parse(&stack::test_postgres::service_url(&owner_url).unwrap()).unwrap();
     let postgres = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-    // A port where nobody listens yet.
-    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Nothing else listens on this address, so the port is free still when Postgres comes.
+    let proxy = TcpListener::bind("127.0.0.2:0").await.unwrap().local_addr().unwrap();
     let mut through = url.clone();
     through.set_port(Some(proxy.port())).unwrap();
-    through.set_host(Some("127.0.0.1")).unwrap();
+    through.set_host(Some("127.0.0.2")).unwrap();
     let world = World::over(owner_url, through.as_str(), &Setting::default()).await;
     assert_eq!(ready(&world).await, (503, r#"{"status":"unready","reasons":["schema_unseen"]}"#.into()));
     let refused = world.post("/v1/merchants", ADMIN, &[], &json!({"name": "x"})).await;
