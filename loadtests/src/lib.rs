@@ -3,6 +3,11 @@
 //! Everything about load (scenario, trace, engine, statistics, report) is free of any word about payments; the
 //! payment workload is one module on top. Here lives what measures; never what is measured.
 
+// Before all others: they say what they say by its macros. What a unit test says is the test's own business.
+#[cfg(not(test))]
+#[macro_use]
+mod said;
+
 pub mod assert;
 pub mod budget;
 pub mod calibrate;

@@ -1,5 +1,6 @@
 //! `loadtest`: the judge's command line. Parses, dispatches, and is the only place that exits.
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -88,7 +89,8 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => conclude(args.run()),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("loadtest: {error:#}");
+        // Whoever started it may have left.
+        let _ = writeln!(stderr(), "loadtest: {error:#}");
         ExitCode::from(2)
     })
 }

@@ -155,6 +155,25 @@ fn an_interrupted_comparison_reports_what_it_measured_and_leaves_nothing_behind(
     assert_eq!(logs(out.path()), ["acquirer.log", "tokenize_go.log", "tokenize_rust.log"]);
 }
 
+/// As Ctrl-C in a shell's `loadtest … 2>&1 | tee log`: it ends the reader too.
+#[test]
+fn an_interrupted_comparison_is_reported_though_nobody_hears_of_it() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path]);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let lines = BufReader::new(run.stderr.take().expect("piped")).lines();
+    let seen = lines.map_while(Result::ok).any(|line| some_of_120_slices(&line));
+    assert!(seen, "it ended before its time");
+    drop(run.stdout.take());
+    let pid = run.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    assert_eq!(run.wait().expect("it ends").code(), Some(3));
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    assert!(report.void[0].starts_with("The run was interrupted"), "{:?}", report.void);
+}
+
 #[test]
 fn a_service_that_dies_in_the_middle_is_named_and_what_was_measured_before_is_reported() {
     let out = tempfile::tempdir().expect("a folder");
