@@ -202,11 +202,20 @@ impl Bench {
 
     /// Has the card network be as the scenario's settings ask, for the services that are started from then on.
     pub async fn prepare(&self, scenario: &Scenario) -> anyhow::Result<()> {
-        let of_services = scenario.settings.iter().filter(|(name, _)| name.starts_with(OF_SERVICES));
+        self.surround(&scenario.settings).await?;
+        self.look_at_hashes().await
+    }
+
+    /// The same where no scenario asks for anything: what the machine can do isn't to depend on what was played before.
+    pub async fn prepare_usual(&self) -> anyhow::Result<()> {
+        self.surround(&Settings::new()).await
+    }
+
+    async fn surround(&self, settings: &Settings) -> anyhow::Result<()> {
+        let of_services = settings.iter().filter(|(name, _)| name.starts_with(OF_SERVICES));
         *locked(&self.scenario_env) =
             of_services.map(|(name, value)| (name.clone(), value.clone())).collect();
-        self.look_at_hashes().await?;
-        let wanted = scenario.settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);
+        let wanted = settings.get(CARD_NETWORK_LATENCY).map_or(USUAL_LATENCY, String::as_str);
         if self.network().latency == wanted {
             return Ok(());
         }

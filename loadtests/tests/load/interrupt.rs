@@ -14,7 +14,7 @@ use stack::instance::Twin;
 const LINGER: Duration = Duration::from_secs(10);
 
 /// A process and its start time: a pid alone may be another's by now.
-type Who = (u32, String);
+pub type Who = (u32, String);
 
 /// What a run came to, and what it had started when it was interrupted.
 pub struct End {
@@ -39,7 +39,7 @@ pub fn interrupted_command(command: &mut Command, signal: &str, is_time: fn(&str
 }
 
 /// Runs the program, and does `then` with its pid at the first line of its standard error that `is_time` picks.
-fn ended(command: &mut Command, is_time: fn(&str) -> bool, then: impl FnOnce(u32)) -> End {
+pub fn ended(command: &mut Command, is_time: fn(&str) -> bool, then: impl FnOnce(u32)) -> End {
     let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut run: Child = piped.spawn().expect("it runs");
     let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map(|line| line.expect("text"));
@@ -82,7 +82,8 @@ fn stat(pid: u32) -> Option<(u32, String)> {
     (fields[0] != "Z").then(|| (fields[1].parse().expect("a pid"), fields[19].to_owned()))
 }
 
-fn descendants(of: u32) -> Vec<Who> {
+/// All that it has started, and what those have.
+pub fn descendants(of: u32) -> Vec<Who> {
     let entries = fs::read_dir("/proc").expect("processes").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let all: Vec<(u32, (u32, String))> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();

@@ -1,8 +1,11 @@
 //! The built program measures the machine's limits, from starting everything to the table and the JSON.
 
+use std::fs;
 use std::process::Command;
 
 use loadtests::limits::Limits;
+
+use crate::interrupt::{descendants, ended};
 
 #[test]
 fn every_limit_is_measured_or_says_how_to_get_it() {
@@ -49,4 +52,34 @@ fn every_limit_is_measured_or_says_how_to_get_it() {
         assert_eq!(one.share.is_some(), limit.figure.is_some(), "{one:?}");
         assert!(table.contains(&one.label), "{table}");
     }
+}
+
+/// What the machine can do at most isn't asked of services that are set for a slow card network, nor with one.
+#[test]
+fn limits_are_measured_in_the_usual_surroundings_whatever_was_played_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = folder.path().join("slow.toml");
+    let settings = r#"settings = { card_network_latency = "fixed:70ms", TWINPAY_HASH_ITERATIONS = "1025" }"#;
+    let text = include_str!("../../scenarios/tokenize.toml");
+    let (head, rest) = text.split_once("\n\n").expect("a paragraph");
+    fs::write(&scenario, format!("{head}\n{settings}\n\n{rest}")).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["compare", "--smoke", "--limits", "--scenario"]).arg(&scenario);
+    command.arg("--out").arg(folder.path().join("report"));
+    let mut set = Vec::new();
+    let is_time = |line: &str| line.starts_with("limits: repetition 1");
+    let end = ended(&mut command, is_time, |pid| {
+        for (child, _) in descendants(pid) {
+            let environment = fs::read_to_string(format!("/proc/{child}/environ")).unwrap_or_default();
+            let ours =
+                |line: &&str| line.starts_with("ACQUIRER_LATENCY") || line.starts_with("TWINPAY_HASH_IT");
+            set.extend(environment.split('\0').filter(ours).map(str::to_owned));
+        }
+        assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill runs").success());
+    });
+    set.sort();
+    // The card network, and two services of a trial.
+    let wanted =
+        ["ACQUIRER_LATENCY=fixed:2ms", "TWINPAY_HASH_ITERATIONS=1024", "TWINPAY_HASH_ITERATIONS=1024"];
+    assert_eq!(set, wanted, "{}", end.stderr);
 }

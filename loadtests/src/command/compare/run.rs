@@ -76,14 +76,15 @@ impl Run {
                 Outcome::Traced { of: of.name.clone(), traced: Box::new(self.traced(ground, of).await?) }
             }
             Task::Limits(effort) => {
-                let say = &|text: &str| self.progress.say(text);
-                Outcome::Limits(self.unless_stopped(limits::measure(bench()?, effort, &care, say)).await?)
+                let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
+                bench.prepare_usual().await?;
+                Outcome::Limits(self.unless_stopped(limits::measure(bench, effort, &care, say)).await?)
             }
             Task::Looking(effort) => {
-                let say = &|text: &str| self.progress.say(text);
-                Outcome::Looking(
-                    self.unless_stopped(limits::looking::measure(bench()?, effort, &care, say)).await?,
-                )
+                let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
+                bench.prepare_usual().await?;
+                let looking = limits::looking::measure(bench, effort, &care, say);
+                Outcome::Looking(self.unless_stopped(looking).await?)
             }
             Task::Capacity(scenario, effort) => {
                 let (bench, say) = (bench()?, &|text: &str| self.progress.say(text));
