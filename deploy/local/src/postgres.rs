@@ -258,6 +258,11 @@ fn arguments(data: &std::path::Path, port: u16, durability: Durability) -> Vec<S
     ["-D".into(), data.display().to_string()].into_iter().chain(pairs).collect()
 }
 
+/// The program that a server here is: it is downloaded where there is none, which `say` is told before.
+pub async fn program(say: impl Fn(&str)) -> Result<PathBuf> {
+    Ok(postgres_bin::find(say).await?.folder.join("postgres"))
+}
+
 /// Makes an empty database on the server of `url`, unless it is there; false where it was.
 pub async fn create_database(url: &str, name: &str) -> Result<bool> {
     let doing = || format!("making the database {name}");

@@ -1,5 +1,6 @@
 //! `loadtest full`: everything that can be measured, part by part, each kept as soon as it is there.
 
+mod about;
 mod plan;
 mod store;
 
@@ -12,8 +13,9 @@ use stack::instance::Twin;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::about::About;
 use self::plan::Planned;
-use self::store::{About, Part, Start, Store};
+use self::store::{Part, Start, Store};
 use super::compare::ground::Ground;
 use super::compare::run::Run;
 use super::compare::{OUT, RESAMPLES, SMOKE_RESAMPLES, VOID, allowed, random_seed, timestamp};
@@ -35,9 +37,9 @@ use crate::report::{ContenderReport, Environment, FORMAT, Report, Version, half_
 /// when all of them will.
 ///
 /// A part that is finished is kept in a file of its own, in `parts` in the report's folder. However the run ends (Ctrl-C,
-/// kill -9, a reboot), what is there stays: the next `loadtest full` with the same options goes on with the newest run that
-/// isn't finished, says so, and plays only what is missing. --resume names one, --new begins another. Parts of another
-/// build, other options, other scenarios or another machine aren't mixed: a line says what differs.
+/// kill -9, a reboot), what is there stays: the next `loadtest full` with the same options goes on with the newest run of
+/// them that isn't finished, says so, and plays only what is missing. --resume names one, --new begins another. Parts of
+/// another build, other options, other scenarios or another machine aren't mixed: a line says what differs.
 ///
 /// A part that is void is kept aside and played once more at the end; where it is void again the report is void, and says
 /// why. --resume of such a run plays those parts again, at a quieter hour. The report is report.html, report.json and
@@ -80,12 +82,13 @@ impl FullArgs {
         let tuning = self.tuned.as_deref().map(|path| Tuning::ready(path, &Twin::ALL)).transpose()?;
         let planned = plan::planned(&self.only, self.smoke, tuning.as_ref())?;
         let layout = Layout::of(&environment::cores()?);
-        let about = About::now(&planned, self.options(), &layout)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let postgres = runtime.block_on(stack::postgres::program(|text| eprintln!("{text}")))?;
+        let about = About::now(&planned, self.options(), &layout, (tuning.is_some(), postgres))?;
         let store = self.store(about)?;
         let missing = store.missing();
         print_budget(&planned, &missing);
         let (folder, order_seed) = (Folder::make(store.folder().into())?, store.start().order_seed);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // All that this thread starts from here on stays off the services' core.
         crate::realtime::settle(&layout.around())?;
         let run = Run {
@@ -132,13 +135,9 @@ impl FullArgs {
         }
         if self.out.is_none()
             && !self.new
-            && let Some(folder) = store::newest_unfinished(Path::new(OUT))
+            && let Some(store) = store::newest_that_fits(Path::new(OUT), &about, |text| eprintln!("{text}"))?
         {
-            match Store::resume(&folder, &about) {
-                Ok(store) => return Ok(store),
-                Err(error) if error.is::<store::Busy>() => return Err(error),
-                Err(error) => eprintln!("beginning anew: {error:#}"),
-            }
+            return Ok(store);
         }
         let at = OffsetDateTime::now_utc();
         let folder = match &self.out {

@@ -40,6 +40,14 @@ impl Looped {
     }
 }
 
+/// Go's loop, or why there is none.
+pub fn hashloop() -> Result<PathBuf, String> {
+    let service = stack::binaries::go().map_err(|error| error.to_string())?;
+    let path = service.with_file_name("hashloop");
+    let missing = || format!("{} is missing: build it with `make build`", path.display());
+    path.is_file().then(|| path.clone()).ok_or_else(missing)
+}
+
 /// Both loops, measured in turn.
 pub struct Hashes {
     cores: Vec<usize>,
@@ -54,11 +62,7 @@ pub struct Hashes {
 impl Hashes {
     /// On the services' `cores`; where there are several, one of them stands for each.
     pub fn find(cores: &[usize], rounds: u32) -> Self {
-        let go = stack::binaries::go().map_err(|error| error.to_string()).and_then(|service| {
-            let path = service.with_file_name("hashloop");
-            let missing = || format!("{} is missing: build it with `make build`", path.display());
-            path.is_file().then(|| path.clone()).ok_or_else(missing)
-        });
+        let go = hashloop();
         Self { cores: cores.to_vec(), rounds, go, rates: [Vec::new(), Vec::new()], turns: 0 }
     }
 

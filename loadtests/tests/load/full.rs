@@ -119,6 +119,12 @@ fn tuned_services_have_their_rows_in_the_whole_report() {
     assert_eq!(names, ["tuned", "rust_tuned", "go_tuned"]);
     let given: Vec<_> = rows.given.iter().map(|one| one.row.as_str()).collect();
     assert_eq!(given, ["defaults", "defaults", "tuned", "tuned"]);
+    // Parts of another tuned build aren't mixed with these.
+    let begun = fs::read_to_string(out.join("run.json")).expect("a run");
+    assert!(
+        ["the tuned Rust service", "the tuned Go service"].iter().all(|name| begun.contains(name)),
+        "{begun}"
+    );
     let verify = || {
         let (verified, _) = run(Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(&out));
         (verified.status.code(), String::from_utf8_lossy(&verified.stdout).into_owned())

@@ -7,14 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use stack::instance::Twin;
 use thiserror::Error;
 
-use super::plan::Planned;
+use super::about::About;
 use crate::command::parts::Outcome;
-use crate::environment;
-use crate::payments::{Layout, label};
 use crate::report::{ContenderReport, Environment, FORMAT, replace};
 
 /// What a run is of.
@@ -29,94 +25,6 @@ const ANEW: &str = "go on with what it was begun with, or begin anew with --new"
 #[derive(Debug, Error)]
 #[error("{0} is being played by another loadtest: wait until it ends, or end it")]
 pub struct Busy(String);
-
-/// What all parts of a run have to have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
-    /// Name and SHA-256 of each program that takes part.
-    programs: Vec<(String, String)>,
-    /// What they were built from, as far as this program knows.
-    commit: String,
-    /// On the command line.
-    options: Vec<String>,
-    /// Who runs on which cores, and what the machine is.
-    machine: Vec<(String, String)>,
-    /// Each part, and the SHA-256 of all of its settings.
-    parts: Vec<(String, String)>,
-}
-
-impl About {
-    /// As everything is now.
-    pub fn now(planned: &[Planned], options: Vec<String>, layout: &Layout) -> anyhow::Result<Self> {
-        let mut programs = vec![("loadtest".to_owned(), std::env::current_exe()?)];
-        for twin in Twin::ALL {
-            programs.push((format!("the {} service", label(twin)), twin.binary()?));
-        }
-        programs.push(("the card network".to_owned(), stack::binaries::acquirer()?));
-        let program = |(name, path): (String, PathBuf)| {
-            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-            anyhow::Ok((name, sha256(&bytes)))
-        };
-        let settings = |one: &Planned| (one.task.name(), sha256(format!("{:?}", one.task).as_bytes()));
-        Ok(Self {
-            programs: programs.into_iter().map(program).collect::<anyhow::Result<_>>()?,
-            commit: environment::commit().into(),
-            options,
-            machine: [layout.lines(), environment::machine()?].concat(),
-            parts: planned.iter().map(settings).collect(),
-        })
-    }
-
-    /// Why parts of this can't stand beside parts of `now`; nothing: they can.
-    fn differs(&self, now: &Self) -> Option<String> {
-        if self.commit != now.commit {
-            return Some(format!(
-                "it is of another build: of commit {}, and this is {}",
-                self.commit, now.commit
-            ));
-        }
-        if let Some(name) = first_other(&self.programs, &now.programs) {
-            let commit = &now.commit;
-            return Some(format!(
-                "it is of another build: {name} has changed since, though its commit is {commit}"
-            ));
-        }
-        if let Some(name) = first_other(&self.machine, &now.machine) {
-            let of = |about: &Self| {
-                let line = about.machine.iter().find(|(known, _)| *known == name);
-                line.map_or("not there".to_owned(), |(_, value)| value.clone())
-            };
-            return Some(format!(
-                "it is of another machine or layout: {name} was {}, and is {}",
-                of(self),
-                of(now)
-            ));
-        }
-        if self.options != now.options {
-            let told = |options: &[String]| match options {
-                [] => "no options".to_owned(),
-                some => some.join(" "),
-            };
-            return Some(format!(
-                "it was begun with {}, and this is with {}",
-                told(&self.options),
-                told(&now.options)
-            ));
-        }
-        let name = first_other(&self.parts, &now.parts)?;
-        Some(format!("the scenario or settings of “{name}” have changed since"))
-    }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-/// The name of the first that isn't the same in both.
-fn first_other(then: &[(String, String)], now: &[(String, String)]) -> Option<String> {
-    let gone = then.iter().find(|line| !now.contains(line));
-    gone.or_else(|| now.iter().find(|line| !then.contains(line))).map(|(name, _)| name.clone())
-}
 
 /// `run.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,14 +185,29 @@ impl Store {
     }
 }
 
-/// The folder in `out` whose run began last and has no report.
-pub fn newest_unfinished(out: &Path) -> Option<PathBuf> {
-    let folders = fs::read_dir(out).ok()?.flatten().map(|entry| entry.path());
+/// The run in `out` that began last of those that have no report and are of the same things; `say` hears which were passed
+/// over, and why. One of the same things that somebody plays already is an error.
+pub fn newest_that_fits(out: &Path, now: &About, say: impl Fn(&str)) -> anyhow::Result<Option<Store>> {
+    for folder in unfinished(out) {
+        match Store::resume(&folder, now) {
+            Ok(store) => return Ok(Some(store)),
+            Err(error) if error.is::<Busy>() => return Err(error),
+            Err(error) => say(&format!("passed over: {error:#}")),
+        }
+    }
+    Ok(None)
+}
+
+/// The folders in `out` whose runs have no report, the one that began last first.
+fn unfinished(out: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
     let unfinished =
         folders.filter(|folder| folder.join(RUN).exists() && !folder.join("report.json").exists());
     let begun =
         unfinished.filter_map(|folder| Some((read::<Start>(&folder.join(RUN)).ok()?.started_at, folder)));
-    begun.max().map(|(_, folder)| folder)
+    let mut begun: Vec<_> = begun.collect();
+    begun.sort_unstable_by(|one, other| other.cmp(one));
+    begun.into_iter().map(|(_, folder)| folder).collect()
 }
 
 fn lock(folder: &Path) -> anyhow::Result<File> {
@@ -314,22 +237,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use super::super::about::tests::about;
     use super::*;
     use crate::report::sample;
     use crate::validity::Bound;
-
-    fn about() -> About {
-        let lines = |lines: &[(&str, &str)]| {
-            lines.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
-        };
-        About {
-            programs: lines(&[("loadtest", "1"), ("the Rust service", "2")]),
-            commit: "abc".into(),
-            options: vec!["--smoke".into()],
-            machine: lines(&[("Load generator", "core 0"), ("Memory", "8 GiB")]),
-            parts: lines(&[("checkout", "3"), ("checkout, Rust against itself", "4")]),
-        }
-    }
 
     fn start(order_seed: u64) -> Start {
         let started_at = format!("2026-01-01T00:00:0{order_seed}Z");
@@ -359,40 +272,8 @@ mod tests {
         }
     }
 
-    type Change = fn(&mut About);
-
     fn said<T>(result: anyhow::Result<T>) -> String {
         format!("{:#}", result.map(drop).expect_err("refused"))
-    }
-
-    #[test]
-    fn what_differs_from_the_begin_is_named_with_what_it_was_and_is() {
-        let change = |change: Change| {
-            let mut now = about();
-            change(&mut now);
-            about().differs(&now)
-        };
-        assert_eq!(change(|_| {}), None);
-        let cases: [(Change, &str); 6] = [
-            (|now| now.commit = "def".into(), "it is of another build: of commit abc, and this is def"),
-            (
-                |now| now.programs[1].1 = "9".into(),
-                "it is of another build: the Rust service has changed since, though its commit is abc",
-            ),
-            (
-                |now| now.machine[0].1 = "core 3".into(),
-                "it is of another machine or layout: Load generator was core 0, and is core 3",
-            ),
-            (
-                |now| drop(now.machine.pop()),
-                "it is of another machine or layout: Memory was 8 GiB, and is not there",
-            ),
-            (|now| now.options.clear(), "it was begun with --smoke, and this is with no options"),
-            (|now| now.parts[0].1 = "9".into(), "the scenario or settings of “checkout” have changed since"),
-        ];
-        for (make, wanted) in cases {
-            assert_eq!(change(make).as_deref(), Some(wanted));
-        }
     }
 
     #[test]
@@ -475,15 +356,36 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_run_without_a_report_is_the_one_to_go_on_with() {
+    fn the_newest_run_without_a_report_that_fits_is_the_one_to_go_on_with() {
         let out = tempfile::tempdir().unwrap();
-        assert_eq!(newest_unfinished(out.path()), None);
+        let passed = RefCell::new(Vec::new());
+        let found = |now: &About| {
+            passed.borrow_mut().clear();
+            let say = |text: &str| passed.borrow_mut().push(text.to_owned());
+            let store = newest_that_fits(out.path(), now, say).unwrap();
+            store.map(|store| store.folder().strip_prefix(out.path()).unwrap().display().to_string())
+        };
+        assert_eq!(found(&about()), None);
         for (name, begun) in [("c", 1), ("a", 3), ("b", 2)] {
             Store::begin(&out.path().join(name), start(begun)).unwrap();
         }
         fs::create_dir(out.path().join("d")).unwrap();
-        assert_eq!(newest_unfinished(out.path()), Some(out.path().join("a")));
+        assert_eq!(found(&about()).as_deref(), Some("a"));
+        assert!(passed.borrow().is_empty());
+        let whole = About { options: vec![], ..about() };
+        drop(Store::begin(&out.path().join("e"), Start { about: whole.clone(), ..start(1) }).unwrap());
+        assert_eq!(found(&whole).as_deref(), Some("e"));
+        let wanted = |name: &str| {
+            let folder = out.path().join(name).display().to_string();
+            format!(
+                "passed over: {folder}: its parts can’t be used: it was begun with --smoke, and this is with no options; {ANEW}"
+            )
+        };
+        assert_eq!(*passed.borrow(), ["a", "b"].map(wanted));
         fs::write(out.path().join("a/report.json"), "{}").unwrap();
-        assert_eq!(newest_unfinished(out.path()), Some(out.path().join("b")));
+        assert_eq!(found(&about()).as_deref(), Some("b"));
+        let busy = Store::resume(&out.path().join("b"), &about()).unwrap();
+        assert!(newest_that_fits(out.path(), &about(), |_| ()).is_err_and(|error| error.is::<Busy>()));
+        drop(busy);
     }
 }
