@@ -347,6 +347,13 @@ pub(crate) fn check_stages(scenario: &Scenario) -> Result<(), Fault> {
     stages.try_for_each(|(index, stage)| check(format!("stages[{index}]"), stage))
 }
 
+/// That a play of it has a length: of a report's, which was never read from a file.
+pub(crate) fn check_lengths(scenario: &Scenario) -> Result<(), Fault> {
+    check_slice("slice_ms", scenario.slice_ms)?;
+    check_pairs("pairs", scenario.pairs)?;
+    check_stages(scenario)
+}
+
 fn check_rate(field: &str, rate: f64) -> Result<(), Fault> {
     // Not a number is neither.
     if !(rate > 0.0 && rate <= MAX_RATE) {

@@ -6,7 +6,7 @@ mod run;
 
 pub use run::verify_run;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use super::traced::Traced;
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, check_lengths};
 use crate::solo::percentiles;
 use crate::spread::Spread;
 use crate::trace::Trace;
@@ -114,6 +114,9 @@ impl Verified {
         scenario: &ScenarioReport,
         trace: Option<&Trace>,
     ) -> anyhow::Result<()> {
+        playable(name, &scenario.scenario)?;
+        let curves = scenario.curves.len();
+        ensure!(curves == 2, "{name}: curves: a comparison is of two, and these are of {curves}");
         let mut of_scenario = OfScenario { name, labels: &scenario.basis.labels, verified: self };
         of_scenario.figures(scenario, &computed(scenario)?)?;
         of_scenario.slices(scenario)?;
@@ -195,6 +198,11 @@ impl Verified {
         let missing = wanted.iter().filter(|reason| !printed.contains(reason));
         self.differences.extend(missing.map(|reason| format!("{list}: the report leaves out: {reason}")));
     }
+}
+
+/// Fails where no play of a scenario as it stands in the report can have been.
+fn playable(name: &str, scenario: &Scenario) -> anyhow::Result<()> {
+    check_lengths(scenario).map_err(|(field, problem)| anyhow!("{name}: scenario.{field}: {problem}"))
 }
 
 /// An element by its name; one of two without a name is a contender's.

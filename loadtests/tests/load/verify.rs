@@ -217,6 +217,35 @@ fn the_command_ends_in_0_1_or_2_and_says_why() {
 }
 
 #[test]
+fn what_no_run_can_have_been_is_refused_in_a_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json");
+    let comparison =
+        |place: &str, value: Value| serde_json::to_value(tampered(place, |it| *it = value.clone()));
+    let of_one = |place: &str, value: Value| {
+        let mut json = serde_json::to_value(crate::alone::run())?;
+        *json.pointer_mut(place).expect("a place") = value;
+        Ok(json)
+    };
+    for (json, wanted) in [
+        (
+            comparison("/scenarios/0/curves", json!([])),
+            "toy: curves: a comparison is of two, and these are of 0",
+        ),
+        (
+            comparison("/scenarios/0/scenario/pairs", json!(0)),
+            "toy: scenario.pairs: must be 2 to 10000, is 0",
+        ),
+        (of_one("/scenario/pairs", json!(0)), "toy: scenario.pairs: must be 2 to 10000, is 0"),
+        (of_one("/scenario/slice_ms", json!(0)), "toy: scenario.slice_ms: must be 50 to 60000, is 0"),
+    ] {
+        std::fs::write(&path, json.expect("JSON").to_string()).expect("written");
+        let (code, said) = loadtest(&path);
+        assert_eq!((code, said), (Some(2), format!("loadtest: {}: {wanted}\n", path.display())));
+    }
+}
+
+#[test]
 fn an_assert_that_says_otherwise_is_named() {
     let names = whole().contenders.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
     let names: [String; 2] = names.try_into().expect("two");

@@ -184,6 +184,12 @@ fn what_was_measured_beside_the_comparison_verifies() {
 }
 
 #[test]
+fn a_capacity_verifies_where_its_scenario_was_not_compared_too() {
+    let alone = Report { scenarios: vec![], void: vec![], allowed: vec![], ..report() };
+    assert_eq!(verified(&alone).differences, Vec::<String>::new());
+}
+
+#[test]
 fn each_wrong_figure_of_a_capacity_is_named() {
     let service = "/solo/capacities/0/services/0";
     let cases = [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Redraw, Verified};
+use super::{Redraw, Verified, playable};
 use crate::scenario::Scenario;
 use crate::solo::{SoloRun, StageReport, computed, stages, ticks};
 use crate::trace::Trace;
@@ -24,6 +24,7 @@ const FIGURES: [&str; 10] = [
 /// Verifies it; fails where its raw part can't be read.
 pub fn verify_run(run: &SoloRun, redraw: Redraw<'_>) -> anyhow::Result<Verified> {
     let mut verified = Verified::default();
+    playable(&run.scenario.name, &run.scenario)?;
     let (printed, again) = (serde_json::to_value(run)?, serde_json::to_value(computed(run)?)?);
     for figure in FIGURES {
         verified.walk(figure, &printed[figure], &again[figure], &[]);
