@@ -75,7 +75,7 @@ pub(super) const SMOKE_RESAMPLES: usize = 200;
 ///
 /// On a terminal a view shows how far it is, both so far, and the bounds that can already be looked at; elsewhere lines do.
 /// Ctrl-C ends the slice, stops everything and reports what was measured so far; a second one ends at once. A service
-/// that dies in the middle is named, and ends the run in the same way.
+/// that dies in the middle is named, and ends the run in the same way. A part that can't be measured is left out, and named.
 ///
 /// It says first how long it will take, and until when. `loadtest full` plays all scenarios, and can be resumed.
 ///
@@ -149,6 +149,11 @@ impl CompareArgs {
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
         drawn.iter().try_for_each(|drawn| interleavable(&drawn.scenario))?;
         self.fits(&drawn)?;
+        if self.traced && self.overrides.overrides().trace.is_some() {
+            bail!(
+                "--traced: is played at half the rate and in part, of which --trace has no requests: leave one of them out"
+            );
+        }
         self.beside.check(self.traced)?;
         let asserts = self.asserts(&drawn)?;
         let tuning = self.tuned.as_deref().map(|path| Tuning::ready(path, &self.pair.twins())).transpose()?;
@@ -248,10 +253,14 @@ impl CompareArgs {
         machine.extend(ground.machine().await?);
         let parts = perform(&mut run, &ground, &tasks).await?;
         run.progress.doing("stopping");
-        let (layout, settings) = (ground.lines(), ground.settings().await?);
-        let stopping = ground.stop().await;
+        let layout = ground.lines();
+        // A database that has ended can't be asked, and isn't stopped; what was measured before is there.
+        let unknown = |error| vec![("Settings".to_owned(), format!("not known: {error:#}"))];
+        let settings = ground.settings().await.unwrap_or_else(unknown);
+        if let Err(error) = ground.stop().await {
+            run.progress.say(&format!("stopping: {error:#}"));
+        }
         run.progress.end();
-        stopping?;
         let unmeasured = |report: &ScenarioReport| report.slices.iter().any(Vec::is_empty);
         if *run.stopped.borrow() {
             if parts.scenarios().iter().all(unmeasured) {
@@ -361,12 +370,16 @@ pub(super) fn allowed(named: &[String], trial: bool) -> anyhow::Result<Vec<Strin
     Ok(named.iter().cloned().chain(of_trial.iter().map(|name| (*name).to_owned())).collect())
 }
 
-/// Measures task by task, until all are done, a signal comes, or one can't be finished: then what there is counts.
+/// Measures task by task, until all are done, a signal comes, or a service dies: then what there is counts. One that can't be
+/// measured is left out, and so is what belongs to it.
 async fn perform(run: &mut Run, ground: &Ground, tasks: &[Task]) -> anyhow::Result<Parts> {
     let mut parts = Parts::default();
     for task in tasks {
         if *run.stopped.borrow() || !run.trouble.is_empty() {
             break;
+        }
+        if parts.lacks(task) {
+            continue;
         }
         match run.perform(ground, task).await {
             Ok(outcome) => parts.add(outcome),
@@ -375,7 +388,7 @@ async fn perform(run: &mut Run, ground: &Ground, tasks: &[Task]) -> anyhow::Resu
             Err(error) if parts.scenarios().is_empty() => return Err(error),
             Err(error) => {
                 run.progress.say(&format!("{}: {error:#}", task.name()));
-                run.trouble.push(format!("{} couldn’t be finished: {error}.", task.name()));
+                parts.fail(task, &error);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::task::Task;
 use crate::limits::Limits;
 use crate::limits::looking::Looking;
 use crate::report::standing::{
@@ -9,12 +10,12 @@ use crate::report::standing::{
     reasons_of_limits, reasons_of_looking, reasons_of_scenario, reasons_of_traced, reasons_of_tuned,
 };
 use crate::report::{
-    Compared, ContenderReport, Control, Environment, FORMAT, Given, Report, Rows, ScenarioReport, Traced,
-    Version,
+    Compared, ContenderReport, Control, Environment, FORMAT, Failed, Given, Report, Rows, ScenarioReport,
+    Traced, Version,
 };
 use crate::solo::{Capacity, Footprint, SoloReport, SoloRun};
 use crate::stats::rounded;
-use crate::validity::Bound;
+use crate::validity::{Bound, name};
 
 /// What one part found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,7 @@ pub struct Parts {
     looking: Option<Looking>,
     solo: SoloReport,
     alone: Vec<SoloRun>,
+    failed: Vec<Failed>,
 }
 
 impl Parts {
@@ -144,6 +146,47 @@ impl Parts {
         }
     }
 
+    /// One that couldn't be measured. What it controls doesn't stand without it; all else does.
+    pub fn fail(&mut self, task: &Task, error: &anyhow::Error) {
+        let controlled = match task {
+            Task::Control { of, .. } => Some(of.name.clone()),
+            Task::Compared(_)
+            | Task::Tuned { .. }
+            | Task::Traced(_)
+            | Task::Limits(_)
+            | Task::Looking(_)
+            | Task::Capacity(..)
+            | Task::Footprints(..)
+            | Task::Alone(..) => None,
+        };
+        // A service's log follows in lines of its own, where it is one that ended.
+        let error = format!("{error:#}");
+        let why = error.lines().next().unwrap_or_default().trim_end_matches("; the end of its log:");
+        let complete = Bound {
+            name: name::COMPLETE.into(),
+            asks: "it is measured to its end".into(),
+            measured: format!("ended by an error: {why}"),
+            held: false,
+            allowed: false,
+            applies: true,
+        };
+        self.failed.push(Failed { part: task.name(), of: controlled, validity: vec![complete] });
+    }
+
+    /// Whether a task is about a scenario whose comparison isn't there.
+    pub fn lacks(&self, task: &Task) -> bool {
+        let of = match task {
+            Task::Control { of, .. } | Task::Tuned { of, .. } | Task::Traced(of) => &of.name,
+            Task::Compared(_)
+            | Task::Limits(_)
+            | Task::Looking(_)
+            | Task::Capacity(..)
+            | Task::Footprints(..)
+            | Task::Alone(..) => return false,
+        };
+        !self.scenarios.iter().any(|report| report.scenario.name == *of)
+    }
+
     /// The two as one more part met them: what they say of themselves, and how long they took to start.
     pub fn meet(&mut self, contenders: Vec<ContenderReport>) {
         for (index, met) in contenders.into_iter().enumerate() {
@@ -164,7 +207,7 @@ impl Parts {
 
     /// All of it.
     pub fn report(self, head: Head) -> Report {
-        let Self { contenders, scenarios, limits, looking, solo, alone } = self;
+        let Self { contenders, scenarios, limits, looking, solo, alone, failed } = self;
         let Head { started_at, seconds, environment, trouble } = head;
         let mut report = Report {
             format: FORMAT,
@@ -181,10 +224,83 @@ impl Parts {
             looking,
             solo: (solo != SoloReport::default()).then_some(solo),
             alone,
+            failed,
             development: None,
         };
         report.allowed = reasons(&report, |bound| bound.allowed);
         report.void.extend(reasons(&report, Bound::voids));
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+    use stack::instance::Twin;
+
+    use super::*;
+    use crate::limits;
+    use crate::report::sample;
+    use crate::report::standing::{VOID, is_void, standing};
+    use crate::scenario::Scenario;
+
+    fn scenario(name: &str) -> Scenario {
+        Scenario { name: name.into(), ..sample::scenario(12, vec![]).scenario }
+    }
+
+    /// Two scenarios that were compared, and what couldn't be measured.
+    fn report(failed: &[Task]) -> Report {
+        let mut parts = Parts::default();
+        for name in ["checkout", "read"] {
+            let report = ScenarioReport { scenario: scenario(name), ..sample::scenario(12, vec![]) };
+            parts.add(Outcome::Compared(Box::new(report)));
+        }
+        failed.iter().for_each(|task| parts.fail(task, &anyhow!("no such file").context("hashloop")));
+        let (started_at, environment) = (String::new(), Environment::default());
+        parts.report(Head { started_at, seconds: 1.0, environment, trouble: vec![] })
+    }
+
+    fn limits() -> Task {
+        Task::Limits(limits::Effort { length: std::time::Duration::ZERO, repetitions: 1, connections: 1 })
+    }
+
+    #[test]
+    fn what_could_not_be_measured_is_void_alone_and_says_why() {
+        let valid = report(&[]);
+        assert!(valid.void.is_empty() && valid.failed.is_empty());
+        let without = report(&[limits()]);
+        let wanted = "limits of the machine, complete: it is measured to its end; it was ended by an error: hashloop: no such file.";
+        assert_eq!(without.void, [wanted]);
+        assert!(standing(&without).0 != VOID && without.allowed.is_empty());
+        assert_eq!([0, 1].map(|index| is_void(&without, &without.scenarios[index])), [false, false]);
+        let read = Report { scenarios: vec![], ..report(&[limits()]) };
+        assert_eq!(standing(&read).0, VOID, "nothing is left");
+    }
+
+    #[test]
+    fn the_log_of_a_service_that_ended_is_no_part_of_the_reason() {
+        let mut parts = Parts::default();
+        parts.fail(&limits(), &anyhow!("no reply").context("Go ended; the end of its log:\n{}\n"));
+        assert_eq!(parts.failed[0].validity[0].measured, "ended by an error: Go ended");
+    }
+
+    #[test]
+    fn a_scenario_does_not_stand_without_its_control() {
+        let control = |name: &str| Task::Control { of: scenario(name), twin: Twin::Go, pairs: 2 };
+        let one = report(&[control("checkout")]);
+        assert_eq!([0, 1].map(|index| is_void(&one, &one.scenarios[index])), [true, false]);
+        assert!(standing(&one).0 != VOID);
+        let both = report(&[control("checkout"), control("read")]);
+        assert_eq!(standing(&both).0, VOID);
+    }
+
+    #[test]
+    fn what_belongs_to_a_comparison_that_is_not_there_is_not_measured() {
+        let mut parts = Parts::default();
+        parts.fail(&Task::Compared(scenario("checkout")), &anyhow!("no"));
+        assert!(parts.lacks(&Task::Traced(scenario("checkout"))) && !parts.lacks(&limits()));
+        let report = sample::scenario(12, vec![]);
+        parts.add(Outcome::Compared(Box::new(report)));
+        assert!(!parts.lacks(&Task::Traced(scenario("checkout"))));
     }
 }

@@ -25,8 +25,8 @@ pub use diff::{Run, diff};
 pub use document::{Document, write_run};
 pub use files::{replace, writable};
 pub use model::{
-    ContenderReport, CurvePoint, Environment, FORMAT, GeneratorReport, Metric, OperationRow, RawSlice,
-    Report, ScenarioReport, Version,
+    ContenderReport, CurvePoint, Environment, FORMAT, Failed, GeneratorReport, Metric, OperationRow,
+    RawSlice, Report, ScenarioReport, Version,
 };
 pub(crate) use page::{assets, data, scripts};
 pub use page::{page, run_page};

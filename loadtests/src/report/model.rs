@@ -62,6 +62,21 @@ pub struct Report {
     /// Whole scenarios on one service each; none: that wasn't asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alone: Vec<SoloRun>,
+    /// What was asked for and isn't there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
+}
+
+/// A part that couldn't be measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// As a person calls it.
+    pub part: String,
+    /// The scenario whose own figures don't stand without it; unset: it stands by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// That it isn't complete, and why.
+    pub validity: Vec<Bound>,
 }
 
 /// What it ran on and with.

@@ -162,5 +162,6 @@ pub fn report() -> Report {
         looking: None,
         development: None,
         alone: vec![],
+        failed: vec![],
     }
 }

@@ -3,7 +3,7 @@
 use std::iter;
 
 use super::control::Control;
-use super::model::{Report, ScenarioReport};
+use super::model::{Failed, Report, ScenarioReport};
 use super::rows::Compared;
 use super::traced::Traced;
 use crate::assert::Asserted;
@@ -39,7 +39,10 @@ pub fn standing_of<'a>(void: &'a [String], allowed: &'a [String]) -> (&'static s
 
 /// A scenario's own figures are no result. One whose controls are void is void: a control that isn't valid controls nothing.
 pub fn is_void(report: &Report, scenario: &ScenarioReport) -> bool {
-    is_void_whole(report) || named(report, &reasons_of_timed(scenario, Bound::voids))
+    let without = failed_of(report, scenario, Bound::voids);
+    is_void_whole(report)
+        || named(report, &reasons_of_timed(scenario, Bound::voids))
+        || named(report, &without)
 }
 
 /// The same of what its traces say.
@@ -79,12 +82,29 @@ pub fn reasons(report: &Report, which: fn(&Bound) -> bool) -> Vec<String> {
 
 /// The same, each part that can be void by itself apart.
 fn parts(report: &Report, which: fn(&Bound) -> bool) -> Vec<Vec<String>> {
-    let scenarios = report.scenarios.iter().flat_map(|scenario| parts_of_scenario(scenario, which));
+    let scenarios = report.scenarios.iter().flat_map(|scenario| {
+        let mut parts = parts_of_scenario(scenario, which);
+        parts[0].extend(failed_of(report, scenario, which));
+        parts
+    });
     let alone = report.alone.iter().map(|run| reasons_of_alone(run, which));
     let limits = report.limits.iter().map(|limits| reasons_of_limits(limits, which));
     let looking = report.looking.iter().map(|looking| reasons_of_looking(looking, which));
     let solo = report.solo.iter().flat_map(|solo| parts_of_solo(solo, which));
-    scenarios.chain(alone).chain(limits).chain(looking).chain(solo).collect()
+    let failed = report.failed.iter().filter(|failed| failed.of.is_none());
+    let failed = failed.map(|failed| reasons_of_failed(failed, which));
+    scenarios.chain(alone).chain(limits).chain(looking).chain(solo).chain(failed).collect()
+}
+
+/// The same of what a scenario's own figures don't stand without.
+fn failed_of(report: &Report, scenario: &ScenarioReport, which: fn(&Bound) -> bool) -> Vec<String> {
+    let name = Some(&scenario.scenario.name);
+    let failed = report.failed.iter().filter(|failed| failed.of.as_ref() == name);
+    failed.flat_map(|failed| reasons_of_failed(failed, which)).collect()
+}
+
+fn reasons_of_failed(failed: &Failed, which: fn(&Bound) -> bool) -> Vec<String> {
+    missed(&failed.part, &failed.validity, which)
 }
 
 /// The same of one scenario with all that belongs to it.

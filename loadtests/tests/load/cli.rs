@@ -64,6 +64,15 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
 }
 
 #[test]
+fn a_trace_that_was_written_down_is_not_played_with_every_request_traced() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a path");
+    assert!(loadtest(&["trace", "--out", path]).status.success());
+    let said = refusal(&["compare", "--traced", "--trace", path]);
+    assert!(said.starts_with("loadtest: --traced: is played at half the rate and in part"), "{said}");
+}
+
+#[test]
 fn a_wrong_option_is_blamed_itself_before_anything_starts() {
     let cases = [
         (vec!["--rate", "0"], "--rate: must be over 0 and at most 100000, is 0"),

@@ -219,6 +219,7 @@ pub fn report(pairs: usize) -> Report {
         looking: None,
         development: None,
         alone: vec![],
+        failed: vec![],
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use loadtests::report::Report;
+use loadtests::report::standing::is_void;
 use stack::instance::Twin;
 
 /// The kernel ends what is tied to a process after that process: not at the same moment.
@@ -97,6 +98,17 @@ pub fn descendants(of: u32) -> Vec<Who> {
     found
 }
 
+/// Those of a program that it has started, parents first.
+fn running(of: u32, program: &str) -> Vec<u32> {
+    let is_one =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == program);
+    descendants(of).into_iter().map(|(pid, _)| pid).filter(is_one).collect()
+}
+
+fn kill(pid: &u32) {
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs").success());
+}
+
 /// Listening sockets of the machine: inode and address.
 fn sockets() -> BTreeMap<String, String> {
     let table = fs::read_to_string("/proc/net/tcp").expect("sockets");
@@ -182,12 +194,7 @@ fn a_service_that_dies_in_the_middle_is_named_and_what_was_measured_before_is_re
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
     command.args(["compare", "--smoke", "--scenario", "tokenize", "--pairs", "60", "--out", path]);
     let end = ended(&mut command, some_of_120_slices, |pid| {
-        let is_service = |(pid, _): &&Who| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "payments")
-        };
-        let children = descendants(pid);
-        let service = children.iter().find(is_service).expect("a service").0.to_string();
-        assert!(Command::new("kill").args(["-KILL", &service]).status().expect("kill runs").success());
+        kill(running(pid, "payments").first().expect("a service"))
     });
     let (stdout, stderr) = (&end.stdout, &end.stderr);
     assert_eq!(end.code, Some(3), "{stdout}{stderr}");
@@ -199,6 +206,32 @@ fn a_service_that_dies_in_the_middle_is_named_and_what_was_measured_before_is_re
     assert!(report.void.iter().any(|reason| reason.starts_with("tokenize, complete: ")), "{:?}", report.void);
     let pairs = report.scenarios[0].slices[0].len();
     assert!((1..60).contains(&pairs), "{pairs} pairs");
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).args(["verify", path]).output().expect("it runs");
+    assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
+}
+
+#[test]
+fn a_part_that_fails_is_void_alone_and_what_was_compared_before_it_stands_though_the_database_ends() {
+    let out = tempfile::tempdir().expect("a folder");
+    let path = out.path().to_str().expect("a path");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let unserved = "skipped,shed,dropped,connections";
+    command.args(["compare", "--smoke", "--scenario", "tokenize", "--limits", "--allow-void", unserved]);
+    let is_time = |line: &str| line.starts_with("limits: repetition 1");
+    let end = ended(command.args(["--out", path]), is_time, |pid| {
+        running(pid, "payments").iter().for_each(kill);
+        kill(running(pid, "postgres").first().expect("a database"));
+    });
+    let (stdout, stderr) = (&end.stdout, &end.stderr);
+    assert_eq!(end.code, Some(3), "{stdout}{stderr}");
+    end.assert_nothing_stays();
+    let report = Report::read(&out.path().join("report.json")).expect("a report");
+    let wanted = "limits of the machine, complete: it is measured to its end; it was ended by an error: ";
+    assert!(report.void.len() == 1 && report.void[0].starts_with(wanted), "{:?}", report.void);
+    assert!(report.limits.is_none() && !is_void(&report, &report.scenarios[0]));
+    let settings: Vec<_> = report.environment.settings.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(settings, ["Settings"]);
     let verify =
         Command::new(env!("CARGO_BIN_EXE_loadtest")).args(["verify", path]).output().expect("it runs");
     assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
