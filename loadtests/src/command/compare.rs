@@ -29,7 +29,7 @@ use crate::payments::{Bench, Layout, Pair, Tuning, USUAL_TUNING};
 use crate::plain::{self, Given, GivenArgs, NAMES};
 use crate::progress::Progress;
 use crate::report::{self, Environment, Report, ScenarioReport, table};
-use crate::scenario::{Overrides, SLICE_MS_MIN, Scenario};
+use crate::scenario::{Overrides, SLICE_MS_MIN, Scenario, check_names};
 use crate::validity::{BY_NAME, OF_THE_MACHINE};
 use crate::{environment, junit};
 
@@ -147,6 +147,7 @@ impl CompareArgs {
         // A wrong scenario is said before anything is started.
         let drawn =
             self.scenarios.iter().map(|name| draw(name, &overrides)).collect::<anyhow::Result<Vec<_>>>()?;
+        check_names(drawn.iter().map(|drawn| &drawn.scenario))?;
         drawn.iter().try_for_each(|drawn| interleavable(&drawn.scenario))?;
         self.fits(&drawn)?;
         if self.traced && self.overrides.overrides().trace.is_some() {

@@ -16,7 +16,7 @@ use crate::development::Development;
 use crate::limits;
 use crate::payments::{Bench, capacity, footprint};
 use crate::report::standing::reasons_of_solo;
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{Overrides, Scenario, check_names};
 use crate::solo::{SoloReport, solo_table};
 use crate::surroundings::Care;
 use crate::validity::Bound;
@@ -258,6 +258,7 @@ impl SoloArgs {
         let drawn = self.scenarios.iter().map(|name| draw_payments(name, &overrides));
         let scenarios: Vec<Scenario> =
             drawn.map(|drawn| drawn.map(|(scenario, _)| scenario)).collect::<anyhow::Result<_>>()?;
+        check_names(&scenarios)?;
         let care = Care { allowed: super::compare::allowed(&[], self.smoke)?, trial: self.smoke };
         let found = self.tabled.run(solo_table, async |around| {
             let (bench, with) = (around.bench(self.smoke).await?, (&care, &around.stopped));

@@ -21,9 +21,10 @@ const COMMANDS: [&[&str]; 3] = [&["trace"], &["compare"], &["run", "--service", 
 
 #[test]
 fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
-    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("wrong.toml");
     let good = include_str!("../../scenarios/checkout.toml");
-    let path = file.path().to_str().expect("a path");
+    let path = file.to_str().expect("a path");
     let cases = [
         (good.replace("drain_ms", "drian_ms"), "drian_ms: unknown field `drian_ms`"),
         (good.replace("rate = 50.0", "rate = 0.0"), "warm_up.rate: must be over 0 and at most 100000, is 0"),
@@ -48,7 +49,7 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
         ),
     ];
     for (text, wanted) in cases {
-        std::fs::write(file.path(), &text).expect("written");
+        std::fs::write(&file, &text).expect("written");
         for command in COMMANDS {
             let said = refusal(&[command, &["--scenario", path]].concat());
             // The first line that isn't the good one's is the wrong one.
@@ -61,6 +62,35 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
         }
     }
     assert!(refusal(&["trace", "--scenario", "nonsense"]).contains("nonsense.toml: file: can't be read"));
+}
+
+#[test]
+fn scenarios_that_cannot_be_told_apart_are_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let written = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, include_str!("../../scenarios/checkout.toml")).expect("written");
+        path.to_str().expect("a path").to_owned()
+    };
+    let (same, alike) = (written("checkout.toml"), written("my-own.toml"));
+    let twice = |first: &str, second: &str, name: &str| {
+        for command in ["compare", "solo"] {
+            let said = refusal(&[command, "--scenario", first, "--scenario", second]);
+            let wanted = format!(
+                "loadtest: --scenario: two scenarios are called {name}: name each once, or rename a file"
+            );
+            assert_eq!(said, wanted);
+        }
+    };
+    twice("checkout", "checkout", "checkout");
+    twice("checkout", &same, "checkout");
+    twice(&alike, &written("my_own.toml"), "my_own");
+    let capital = written("Mine.toml");
+    let said = refusal(&["compare", "--scenario", &capital]);
+    assert!(
+        said.starts_with(&format!("loadtest: {capital}: file: a scenario has its file’s name, ")),
+        "{said}"
+    );
 }
 
 #[test]
