@@ -30,9 +30,9 @@ pub trait Workload {
     /// Refuses parameters of a flow that this workload doesn't know, saying which and why.
     fn check_flow(&self, flow: &Flow) -> Result<(), String>;
 
-    /// Refuses a setting of a scenario that this workload doesn't know, or its value.
-    fn check_settings(&self, settings: &Settings) -> Result<(), String> {
-        settings.keys().next().map_or(Ok(()), |name| Err(format!("unknown setting `{name}`")))
+    /// Refuses a setting of a scenario that this workload doesn't know, or its value: its name, and the problem.
+    fn check_settings(&self, settings: &Settings) -> Result<(), (String, String)> {
+        settings.keys().next().map_or(Ok(()), |name| Err((name.clone(), "unknown setting".into())))
     }
 
     /// The least that the work of an operation takes, in µs; unset where that isn't known.

@@ -117,7 +117,10 @@ pub fn draw(name: &str, overrides: &Overrides) -> anyhow::Result<Drawn> {
         bail!(placed(ScenarioError::File { file, field: "workload".into(), problem }))
     };
     let trace = match &overrides.trace {
-        Some(path) => Trace::read(path, &scenario, &*workload)?,
+        Some(path) => {
+            Trace::check_settings(&file, &scenario, &*workload).map_err(placed)?;
+            Trace::read(path, &scenario, &*workload)?
+        }
         None => Trace::draw(&file, &scenario, &*workload).map_err(|error| placed(blame(error, overrides)))?,
     };
     scenario.trace_file.clone_from(&overrides.trace);

@@ -22,6 +22,7 @@ mod service;
 mod setup;
 mod tuning;
 mod upkeep;
+mod variables;
 mod vocabulary;
 
 pub use bench::{Bench, Layout};

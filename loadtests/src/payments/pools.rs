@@ -1,28 +1,15 @@
 //! Pools and permits, the same for both services and however they are tuned: from the configuration that both read.
 
-use serde::Deserialize;
+use super::variables::Config;
 
-const CONFIG: &str = include_str!("../../../proto/config.toml");
 /// Those that a comparison depends on.
 const POOLS: [&str; 5] =
     ["DATABASE_CONNECTIONS", "WORKER_CONNECTIONS", PERMITS, "HASH_QUEUE", "HASH_ITERATIONS"];
 const PERMITS: &str = "HASH_PERMITS";
 
-#[derive(Deserialize)]
-struct Config {
-    prefix: String,
-    variable: Vec<Variable>,
-}
-
-#[derive(Deserialize)]
-struct Variable {
-    name: String,
-    default: Option<String>,
-}
-
 /// Each with its value, as `env` sets it or by default, on so many cores.
 pub fn lines(env: &[(String, String)], cores: usize) -> anyhow::Result<Vec<(String, String)>> {
-    let config: Config = toml::from_str(CONFIG)?;
+    let config = Config::read()?;
     let value = |name: &str| {
         let set = env.iter().rev().find(|(set, _)| set.strip_prefix(&config.prefix) == Some(name));
         let default = || config.variable.iter().find(|variable| variable.name == name)?.default.clone();

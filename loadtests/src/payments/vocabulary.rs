@@ -1,9 +1,11 @@
 //! The operations of the payment workload, and what is drawn for each request of a flow.
 
+use acquirer::latency::Latency;
 use serde_json::{Value, json};
 
 use super::card;
 use super::player::{PaymentPlayer, check_line};
+use super::variables::Config;
 use crate::draw::Draw;
 use crate::scenario::{Flow, Parameters, Settings};
 use crate::trace::Trace;
@@ -61,21 +63,18 @@ impl Workload for Payments {
         Ok(())
     }
 
-    fn check_settings(&self, settings: &Settings) -> Result<(), String> {
+    fn check_settings(&self, settings: &Settings) -> Result<(), (String, String)> {
+        let config = Config::read().map_err(|error| (String::new(), format!("{error:#}")))?;
         for (name, value) in settings {
-            if name.starts_with(OF_SERVICES) {
-                continue;
-            }
-            if name != CARD_NETWORK_LATENCY {
-                return Err(format!(
-                    "unknown setting `{name}`, expected {CARD_NETWORK_LATENCY} or {OF_SERVICES}…"
-                ));
-            }
-            if !["fixed:", "lognormal:"].iter().any(|kind| value.starts_with(kind)) {
-                return Err(format!(
-                    "`{name}` must be like fixed:2ms or lognormal:p50=20ms,p99=200ms, is {value}"
-                ));
-            }
+            let checked = match name.as_str() {
+                CARD_NETWORK_LATENCY if Latency::parse(value).is_some() => Ok(()),
+                CARD_NETWORK_LATENCY => Err(format!(
+                    "must be like fixed:2ms or lognormal:p50=20ms,p99=200ms, from 0 to 30s, p99 above p50, is {value}"
+                )),
+                name if name.starts_with(OF_SERVICES) => config.check(name, value),
+                _ => Err(format!("unknown setting, expected {CARD_NETWORK_LATENCY} or {OF_SERVICES}…")),
+            };
+            checked.map_err(|problem| (name.clone(), problem))?;
         }
         Ok(())
     }
@@ -130,9 +129,10 @@ impl Workload for Payments {
 
 /// `fixed:2ms` in µs; nothing where the latency varies.
 fn fixed_us(latency: &str) -> Option<u64> {
-    let text = latency.strip_prefix("fixed:")?;
-    let units = [("ms", 1000), ("us", 1), ("s", 1_000_000)];
-    units.iter().find_map(|(unit, us)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()? * us))
+    match Latency::parse(latency)? {
+        Latency::Fixed(latency) => Some(latency.as_micros() as u64),
+        Latency::LogNormal { .. } => None,
+    }
 }
 
 fn is_declined(flow: &Flow) -> bool {

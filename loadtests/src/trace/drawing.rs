@@ -45,6 +45,20 @@ struct Begun<'a> {
 /// What the warm-up has made, by operation.
 type Made = BTreeMap<String, Vec<(Order, Parameters)>>;
 
+/// Refuses what the workload can't be set to.
+pub(super) fn check_settings(
+    file: &str,
+    scenario: &Scenario,
+    workload: &dyn Workload,
+) -> Result<(), ScenarioError> {
+    let fail = |(name, problem): (String, String)| ScenarioError::File {
+        file: file.to_owned(),
+        field: format!("settings.{name}"),
+        problem,
+    };
+    workload.check_settings(&scenario.settings).map_err(fail)
+}
+
 /// All lines, in order of due time.
 pub(super) fn lines(
     file: &str,
@@ -56,7 +70,7 @@ pub(super) fn lines(
         .and_then(|()| check("warm_up_flows", &scenario.warm_up_flows, &[], workload))
         .and_then(|()| check("flows", &scenario.flows, &scenario.warm_up_flows, workload))
         .map_err(|(field, problem)| fail(field, problem))?;
-    workload.check_settings(&scenario.settings).map_err(|problem| fail("settings".into(), problem))?;
+    check_settings(file, scenario, workload)?;
     let too_many = || fail("stages".into(), format!("make more than {MAX_LINES} requests"));
     // Each flow has a first step: said before millions of them are drawn.
     if flows_expected(scenario) > MAX_LINES as f64 {

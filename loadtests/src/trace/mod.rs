@@ -126,6 +126,15 @@ impl Trace {
         Self { lines, sha256: hex::encode(hash.finalize()) }
     }
 
+    /// Refuses settings of a scenario that its workload doesn't know: what is drawn has been checked.
+    pub fn check_settings(
+        file: &str,
+        scenario: &Scenario,
+        workload: &dyn Workload,
+    ) -> Result<(), ScenarioError> {
+        drawing::check_settings(file, scenario, workload)
+    }
+
     /// Writes the trace as JSON Lines.
     pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         self.lines.iter().try_for_each(|line| out.write_all(render(line).as_bytes()))

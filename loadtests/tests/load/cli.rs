@@ -25,6 +25,7 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
     let file = folder.path().join("wrong.toml");
     let good = include_str!("../../scenarios/checkout.toml");
     let path = file.to_str().expect("a path");
+    let set = |settings: &str| good.replacen("\n\n", &format!("\nsettings = {{ {settings} }}\n\n"), 1);
     let cases = [
         (good.replace("drain_ms", "drian_ms"), "drian_ms: unknown field `drian_ms`"),
         (good.replace("rate = 50.0", "rate = 0.0"), "warm_up.rate: must be over 0 and at most 100000, is 0"),
@@ -46,6 +47,19 @@ fn a_wrong_scenario_is_said_in_one_line_before_anything_starts() {
         (
             good.replace("workload = \"payments\"", "workload = \"parcels\""),
             "unknown workload `parcels`, expected payments or plain",
+        ),
+        (
+            set("card_network_latency = \"fixed:fast\""),
+            "settings.card_network_latency: must be like fixed:2ms or lognormal:p50=20ms,p99=200ms, from 0 to 30s, p99 above p50, is fixed:fast",
+        ),
+        (
+            set("TWINPAY_HASH_QEUE = \"1\""),
+            "settings.TWINPAY_HASH_QEUE: no service reads it: proto/config.toml lists what they read",
+        ),
+        (set("TWINPAY_HASH_QUEUE = \"many\""), "settings.TWINPAY_HASH_QUEUE: must be 0 to 65536, is many"),
+        (
+            set("latency = \"1\""),
+            "settings.latency: unknown setting, expected card_network_latency or TWINPAY_…",
         ),
     ];
     for (text, wanted) in cases {
