@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::compare::{Contender, Support, Usage};
 use crate::engine::Record;
+use crate::histogram::{Sparse, encode};
 use crate::procstat::{Process, waited_cpu_ns};
-use crate::validity::{Bound, OTHERS_MAX, STOLEN_MAX, name};
+use crate::validity::{Bound, LAG_P99_MAX_US, OTHERS_MAX, STOLEN_MAX, name};
 
 /// A measurement is made so often at most: a host that takes the core in bursts leaves one of them alone.
 const ATTEMPTS: u32 = 5;
@@ -39,6 +40,27 @@ pub struct Meanwhile {
     /// Unexpected replies and failures by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unexpected: BTreeMap<String, u64>,
+    /// How late its requests left; unset where nothing stands on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
+}
+
+/// How late the requests of a trial left: what the generator was late counts as the service's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// 99th percentile of the time from due to sent, in µs.
+    pub p99_us: u64,
+    /// That time, raw (HdrHistogram V2, deflated, base64; µs).
+    pub lag: String,
+    /// The trial missed its bound: one that was kept all the same says what it says.
+    pub missed: bool,
+}
+
+impl Late {
+    /// Of a trial that was kept, or missed.
+    pub fn of(lag: &Sparse, missed: bool) -> anyhow::Result<Self> {
+        Ok(Self { p99_us: lag.percentile(99.0).unwrap_or(0), lag: encode(&lag.recorder())?, missed })
+    }
 }
 
 impl Meanwhile {
@@ -49,7 +71,8 @@ impl Meanwhile {
             *unexpected.entry(kind.clone()).or_default() += count;
         }
         let Usage { wall_ns, stolen_ns, .. } = *usage;
-        Self { what: what.into(), again: 0, wall_ns, others_ns: usage.others_ns(), stolen_ns, unexpected }
+        let others_ns = usage.others_ns();
+        Self { what: what.into(), again: 0, wall_ns, others_ns, stolen_ns, unexpected, late: None }
     }
 
     fn of_wall(&self, ns: u64) -> f64 {
@@ -66,13 +89,22 @@ impl Meanwhile {
         self.of_wall(self.stolen_ns)
     }
 
+    /// In µs, where a figure stands on it.
+    fn late_us(&self) -> Option<u64> {
+        self.late.as_ref().filter(|late| late.missed).map(|late| late.p99_us)
+    }
+
     /// By whom, where it was too much.
     fn disturbed(&self) -> Option<String> {
         let percent = |share: f64| format!("{:.1} % of a core", share * 100.0);
         if self.stolen() > STOLEN_MAX {
             return Some(format!("the host took {}", percent(self.stolen())));
         }
-        (self.others() > OTHERS_MAX).then(|| format!("other processes used {}", percent(self.others())))
+        if self.others() > OTHERS_MAX {
+            return Some(format!("other processes used {}", percent(self.others())));
+        }
+        let late_us = self.late_us().filter(|us| *us as f64 > LAG_P99_MAX_US)?;
+        Some(format!("the generator was late ({late_us} µs)"))
     }
 }
 
@@ -159,16 +191,29 @@ impl Surroundings {
         }
         let kinds: Vec<_> = unexpected.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
         let told = if kinds.is_empty() { "none".into() } else { kinds.join(", ") };
-        vec![
+        let shares = vec![
             share(name::OTHERS, "other processes use", OTHERS_MAX, Meanwhile::others),
             share(name::STOLEN, "the host takes away", STOLEN_MAX, Meanwhile::stolen),
-            self.bound(
-                name::UNEXPECTED,
-                "every reply is what the contract says".into(),
-                told,
-                kinds.is_empty(),
-            ),
-        ]
+        ];
+        let asks = "every reply is what the contract says".into();
+        let unexpected = self.bound(name::UNEXPECTED, asks, told, kinds.is_empty());
+        shares.into_iter().chain(self.lag()).chain([unexpected]).collect()
+    }
+
+    /// By the worst trial that was missed; none where no trial's lateness was looked at.
+    fn lag(&self) -> Option<Bound> {
+        self.seen.iter().find(|seen| seen.late.is_some())?;
+        let missed = self.seen.iter().filter_map(|seen| Some((seen.late_us()?, seen.what.as_str())));
+        let (held, measured) = match missed.max_by_key(|(late_us, _)| *late_us) {
+            Some((late_us, what)) => {
+                (late_us as f64 <= LAG_P99_MAX_US, format!("at most {late_us} µs ({what})"))
+            }
+            None => (true, "no trial was missed".into()),
+        };
+        let asks = format!(
+            "in each trial that is missed, 99 of 100 requests leave at most {LAG_P99_MAX_US:.0} µs after they are due"
+        );
+        Some(self.bound(name::LAG, asks, measured, held))
     }
 
     fn bound(&self, name: &str, asks: String, measured: String, held: bool) -> Bound {
@@ -237,6 +282,30 @@ mod tests {
             "Void: these figures are not a result. Meanwhile, in 2 measurements, of which 1 had to be made again: others at most 10.0 % (trial 1); stolen at most 5.0 % (trial 1); unexpected 3 × sale 500 (MISSED)."
         );
         assert_eq!(Surroundings::default().line(), None);
+    }
+
+    fn late(what: &str, p99_us: u64, missed: bool) -> Meanwhile {
+        let lag = Sparse(vec![(p99_us, 100)]);
+        Meanwhile { late: Some(Late::of(&lag, missed).unwrap()), ..seen(what, 0, 0) }
+    }
+
+    #[test]
+    fn a_trial_that_is_missed_by_a_late_generator_is_no_evidence() {
+        assert_eq!(missed(vec![late("1", 900, true), late("2", 9000, false)], &[]), Vec::<String>::new());
+        assert_eq!(missed(vec![late("1", 1001, true), late("2", 900, true)], &[]), [name::LAG]);
+        let bounds = |seen: Vec<Meanwhile>| Surroundings::of(seen, &Care::default()).validity;
+        let told = |seen: Vec<Meanwhile>| {
+            let lag = bounds(seen).into_iter().find(|bound| bound.name == name::LAG);
+            lag.map(|bound| bound.measured)
+        };
+        let of_two = vec![late("trial 1", 1001, true), late("trial 2", 900, true)];
+        assert_eq!(told(of_two).as_deref(), Some("at most 1001 µs (trial 1)"));
+        assert_eq!(told(vec![late("1", 9000, false)]).as_deref(), Some("no trial was missed"));
+        // A report of before holds nothing of it.
+        assert_eq!(told(vec![seen("1", 0, 0)]), None);
+        let why = |seen: &Meanwhile| seen.disturbed();
+        assert_eq!(why(&late("1", 1001, true)).as_deref(), Some("the generator was late (1001 µs)"));
+        assert_eq!([why(&late("1", 1001, false)), why(&late("1", 1000, true))], [None, None]);
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub const BY_NAME: [&str; 4] = [name::SKIPPED, name::SHED, name::DROPPED, name::
 
 const ACHIEVED_MIN: f64 = 0.95;
 /// A contender's latencies hold its lag; beyond this it would hide or make differences of a service's own size.
-const LAG_P99_MAX_US: f64 = 1_000.0;
+pub const LAG_P99_MAX_US: f64 = 1_000.0;
 const SKIPPED_MAX: f64 = 0.001;
 /// They aren't timed, so more of them would flatter whoever sheds.
 const SHED_MAX: f64 = 0.001;

@@ -218,11 +218,11 @@ pub(super) fn limits_effort(seconds: f64, repetitions: usize) -> limits::Effort 
 /// Start: from the process' begin to the first 200 of /readyz. Memory: resident, idle, at the end of the first scenario's
 /// load, for an open connection that has carried a request, and for a request that waits for the card network.
 ///
-/// A trial during which others used the machine, or the host took it away, is no evidence: it is made again, up to five
-/// times. What stands beside each table says what went on at worst.
+/// A trial during which others used the machine, or the host took it away, is no evidence, nor is one that was missed while
+/// requests left late: it is made again, up to five times. What stands beside each table says what went on at worst.
 ///
 /// Exit codes: 0 measured; 2 could not run, or was interrupted (one line says why); 3 void: other processes or the host
-/// used the machine all the same, or a reply wasn't what the contract says.
+/// used the machine all the same, or requests left late, or a reply wasn't what the contract says.
 #[derive(Debug, Args)]
 pub struct SoloArgs {
     /// A file, or the name of one in loadtests/scenarios without its ending; given again: each has its capacity

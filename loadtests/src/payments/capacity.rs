@@ -21,7 +21,7 @@ use crate::solo::{
     Block, Capacity, Order, Probe, Reach, Search, ServiceCapacity, Used, aside, missed, overall,
 };
 use crate::stats::rounded;
-use crate::surroundings::{Care, Meanwhile, Surroundings, undisturbed};
+use crate::surroundings::{Care, Late, Meanwhile, Surroundings, undisturbed};
 use crate::trace::Trace;
 
 /// Flows a second: more than one core of either service takes of anything.
@@ -208,8 +208,12 @@ impl Searching<'_> {
         ];
         used.sort_by(|one, other| other.share.total_cmp(&one.share));
         let missed = missed(&load, self.p99_ms()?)?;
-        let meanwhile = Meanwhile::of(what, &played.usage, played.warm_up.iter().chain([&played.record]));
-        Ok((Probe { rate, held: missed.is_empty(), missed, load, used }, meanwhile))
+        let held = missed.is_empty();
+        let meanwhile = Meanwhile {
+            late: Some(Late::of(&played.record.lag, !held)?),
+            ..Meanwhile::of(what, &played.usage, played.warm_up.iter().chain([&played.record]))
+        };
+        Ok((Probe { rate, held, missed, load, used }, meanwhile))
     }
 
     fn p99_ms(&self) -> anyhow::Result<f64> {

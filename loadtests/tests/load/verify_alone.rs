@@ -1,7 +1,7 @@
 //! What was measured beside a comparison, against its own raw data: a true part verifies, each wrong figure is named.
 
 use loadtests::development::Development;
-use loadtests::histogram::{encode, record_ns, recorder};
+use loadtests::histogram::{Sparse, encode, record_ns, recorder};
 use loadtests::limits::looking::{Looked, Looking};
 use loadtests::limits::{Limit, Limits, Saturation};
 use loadtests::report::Report;
@@ -10,7 +10,7 @@ use loadtests::solo::{
     StageReport, Used, missed,
 };
 use loadtests::spread::Spread;
-use loadtests::surroundings::{Care, Meanwhile, Surroundings};
+use loadtests::surroundings::{Care, Late, Meanwhile, Surroundings};
 use serde_json::{Value, json};
 
 use crate::compare::whole;
@@ -106,15 +106,16 @@ pub fn report() -> Report {
         unit: "MiB".into(),
         figure: Spread::of(&[12.0, 14.0, 13.0]).expect("values"),
     };
-    let blocks = services.iter().flat_map(|service| &service.blocks);
-    let count = blocks.map(|block| block.probes.len()).sum();
+    let mut blocks: Vec<_> = services.iter().flat_map(|service| &service.blocks).collect();
+    blocks.sort_by_key(|block| block.turn);
+    let held: Vec<bool> = blocks.iter().flat_map(|block| &block.probes).map(|probe| probe.held).collect();
     let capacity = Capacity {
         scenario: "toy".into(),
         p99_ms: BOUND_MS,
         trial_seconds: 1.0,
         reach: REACH,
         services,
-        surroundings: surroundings(count),
+        surroundings: of_trials(&held),
     };
     report.development = Some(development());
     let spread: fn([f64; 3]) -> Spread = |values| Spread::of(&values).expect("values");
@@ -176,6 +177,15 @@ fn tampered(pointer: &str, change: &dyn Fn(&mut Value)) -> Report {
     serde_json::from_value(json).expect("still a report")
 }
 
+/// The same of trials that were held or missed, whose requests left in time.
+fn of_trials(held: &[bool]) -> Surroundings {
+    let mut seen = surroundings(held.len()).seen;
+    for (one, held) in seen.iter_mut().zip(held) {
+        one.late = Some(Late::of(&Sparse(vec![(100, 99), (700, 1)]), !held).expect("a histogram"));
+    }
+    Surroundings::of(seen, &Care::default())
+}
+
 #[test]
 fn what_was_measured_beside_the_comparison_verifies() {
     assert_eq!(verified(&report()).differences, Vec::<String>::new());
@@ -209,6 +219,14 @@ fn each_wrong_figure_of_a_capacity_is_named() {
         (
             "/solo/capacities/0/surroundings/seen/3/others_ns".to_owned(),
             "solo.capacities.toy.surroundings.validity.others.measured: ",
+        ),
+        (
+            "/solo/capacities/0/surroundings/seen/3/late/p99_us".to_owned(),
+            "solo.capacities.toy.surroundings.seen.3.late.p99_us: ",
+        ),
+        (
+            "/solo/capacities/0/surroundings/seen/3/late/missed".to_owned(),
+            "solo.capacities.toy.surroundings.seen.3.late.missed: ",
         ),
         (format!("{service}/kept/median"), "solo.capacities.toy.services.Quick.kept.median: "),
         (format!("{service}/most_goodput/high"), "solo.capacities.toy.services.Quick.most_goodput.high: "),

@@ -4,11 +4,12 @@
 use anyhow::Context;
 
 use super::Verified;
-use crate::histogram::decode;
+use crate::histogram::{Sparse, decode};
 use crate::limits::Limits;
 use crate::limits::looking::Looking;
 use crate::report::model::{Report, ScenarioReport};
 use crate::solo::{Block, Capacity, Probe, Search, ServiceCapacity, SoloReport, missed};
+use crate::surroundings::Meanwhile;
 
 impl Verified {
     /// All of it; spreads and percentiles are looked at elsewhere.
@@ -100,9 +101,23 @@ impl Verified {
         }
         // One that was measured before any of this was looked at has none.
         for one in capacities().filter(|one| !one.surroundings.seen.is_empty()) {
-            let blocks = one.services.iter().flat_map(|service| &service.blocks);
-            let trials = blocks.map(|block| block.probes.len()).sum::<usize>();
-            self.equal(format!("{}: trials", capacity(one)), one.surroundings.seen.len(), trials);
+            let mut blocks: Vec<_> = one.services.iter().flat_map(|service| &service.blocks).collect();
+            blocks.sort_by_key(|block| block.turn);
+            let trials: Vec<_> = blocks.iter().flat_map(|block| &block.probes).collect();
+            self.equal(format!("{}: trials", capacity(one)), one.surroundings.seen.len(), trials.len());
+            self.late(&capacity(one), &one.surroundings.seen, &trials)?;
+        }
+        Ok(())
+    }
+
+    /// How late the requests of each trial left, from its histogram, and whether that matters, from the trial.
+    fn late(&mut self, at: &str, seen: &[Meanwhile], trials: &[&Probe]) -> anyhow::Result<()> {
+        for (index, (seen, trial)) in seen.iter().zip(trials).enumerate() {
+            let Some(late) = &seen.late else { continue };
+            let at = format!("{at}.surroundings.seen.{index}.late");
+            let lag = Sparse::of(&decode(&late.lag).with_context(|| at.clone())?);
+            self.equal(format!("{at}.p99_us"), late.p99_us, lag.percentile(99.0).unwrap_or(0));
+            self.equal(format!("{at}.missed"), late.missed, !trial.held);
         }
         Ok(())
     }
