@@ -54,6 +54,11 @@ pub fn family_cpu_ns(pid: u32) -> u64 {
     (own + children.sum::<u64>()) * tick_ns()
 }
 
+/// Whose child a process is; nothing where it isn't there.
+pub fn parent(pid: u32) -> Option<u32> {
+    Some(stat(pid)?.parent)
+}
+
 /// CPU of this process's children that have ended and were waited for, in ns, by ticks.
 pub fn waited_cpu_ns() -> u64 {
     stat(std::process::id()).map_or(0, |stat| stat.waited_ticks) * tick_ns()

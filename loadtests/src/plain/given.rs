@@ -13,6 +13,7 @@ use crate::compare::{Contender, Support};
 use crate::engine::Addresses;
 use crate::environment::{cores, cores_of};
 use crate::payments::Layout;
+use crate::procstat::parent;
 use crate::validity::name;
 use crate::workload::{PlayerTarget, Sampled};
 
@@ -48,7 +49,7 @@ pub struct GivenArgs {
     #[arg(long, value_name = "PID", requires = "a")]
     pub pid_b: Option<u32>,
     /// A process that the two need, such as their database: its CPU, and its children's, isn't that of others. May be
-    /// given again
+    /// given again; not a service, nor what has started one
     #[arg(long, value_name = "PID", requires = "a")]
     pub around: Vec<u32>,
 }
@@ -91,7 +92,7 @@ impl GivenArgs {
         {
             bail!("--a and --b are the same process, {a}: two have to run (--pid-a and --pid-b name them)");
         }
-        let support = self.around.iter().map(|pid| around(*pid)).collect::<anyhow::Result<_>>()?;
+        let support = support(&self.around, &sides)?;
         let layout = layout(&sides, &cores()?)?;
         Ok(Some(Given { sides, support, layout }))
     }
@@ -113,6 +114,34 @@ fn around(pid: u32) -> anyhow::Result<Support> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
     let name = name.with_context(|| format!("--around {pid}: no such process"))?;
     Ok(Support { name: format!("{} ({pid})", name.trim()), pid })
+}
+
+/// Each process whose CPU is expected, once: a child counts with its parent.
+fn support(pids: &[u32], sides: &[Side; 2]) -> anyhow::Result<Vec<Support>> {
+    let [a, b] = sides.each_ref().map(|side| side.pid.clone().ok());
+    let counted =
+        [("the service of --a", a), ("the service of --b", b), ("loadtest", Some(std::process::id()))];
+    let mut support: Vec<Support> = Vec::new();
+    for pid in pids {
+        let one = around(*pid)?;
+        for (who, its) in counted.iter().filter_map(|(who, its)| Some((who, (*its)?))) {
+            let twice = if its == *pid {
+                format!("is {who}")
+            } else if parent(its) == Some(*pid) {
+                format!("has {who} as its child")
+            } else {
+                continue;
+            };
+            bail!(
+                "--around {pid}: {twice}, whose CPU counts already: name only what the two need beside them"
+            );
+        }
+        let known = support.iter().any(|known| known.pid == *pid);
+        if !known && !parent(*pid).is_some_and(|parent| pids.contains(&parent)) {
+            support.push(one);
+        }
+    }
+    Ok(support)
 }
 
 /// The generator keeps away from the services where they leave it a core.
@@ -268,6 +297,7 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -350,6 +380,39 @@ mod tests {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let (url, authority) = ("http://127.0.0.1:1".to_owned(), "127.0.0.1:1".to_owned());
         Side { label: label.into(), url, authority, address, pid }
+    }
+
+    #[test]
+    fn no_process_counts_twice() {
+        // A parent and its child.
+        let mut shell = Command::new("sh").args(["-c", "cat; exit"]).stdin(Stdio::piped()).spawn().unwrap();
+        let child = loop {
+            let mut pids = std::fs::read_dir("/proc").unwrap().flatten();
+            let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+            if let Some(pid) =
+                pids.find_map(|entry| number(entry).filter(|pid| parent(*pid) == Some(shell.id())))
+            {
+                break pid;
+            }
+        };
+        let (me, sides) = (std::process::id(), |a| [side("X", Ok(a)), side("Y", Err(String::new()))]);
+        let pids = |around: &[u32]| {
+            let found = support(around, &sides(1)).unwrap();
+            found.into_iter().map(|one| one.pid).collect::<Vec<_>>()
+        };
+        assert_eq!(pids(&[shell.id(), child, shell.id()]), [shell.id()]);
+        assert_eq!(pids(&[child, child]), [child]);
+        let refusal = |pid: u32, a: u32| support(&[pid], &sides(a)).map(drop).unwrap_err().to_string();
+        let said = |pid: u32, who: &str| {
+            format!(
+                "--around {pid}: {who}, whose CPU counts already: name only what the two need beside them"
+            )
+        };
+        assert_eq!(refusal(child, child), said(child, "is the service of --a"));
+        assert_eq!(refusal(shell.id(), child), said(shell.id(), "has the service of --a as its child"));
+        assert_eq!(refusal(me, 1), said(me, "is loadtest"));
+        drop(shell.stdin.take());
+        assert!(shell.wait().unwrap().success());
     }
 
     #[test]
