@@ -1,9 +1,9 @@
 //! Where the trees of two sides differ, with how often: no more is kept than there are places in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Counted;
-use super::shape::{Kind, Spot, Variable, canonical, differences};
+use super::shape::{Difference, Kind, Spot, Variable, canonical, differences};
 use super::tree::Tree;
 
 /// Different places that are told of one operation; what is beyond is told together.
@@ -18,16 +18,24 @@ pub struct Structure {
 }
 
 impl Structure {
-    /// A pair.
+    /// A pair. Where several of its spans differ in one spot, as siblings of one name may, the pair counts once.
     pub fn compare(&mut self, pair: [&Tree<'_>; 2], variable: &Variable) {
-        for difference in differences(pair, variable) {
-            self.add(difference.spot, difference.sides, pair[0]);
+        let mut counted = BTreeSet::new();
+        for Difference { spot, sides } in differences(pair, variable) {
+            let spot = self.told(spot);
+            if counted.insert(spot.clone()) {
+                self.add(spot, sides, pair[0]);
+            }
         }
     }
 
-    fn add(&mut self, spot: Spot, sides: [String; 2], tree: &Tree<'_>) {
+    /// A spot as it is told: where there are too many, without its place.
+    fn told(&self, spot: Spot) -> Spot {
         let full = self.found.len() >= SPOTS_MAX && !self.found.contains_key(&spot);
-        let spot = if full { Spot { path: "(elsewhere)".into(), what: String::new(), ..spot } } else { spot };
+        if full { Spot { path: "(elsewhere)".into(), what: String::new(), ..spot } } else { spot }
+    }
+
+    fn add(&mut self, spot: Spot, sides: [String; 2], tree: &Tree<'_>) {
         let trace = || hex::encode(&tree.nodes[0].found.span.trace_id);
         let known = self.found.entry(spot.clone());
         known.or_insert_with(|| Counted { spot, count: 0, sides, trace: trace() }).count += 1;
@@ -55,5 +63,46 @@ impl Structure {
             Counted { spot, count: first + second, sides, trace }
         };
         self.found.into_values().chain(one_sided.map(form)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::made::{Made, made};
+    use crate::traces::spill::Found;
+    use crate::traces::tree::Grown;
+
+    /// Each spot of two sides that are met `pairs` times: its kind, path and count.
+    fn counted(sides: [&[Found]; 2], pairs: usize) -> Vec<(Kind, String, u64)> {
+        let [one, other] = sides.map(Grown::of);
+        let mut structure = Structure::default();
+        for _ in 0..pairs {
+            structure.compare([&one.requests[0], &other.requests[0]], &Variable::new());
+        }
+        let told = |Counted { spot, count, .. }: Counted| (spot.kind, spot.path, count);
+        structure.list("root").into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn siblings_that_differ_alike_are_one_difference_of_their_pair() {
+        let spans: [Made; 4] =
+            [("root", 1, 0, 0, 100), ("find", 2, 1, 10, 20), ("find", 3, 1, 30, 40), ("find", 4, 1, 50, 60)];
+        let (ones, mut others) = (made(&spans), made(&spans));
+        others[1..].iter_mut().for_each(|found| found.span.status.get_or_insert_default().code = 2);
+        assert_eq!(counted([&ones, &others], 7), [(Kind::Status, "root › find".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn of_more_places_than_are_told_the_others_are_one_difference_of_their_pair() {
+        let spans: Vec<Made> = (1..=SPOTS_MAX as u16 + 51)
+            .map(|id| ("only", id, u16::from(id > 1), u64::from(id), u64::from(id) + 1))
+            .collect();
+        let mut ones = made(&spans);
+        (0..).zip(&mut ones).for_each(|(index, found)| found.span.name = format!("only {index}"));
+        let found = counted([&ones, &ones[..1]], 3);
+        assert_eq!(found.len(), SPOTS_MAX + 1);
+        assert!(found.contains(&(Kind::OnlyFirst, "(elsewhere)".to_owned(), 3)), "{found:?}");
+        assert!(found.iter().all(|(_, _, count)| *count == 3), "{found:?}");
     }
 }
