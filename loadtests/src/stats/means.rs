@@ -6,8 +6,8 @@ use super::{PAIRS_MIN, rounded};
 /// A sum over so many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summed {
-    /// Of all.
-    pub sum: u64,
+    /// Of all; as many of the longest times as can be don't exceed it.
+    pub sum: u128,
     /// How many.
     pub count: u64,
 }
@@ -70,7 +70,7 @@ mod tests {
             let mut block = || {
                 let mood = 1.0 + draw.unit();
                 [1000.0, 1100.0].map(|mean| {
-                    let sum = (0..30).map(|_| (mean * mood + 200.0 * draw.exponential(1.0)) as u64).sum();
+                    let sum = (0..30).map(|_| (mean * mood + 200.0 * draw.exponential(1.0)) as u128).sum();
                     Summed { sum, count: 30 }
                 })
             };
@@ -91,7 +91,7 @@ mod tests {
         for seed in 0..RUNS {
             let mut draw = Draw::new(seed, "apart");
             let mut side = |mean: f64| -> Vec<_> {
-                let mut block = || Summed { sum: (30.0 * mean * (1.0 + draw.unit())) as u64, count: 30 };
+                let mut block = || Summed { sum: (30.0 * mean * (1.0 + draw.unit())) as u128, count: 30 };
                 (0..24).map(|_| block()).collect()
             };
             let (mut ones, mut others) = (side(1000.0), side(1100.0));

@@ -7,7 +7,7 @@ use anyhow::bail;
 use hdrhistogram::Histogram;
 
 use super::begins::Windows;
-use super::look::Look;
+use super::look::{Look, together};
 use super::model::{Operation, Pairing, Row, Side, TracesReport};
 use super::requests::{Group, groups, of_service, pair};
 use super::shape::Variable;
@@ -211,7 +211,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
             sum.sums.add(side, block, request, &options.waits);
         }
         sum.structure.compare([one, other], &options.variable);
-        let both = one.nodes[0].duration() + other.nodes[0].duration();
+        let both = together([one, other]);
         if sum.both.record(both).is_err() {
             sum.both.saturating_record(both);
         }

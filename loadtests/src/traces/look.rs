@@ -32,8 +32,8 @@ pub struct Look {
 #[derive(Debug, Default)]
 struct Summed {
     requests: u64,
-    durations: u64,
-    parts: BTreeMap<Part, u64>,
+    durations: u128,
+    parts: BTreeMap<Part, u128>,
 }
 
 impl Look {
@@ -54,15 +54,15 @@ impl Look {
         }
         let summed = &mut self.sums[side];
         summed.requests += 1;
-        summed.durations += duration;
+        summed.durations += u128::from(duration);
         for (part, ns) in sums.critical(tree, waits) {
-            *summed.parts.entry(part).or_default() += ns;
+            *summed.parts.entry(part).or_default() += u128::from(ns);
         }
     }
 
     /// A pair.
     pub fn pair(&mut self, pair: [&Tree<'_>; 2]) {
-        let both = pair.iter().map(|tree| tree.nodes[0].duration()).sum::<u64>();
+        let both = together(pair);
         if let Some(median) = self.median {
             let off = both.abs_diff(median);
             if self.nearest.as_ref().is_none_or(|(known, _)| off < *known) {
@@ -80,7 +80,7 @@ impl Look {
     pub fn done(self, rows: &[Part]) -> ([Option<Tail>; 2], Vec<Example>) {
         let tail = |(side, summed): (usize, Summed)| {
             let (percentile, above) = self.above?;
-            let mean = |sum: u64| crate::stats::rounded(sum as f64 / summed.requests as f64);
+            let mean = |sum: u128| crate::stats::rounded(sum as f64 / summed.requests as f64);
             let part = |part: &Part| mean(summed.parts.get(part).copied().unwrap_or_default());
             let found = Tail {
                 percentile,
@@ -96,6 +96,12 @@ impl Look {
         let kept = self.nearest.into_iter().chain(self.slowest);
         (tails, kept.map(|(_, example)| example).collect())
     }
+}
+
+/// The durations of both sides of a pair, in ns.
+pub fn together(pair: [&Tree<'_>; 2]) -> u64 {
+    let [one, other] = pair.map(|tree| tree.nodes[0].duration());
+    one.saturating_add(other)
 }
 
 fn example(why: Why, pair: [&Tree<'_>; 2]) -> Example {

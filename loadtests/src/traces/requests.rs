@@ -141,7 +141,12 @@ mod tests {
     fn groups_of_both_sides_meet_and_those_of_one_are_told() {
         use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
         let side = |traces: std::ops::Range<u8>| {
-            let span = |trace| Span { trace_id: vec![trace; 16], span_id: vec![1; 8], ..Span::default() };
+            let span = |trace| Span {
+                trace_id: vec![trace; 16],
+                span_id: vec![1; 8],
+                start_time_unix_nano: 1,
+                ..Span::default()
+            };
             let scope_spans = vec![ScopeSpans { spans: traces.map(span).collect(), ..ScopeSpans::default() }];
             let mut spill = Spill::new(vec![]).unwrap();
             let place = Default::default();

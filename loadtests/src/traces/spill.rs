@@ -24,6 +24,8 @@ pub const BUCKETS: usize = 128;
 const BUFFER: usize = 32 << 10;
 const TRACE_ID: usize = 16;
 const SPAN_ID: usize = 8;
+/// In April of 2262, in ns of the Unix epoch: as far as most clocks count.
+const LAST: u64 = i64::MAX as u64;
 
 /// Who made spans: one process.
 #[derive(Debug, PartialEq, Eq)]
@@ -223,8 +225,16 @@ fn unusable(span: &Span) -> Option<(&'static str, String)> {
         return Some((what, named(id)));
     }
     let parent = &span.parent_span_id;
-    let what = "has a span whose parent's id is neither 8 bytes nor nothing";
-    (!parent.is_empty() && parent.len() != SPAN_ID).then(|| (what, named(parent)))
+    if !parent.is_empty() && parent.len() != SPAN_ID {
+        return Some(("has a span whose parent's id is neither 8 bytes nor nothing", named(parent)));
+    }
+    let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+    let odd = [
+        (start == 0, "has a span without a begin: left out"),
+        (start.max(end) > LAST, "has a span that begins or ends after 2262: left out"),
+    ];
+    let (_, what) = odd.into_iter().find(|(is, _)| *is)?;
+    Some((what, format!("`{}`", span.name)))
 }
 
 /// The same for both sides.
@@ -251,7 +261,14 @@ mod tests {
     }
 
     fn span(trace: u8, id: u8) -> Span {
-        Span { trace_id: vec![trace; 16], span_id: vec![id; 8], name: format!("{id}"), ..Span::default() }
+        Span {
+            trace_id: vec![trace; 16],
+            span_id: vec![id; 8],
+            name: format!("{id}"),
+            start_time_unix_nano: 1,
+            end_time_unix_nano: 2,
+            ..Span::default()
+        }
     }
 
     fn all(spill: &mut Spill) -> Vec<Vec<(u8, u8, String, u64)>> {
@@ -302,6 +319,24 @@ mod tests {
             "a.jsonl:3: has a span whose id isn't 8 bytes that aren't all zero (\"07070707\" in `3`)",
             "a.jsonl:3: has a span whose parent's id is neither 8 bytes nor nothing (\"01010101\" in `4`)",
             "a.jsonl:3: has a span whose trace id isn't 16 bytes that aren't all zero (\"01010101\" in `1`); 1 more there",
+        ];
+        assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn spans_of_no_time_that_could_be_are_named_and_left_out() {
+        let mut spill = Spill::new(vec!["a.jsonl".into()]).unwrap();
+        let of =
+            |id, start, end| Span { start_time_unix_nano: start, end_time_unix_nano: end, ..span(1, id) };
+        let spans = vec![of(1, 0, 9), of(2, 9, u64::MAX), of(3, u64::MAX, 9), of(4, 1, LAST), of(5, 9, 0)];
+        spill.add(Place { file: 0, line: 3 }, sent("x", spans)).unwrap();
+        let kept: Vec<_> = all(&mut spill).concat().into_iter().map(|(_, id, ..)| id).collect();
+        // One that ends before it begins is judged where its tree is.
+        assert_eq!(kept, [4, 5]);
+        let told: Vec<_> = spill.troubles.list().iter().map(ToString::to_string).collect();
+        let wanted = [
+            "a.jsonl:3: has a span that begins or ends after 2262: left out (`2`); 1 more there",
+            "a.jsonl:3: has a span without a begin: left out (`1`)",
         ];
         assert_eq!(told, wanted);
     }

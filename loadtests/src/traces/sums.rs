@@ -5,6 +5,7 @@
 //! queue and a neighbour's burst, and aren't independent. What is kept grows with places and blocks, not with requests.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::Sum;
 
 use hdrhistogram::Histogram;
 
@@ -40,7 +41,8 @@ struct Took {
 struct Cell {
     spans: u64,
     requests: u64,
-    critical: u64,
+    /// Too wide for any number of the longest times to exceed it.
+    critical: u128,
     own: Histogram<u32>,
 }
 
@@ -53,7 +55,7 @@ impl Cell {
     fn add(&mut self, took: Took) {
         self.spans += took.spans;
         self.requests += 1;
-        self.critical += took.critical;
+        self.critical += u128::from(took.critical);
         // It grows as it needs to; a time that no histogram holds is the longest that it does.
         if self.own.record(took.own).is_err() {
             self.own.saturating_record(took.own);
@@ -74,7 +76,7 @@ impl Cells {
         self.0[block][side].get_or_insert_with(Cell::new).add(took);
     }
 
-    fn count(&self, side: usize, of: fn(&Cell) -> u64) -> u64 {
+    fn sum<T: Sum>(&self, side: usize, of: fn(&Cell) -> T) -> T {
         self.0.iter().filter_map(|sides| sides[side].as_ref()).map(of).sum()
     }
 }
@@ -143,8 +145,9 @@ impl Sums {
                 (split(times.own, &waited), split(times.critical, &waited));
             let mut add = |wait, spans, own, critical| {
                 let took = taken.entry((places[at], wait)).or_default();
+                // All that is on the path together is the root's duration; what runs at the same time may be more.
                 (took.spans, took.own, took.critical) =
-                    (took.spans + spans, took.own + own, took.critical + critical);
+                    (took.spans + spans, took.own.saturating_add(own), took.critical + critical);
             };
             add(None, 1, own, critical);
             for ((wait, own), (_, critical)) in own_waits.into_iter().zip(critical_waits) {
@@ -172,7 +175,7 @@ impl Sums {
 
     /// Requests of each side.
     pub fn requests(&self) -> [u64; 2] {
-        [0, 1].map(|side| self.whole.count(side, |cell| cell.requests))
+        [0, 1].map(|side| self.whole.sum(side, |cell| cell.requests))
     }
 
     /// The duration that `percentile` per cent of a side's requests don't exceed, in ns; nothing where too few lie beyond.
@@ -234,7 +237,7 @@ impl Sums {
         let requests = self.requests();
         // Of all requests, also those in blocks that the other side hasn't.
         let mean = |side: usize| {
-            rounded(cells.count(side, |cell| cell.critical) as f64 / requests[side].max(1) as f64)
+            rounded(cells.sum(side, |cell| cell.critical) as f64 / requests[side].max(1) as f64)
         };
         let critical_ns = [mean(0), mean(1)];
         // An operation that one side hasn't isn't slower or faster there.
@@ -261,8 +264,8 @@ impl Sums {
             path: Vec::new(),
             order: 0,
             wait: None,
-            spans: [0, 1].map(|side| cells.count(side, |cell| cell.spans)),
-            requests: [0, 1].map(|side| cells.count(side, |cell| cell.requests)),
+            spans: [0, 1].map(|side| cells.sum(side, |cell| cell.spans)),
+            requests: [0, 1].map(|side| cells.sum(side, |cell| cell.requests)),
             times,
             ratios: [ratios[0].clone(), ratios[1].clone(), ratios[2].clone()],
             critical_ns,
@@ -282,4 +285,41 @@ fn merged(cells: &Cells, side: usize) -> Sparse {
 fn percentiles(values: &Sparse, percentile: f64) -> Option<u64> {
     let beyond = values.count() as f64 * (100.0 - percentile) / 100.0;
     (beyond >= SAMPLES_BEYOND as f64).then(|| values.percentile(percentile)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::look::together;
+    use crate::traces::made::{Made, made};
+    use crate::traces::tree::Grown;
+
+    /// What one request adds to an operation, `times` over in one block.
+    fn added(sums: &mut Sums, side: usize, block: usize, spans: &[Made], times: usize) {
+        let spans = made(spans);
+        let grown = Grown::of(&spans);
+        (0..times).for_each(|_| sums.add(side, block, &grown.requests[0], &[]));
+    }
+
+    #[test]
+    fn however_long_requests_are_their_sums_hold() {
+        const LONGEST: u64 = u64::MAX;
+        let spans =
+            [("pay", 1, 0, 0, LONGEST), ("bank", 2, 1, 0, LONGEST - 1000), ("bank", 3, 1, 0, LONGEST - 1000)];
+        let mut sums = Sums::new("pay".into());
+        for side in [0, 1] {
+            (0..BLOCKS).for_each(|block| added(&mut sums, side, block, &spans, 5));
+        }
+        let (whole, rows) = sums.rows(true, &[], 20, 1);
+        assert_eq!(whole.critical_ns, [rounded(LONGEST as f64); 2]);
+        assert_eq!(
+            (whole.difference_ns, whole.interval.map(|all| (all.low, all.high))),
+            (0.0, Some((0.0, 0.0)))
+        );
+        let critical: Vec<_> = rows.iter().map(|(_, row)| row.critical_ns[0]).collect();
+        assert_eq!(critical, [1000.0, rounded(LONGEST as f64)]);
+        let spans = made(&spans);
+        let grown = Grown::of(&spans);
+        assert_eq!(together([&grown.requests[0]; 2]), LONGEST);
+    }
 }

@@ -84,7 +84,7 @@ fn side(service: &str, took: Took, seed: u64, change: Change) -> Spill {
     let mut draw = Draw::new(seed, "traces");
     let mut spans = Vec::new();
     for index in 0..REQUESTS {
-        let mut request = request(index, index * 10_000 * US, took, &mut draw);
+        let mut request = request(index, (index + 1) * 10_000 * US, took, &mut draw);
         change(&mut request);
         spans.extend(request);
     }
@@ -402,7 +402,7 @@ fn a_service_is_compared_that_isnt_where_its_traces_begin() {
         let requests = |took, seed| {
             let mut draw = Draw::new(seed, "traces");
             let mut one = |index: u64| {
-                let mut spans = request(index, index * 10_000 * US, took, &mut draw);
+                let mut spans = request(index, (index + 1) * 10_000 * US, took, &mut draw);
                 spans[0].attributes.push(text("order.id", &index.to_string()));
                 spans
             };

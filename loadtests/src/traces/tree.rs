@@ -15,6 +15,9 @@ use super::waits::{Wait, before};
 /// and for inside, as in CRISP: their begins and ends aren't read from the clock at one moment.
 const SLACK: u64 = 100;
 
+/// How far a clock is moved, in ns: more than between any two times, however often.
+type Shift = i128;
+
 /// A span in its tree.
 #[derive(Debug)]
 pub struct Node<'a> {
@@ -59,9 +62,8 @@ impl Node<'_> {
         self.start + self.before
     }
 
-    fn moved(&mut self, by: i64) {
-        self.start = self.start.saturating_add_signed(by);
-        self.end = self.end.saturating_add_signed(by);
+    fn moved(&mut self, by: Shift) {
+        (self.start, self.end) = (shifted(self.start, by), shifted(self.end, by));
     }
 
     /// How far its children may overlap or run over, in ns.
@@ -129,14 +131,14 @@ impl<'a> Grown<'a> {
         tree
     }
 
-    fn placed(&mut self, found: &'a Found, shift: i64) -> Node<'a> {
+    fn placed(&mut self, found: &'a Found, shift: Shift) -> Node<'a> {
         let span = &found.span;
         if span.end_time_unix_nano < span.start_time_unix_nano {
             let by = span.start_time_unix_nano - span.end_time_unix_nano;
             self.oddities.push((Oddity::Reversed, found.place, by));
         }
-        let start = span.start_time_unix_nano.saturating_add_signed(shift);
-        let end = span.end_time_unix_nano.saturating_add_signed(shift).max(start);
+        let start = shifted(span.start_time_unix_nano, shift);
+        let end = shifted(span.end_time_unix_nano, shift).max(start);
         Node { found, children: Vec::new(), start, before: 0, end, awaited: true }
     }
 
@@ -152,7 +154,7 @@ impl<'a> Grown<'a> {
     }
 
     /// A span by its parent's own clock.
-    fn beside(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
+    fn beside(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> Shift {
         if child.start < parent.begun() {
             self.oddities.push((Oddity::Early, child.found.place, parent.begun() - child.start));
         }
@@ -170,8 +172,8 @@ impl<'a> Grown<'a> {
     }
 
     /// A span of another process that got a message, whenever that was: not before it was sent. How far it was moved.
-    fn sent(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
-        let shift = parent.begun().saturating_sub(child.start) as i64;
+    fn sent(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> Shift {
+        let shift = Shift::from(parent.begun().saturating_sub(child.start));
         self.skewed(child, shift);
         self.outlives(child, parent);
         shift
@@ -179,8 +181,8 @@ impl<'a> Grown<'a> {
 
     /// Moves a span of another process, whose end its parent waits for, by the least that puts it inside; how far. One that
     /// is longer began with its parent at the earliest, which gave up before its end.
-    fn fitted(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> i64 {
-        let early = parent.begun().wrapping_sub(child.start) as i64;
+    fn fitted(&mut self, child: &mut Node<'_>, parent: &Node<'_>) -> Shift {
+        let early = Shift::from(parent.begun()) - Shift::from(child.start);
         let over = child.duration().saturating_sub(parent.end - parent.begun());
         if over > 0 {
             self.oddities.push((Oddity::Overlong, child.found.place, over));
@@ -189,17 +191,24 @@ impl<'a> Grown<'a> {
             child.moved(shift);
             return shift;
         }
-        let shift = if early > 0 { early } else { -(child.end.saturating_sub(parent.end) as i64) };
+        let shift = if early > 0 { early } else { -Shift::from(child.end.saturating_sub(parent.end)) };
         self.skewed(child, shift);
         shift
     }
 
-    fn skewed(&mut self, child: &mut Node<'_>, shift: i64) {
+    fn skewed(&mut self, child: &mut Node<'_>, shift: Shift) {
         if shift != 0 {
-            self.oddities.push((Oddity::Skewed, child.found.place, shift.unsigned_abs()));
+            let by = u64::try_from(shift.unsigned_abs()).unwrap_or(u64::MAX);
+            self.oddities.push((Oddity::Skewed, child.found.place, by));
             child.moved(shift);
         }
     }
+}
+
+/// A time moved, as far as times go.
+fn shifted(at: u64, by: Shift) -> u64 {
+    let moved = (Shift::from(at) + by).max(0);
+    u64::try_from(moved).unwrap_or(u64::MAX)
 }
 
 /// Whether a span's parent doesn't wait for its end.
@@ -388,6 +397,17 @@ mod tests {
     fn one_of_the_same_process_that_begins_before_its_parent_is_told() {
         let spans = made(&[("root", 1, 0, 10, 100), ("early", 2, 1, 7, 50)]);
         assert_eq!(shown(&spans), (vec!["root 10-100(early 7-50)".into()], vec![(Oddity::Early, 2, 3)]));
+    }
+
+    #[test]
+    fn clocks_may_be_as_far_apart_as_times_can_be() {
+        const END: u64 = u64::MAX;
+        let mut spans = made(&[("root", 1, 0, 0, 100)]);
+        spans.extend(made_by("other", &[("serve", 2, 1, END - 60, END), ("work", 3, 2, 10, 30)]));
+        spans.extend(made_by("third", &[("deep", 4, 3, END - 5, END)]));
+        let (requests, odd) = shown(&spans);
+        assert!(requests[0].starts_with("root 0-100(serve (other) 40-100(work (other) 0-0("), "{requests:?}");
+        assert_eq!(odd[0], (Oddity::Skewed, 1, END - 100));
     }
 
     #[test]

@@ -33,6 +33,20 @@ fn reversed() -> Vec<Value> {
     vec![span(72, 1, 0, "pay", [100, 900]), span(72, 2, 1, "back", [500, 300])]
 }
 
+/// A request whose first span doesn't say when it began.
+fn beginless() -> Vec<Value> {
+    let mut spans = vec![span(74, 1, 0, "pay", [0, 900]), span(74, 2, 1, "bank", [100, 300])];
+    spans[0].as_object_mut().expect("a span").remove("startTimeUnixNano");
+    spans
+}
+
+/// One that ends when no clock can say.
+fn endless() -> Value {
+    let mut endless = span(75, 1, 0, "pay", [100, 900]);
+    endless["endTimeUnixNano"] = u64::MAX.to_string().into();
+    endless
+}
+
 #[test]
 fn what_cant_be_used_is_named_with_file_and_line_and_the_rest_compared() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -45,6 +59,8 @@ fn what_cant_be_used_is_named_with_file_and_line_and_the_rest_compared() {
         line("two", long(10_000)),
         line("two", reversed()),
         line("other", request(73, USUAL)),
+        line("two", beginless()),
+        line("two", vec![endless()]),
         cut[..cut.len() / 2].to_owned(),
     ];
     let bad = file(folder.path(), "b.jsonl", lines.concat());
@@ -57,7 +73,10 @@ fn what_cant_be_used_is_named_with_file_and_line_and_the_rest_compared() {
         (4, "has a trace of more spans than are compared: left out (10000 in "),
         (5, "has a span that ends before it begins: taken as nothing long (by up to 0.200 ms)"),
         (6, "has requests of another service than the one that is compared: left out (`other`)"),
-        (7, "is cut off ("),
+        (7, "has a span without a begin: left out (`pay`)"),
+        (7, "has a span whose parent isn't there: left out, with all below it"),
+        (8, "has a span that begins or ends after 2262: left out (`pay`)"),
+        (9, "is cut off ("),
     ] {
         let wanted = format!("{}:{line}: {wanted}", bad.display());
         assert!(said.contains(&wanted), "{wanted}\n{said}");
