@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::links::{Links, Whose};
 use super::oddity::{Odd, Oddity};
-use super::spill::Found;
+use super::spill::{Found, Process};
 use super::waits::{Wait, before};
 
 /// Of a span's duration, as a divisor: as far its children may overlap or run over and still be taken for one after the other
@@ -106,11 +106,12 @@ impl<'a> Grown<'a> {
     /// Everything below a root. By a list of what is left, not by calls: a trace may be a chain of thousands of spans.
     fn tree(&mut self, root: &'a Found, links: &Links<'a>, waits: &[Wait]) -> Tree<'a> {
         let mut tree = Tree { nodes: vec![self.placed(root, 0)] };
-        // With how far its clock was moved, which holds for what hangs below it in the same process.
-        let mut left = vec![(0, 0)];
-        while let Some((at, moved)) = left.pop() {
+        let mut clocks = Clocks(vec![(None, 0)]);
+        let mut left = vec![0];
+        while let Some(at) = left.pop() {
             let mut children = Vec::new();
             for found in links.below(tree.nodes[at].found) {
+                let moved = clocks.moved(&tree, at, &found.process);
                 let mut child = self.placed(found, moved);
                 let parent = &tree.nodes[at];
                 let shift = if Arc::ptr_eq(&found.process, &parent.found.process) {
@@ -122,7 +123,8 @@ impl<'a> Grown<'a> {
                 };
                 self.widened(&mut child, parent, waits);
                 children.push(tree.nodes.len());
-                left.push((tree.nodes.len(), moved + shift));
+                left.push(tree.nodes.len());
+                clocks.0.push((Some(at), moved + shift));
                 tree.nodes.push(child);
             }
             children.sort_by_key(|child| tree.nodes[*child].start);
@@ -202,6 +204,25 @@ impl<'a> Grown<'a> {
             self.oddities.push((Oddity::Skewed, child.found.place, by));
             child.moved(shift);
         }
+    }
+}
+
+/// Of each node its parent's place, and how far its process' clock was moved.
+struct Clocks(Vec<(Option<usize>, Shift)>);
+
+impl Clocks {
+    /// How far a process' clock was moved for the nearest of its spans from `at` upwards. One that has none there is on its
+    /// own clock still: what another's was moved by says nothing of it.
+    fn moved(&self, tree: &Tree<'_>, at: usize, process: &Arc<Process>) -> Shift {
+        let mut above = Some(at);
+        while let Some(at) = above {
+            let (parent, moved) = self.0[at];
+            if Arc::ptr_eq(&tree.nodes[at].found.process, process) {
+                return moved;
+            }
+            above = parent;
+        }
+        0
     }
 }
 
@@ -344,6 +365,41 @@ mod tests {
         // Longer by no more than a hundredth: as one that isn't.
         assert_eq!(called([310, 512]), of("100-302", "107-302", 2));
         assert_eq!(called([310, 513]), of("310-513", "317-513", 3));
+    }
+
+    #[test]
+    fn a_clock_that_was_moved_moves_no_other() {
+        const OFF: u64 = 50_000_000;
+        // The root's process and the third have right clocks, the second's is late by 50 ms. The second asks the third, which asks
+        // either of the others back.
+        let asked = |kinds: [SpanKind; 2], [from, to]: [u64; 2]| {
+            let (right, late) = (|at: u64| OFF + at, |at: u64| 2 * OFF + at);
+            let mut spans =
+                made(&[("root", 1, 0, right(0), right(990)), ("call", 2, 1, right(10), right(900))]);
+            let second = [("serve", 3, 2, late(30), late(830)), ("ask", 4, 3, late(40), late(800))];
+            spans.extend(made_by("second", &second));
+            spans.extend(made_by("third", &[("deep", 5, 4, right(from), right(to))]));
+            spans.extend(made(&[("back", 6, 5, right(from + 10), right(from + 20))]));
+            spans.extend(made_by("second", &[("again", 7, 5, late(from + 30), late(from + 40))]));
+            spans[5].process = spans[0].process.clone();
+            spans[6].process = spans[2].process.clone();
+            (spans[3].span.kind, spans[4].span.kind) = (kinds[0].into(), kinds[1].into());
+            let (requests, odd) = shown(&spans);
+            (requests[0].replace(&OFF.to_string()[..5], "T"), odd)
+        };
+        // The least that puts the second's first span inside is 70 ns less than its clock is late by.
+        let of = |deep: &str| {
+            format!(
+                "root T000-T990(call T010-T900(serve (second) T100-T900(ask (second) T110-T870({deep}))))"
+            )
+        };
+        let skewed = (Oddity::Skewed, 1, OFF - 70);
+        let deep = "deep (third) T200-T400(back T210-T220 again (second) T300-T310)";
+        assert_eq!(asked([SpanKind::Client, SpanKind::Server], [200, 400]), (of(deep), vec![skewed]));
+        // Nobody waited for it.
+        let deep = "deep (third) T880-T990(back T890-T900 again (second) T980-T990)";
+        let odd = vec![skewed, (Oddity::Outliving, 1, 120)];
+        assert_eq!(asked([SpanKind::Producer, SpanKind::Consumer], [880, 990]), (of(deep), odd));
     }
 
     #[test]
