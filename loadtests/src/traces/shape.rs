@@ -21,7 +21,7 @@ pub enum Kind {
     OnlySecond,
     /// The same span under another name.
     Renamed,
-    /// The same span more often.
+    /// The same span more often. Of unpaired sides: forms that are too many to be told apart, which may be other ones.
     Count,
     /// Its kind: server, client and so on.
     Role,
