@@ -185,11 +185,13 @@ impl Sums {
 
     /// The whole's row, and each part's.
     ///
-    /// `paired`: a block holds the same requests on both sides; else each side is resampled by itself, and ratios of
-    /// percentiles have no interval.
+    /// `paired`: a block holds the same requests on both sides; else each side is resampled by itself, with the blocks in which
+    /// it has none, and ratios of percentiles have no interval.
     pub fn rows(&self, paired: bool, waits: &[Wait], resamples: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
         let means = if paired { Means::new } else { Means::apart };
-        let (means, resamples) = (means(self.filled(), resamples, seed), if paired { resamples } else { 0 });
+        let enough = if self.fewest() < PAIRS_MIN { 0 } else { resamples };
+        let means = means(self.filled().count(), enough, seed);
+        let resamples = if paired { enough } else { 0 };
         let row = |(order, wait): Part, cells: &Cells| Row {
             path: self.places[order].path.clone(),
             order,
@@ -205,8 +207,8 @@ impl Sums {
         (whole, parts.map(|(part, cells)| (part, row(part, cells))).collect())
     }
 
-    /// Blocks in which both sides have requests: those that can be resampled.
-    fn both(&self) -> impl Iterator<Item = (usize, [u64; 2])> {
+    /// Blocks with requests: of pairs, both sides have some in each.
+    fn filled(&self) -> impl Iterator<Item = (usize, [u64; 2])> {
         let requests = |sides: &[Option<Cell>; 2]| {
             sides.each_ref().map(|cell| cell.as_ref().map_or(0, |cell| cell.requests))
         };
@@ -215,18 +217,20 @@ impl Sums {
             .iter()
             .map(requests)
             .enumerate()
-            .filter(|(_, requests)| requests.iter().all(|count| *count > 0))
+            .filter(|(_, requests)| requests.iter().any(|count| *count > 0))
     }
 
-    fn filled(&self) -> usize {
-        self.both().count()
+    /// Blocks of the side that has requests in the fewest.
+    fn fewest(&self) -> usize {
+        let of = |side: usize| self.filled().filter(|(_, requests)| requests[side] > 0).count();
+        of(0).min(of(1))
     }
 
     /// Without its name.
     fn row(&self, cells: &Cells, means: &Means, resamples: usize, seed: u64) -> Row {
         let cell = |block: usize, side: usize| cells.0[block][side].as_ref();
         let blocks: Vec<[Summed; 2]> = self
-            .both()
+            .filled()
             .map(|(block, requests)| {
                 [0, 1].map(|side| Summed {
                     sum: cell(block, side).map_or(0, |cell| cell.critical),
@@ -235,7 +239,6 @@ impl Sums {
             })
             .collect();
         let requests = self.requests();
-        // Of all requests, also those in blocks that the other side hasn't.
         let mean = |side: usize| {
             rounded(cells.sum(side, |cell| cell.critical) as f64 / requests[side].max(1) as f64)
         };
@@ -244,7 +247,7 @@ impl Sums {
         let difference_ns =
             if requests.contains(&0) { 0.0 } else { rounded(critical_ns[1] - critical_ns[0]) };
         let pairs: Vec<_> = self
-            .both()
+            .filled()
             .map(|(block, _)| {
                 [0, 1].map(|side| {
                     let latency =
@@ -253,7 +256,7 @@ impl Sums {
                 })
             })
             .collect();
-        let bootstrap = Bootstrap::new(pairs, if blocks.len() < PAIRS_MIN { 0 } else { resamples }, seed);
+        let bootstrap = Bootstrap::new(pairs, resamples, seed);
         let ratios = bootstrap.percentiles(&PERCENTILES);
         let times = [0, 1].map(|side| {
             let merged = merged(cells, side);
@@ -299,6 +302,27 @@ mod tests {
         let spans = made(spans);
         let grown = Grown::of(&spans);
         (0..times).for_each(|_| sums.add(side, block, &grown.requests[0], &[]));
+    }
+
+    #[test]
+    fn an_interval_is_of_the_same_requests_as_what_it_is_of() {
+        // The first side has a request of 1 µs in each block, and one of 5 µs in those in which the second has none.
+        let of = |shared: usize| {
+            let mut sums = Sums::new("pay".into());
+            for block in 0..BLOCKS {
+                added(&mut sums, 0, block, &[("pay", 1, 0, 0, 1000)], 20);
+                let (side, ns) = if block < shared { (1, 1000) } else { (0, 5000) };
+                added(&mut sums, side, block, &[("pay", 1, 0, 0, ns)], 20);
+            }
+            sums.rows(false, &[], 400, 1).0
+        };
+        let whole = of(16);
+        // (24 × 1 + 8 × 5) / 32.
+        assert_eq!((whole.critical_ns, whole.difference_ns), ([2000.0, 1000.0], -1000.0));
+        let interval = whole.interval.unwrap();
+        assert!(interval.low < -1000.0 && -1000.0 < interval.high && interval.high < 0.0, "{interval:?}");
+        // From so few blocks of one side there is none.
+        assert_eq!(of(PAIRS_MIN - 1).interval, None);
     }
 
     #[test]
