@@ -1,6 +1,7 @@
 //! Two sides' traces against each other, in three looks at what is on the disk: whose requests there are; what they are made
 //! of and how their trees differ; what the slowest are made of.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use anyhow::bail;
@@ -23,6 +24,8 @@ use crate::stats::rounded;
 /// Operations that are told apart; requests of others are summed up together.
 const OPERATIONS_MAX: usize = 300;
 const OTHERS: &str = "(other operations)";
+/// Operations that are named of a side where there is nothing to compare.
+const NAMED: usize = 5;
 
 /// How to compare.
 #[derive(Debug, Clone)]
@@ -176,9 +179,29 @@ fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Op
     let (by, other) = match &options.pairing {
         Pairing::Trace => ("trace id".to_owned(), "--by ATTRIBUTE or "),
         Pairing::Attribute(key) => (format!("value of `{key}`"), ""),
-        Pairing::Operation => return Ok(()),
+        Pairing::Operation => return common(known, [first, second]),
     };
     bail!("no request of {first} has the {by} of one of {second}: compare them by {other}--by operation")
+}
+
+/// Unpaired sides have to have an operation in common.
+fn common(known: &Known<Sum>, labels: [&String; 2]) -> anyhow::Result<()> {
+    let named = known.all.iter().filter(|(name, _)| name != OTHERS);
+    let all: Vec<_> = named.map(|(name, sum)| (name, sum.sums.requests())).collect();
+    if all.iter().any(|(_, requests)| !requests.contains(&0)) {
+        return Ok(());
+    }
+    let has = |side: usize| {
+        let mut own: Vec<_> = all.iter().filter(|(_, requests)| requests[side] > 0).collect();
+        own.sort_by_key(|(name, requests)| (Reverse(requests[side]), *name));
+        let named: Vec<_> = own.iter().take(NAMED).map(|(name, _)| format!("`{name}`")).collect();
+        let more = match own.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{} has {}{more}", labels[side], named.join(", "))
+    };
+    bail!("nothing to compare, no operation is on both sides: {}; {}", has(0), has(1))
 }
 
 fn blocks(options: &Options) -> usize {
@@ -290,5 +313,35 @@ fn operation(name: String, sum: Sum, look: Look, options: &Options) -> Operation
         tails,
         examples,
         name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::made::made;
+    use crate::traces::tree::Grown;
+
+    #[test]
+    fn sides_without_an_operation_in_common_say_what_each_has() {
+        let mut known = Known::none();
+        let mut add = |side: usize, name: String| {
+            let mut spans = made(&[("", 1, 0, 10, 20)]);
+            spans[0].span.name = name;
+            let tree = &Grown::of(&spans).requests[0];
+            known.of(tree, Sum::new).sums.add(side, 0, tree, &[]);
+        };
+        add(0, "pay".into());
+        (0..7).for_each(|number| add(1, format!("sell {number}")));
+        add(1, "sell 5".into());
+        let labels = ["one".to_owned(), "two".to_owned()];
+        let error = common(&known, labels.each_ref()).unwrap_err().to_string();
+        let wanted = "nothing to compare, no operation is on both sides: one has `pay`; \
+                      two has `sell 5`, `sell 0`, `sell 1`, `sell 2`, `sell 3` and 2 more";
+        assert_eq!(error, wanted);
+        let spans = made(&[("pay", 1, 0, 10, 20)]);
+        let tree = &Grown::of(&spans).requests[0];
+        known.of(tree, Sum::new).sums.add(1, 0, tree, &[]);
+        assert!(common(&known, labels.each_ref()).is_ok());
     }
 }

@@ -119,6 +119,10 @@ fn where_nothing_is_left_to_compare_it_says_why_and_exits_with_2() {
             assert!(said.starts_with(&format!("loadtest: {}: {wanted}", bad.display())), "{said}");
         }
     }
+    let sells = whole.replace("\"pay\"", "\"sell\"");
+    let said = refusal([&good, &file(folder.path(), "sells.jsonl", sells)], &["--by", "operation"]);
+    let wanted = "nothing to compare, no operation is on both sides: one has `pay`; two has `sell`";
+    assert_eq!(said, format!("loadtest: {wanted}"));
     let gone = folder.path().join("gone.jsonl");
     assert!(
         refusal([&good, &gone], &[]).starts_with(&format!("loadtest: {} can't be read: ", gone.display()))
