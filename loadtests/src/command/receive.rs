@@ -17,8 +17,9 @@ const TELL: Duration = Duration::from_secs(5);
 /// Receive a service's OpenTelemetry traces and write them to a file, for `loadtest traces`
 ///
 /// Listens for OTLP, over gRPC and over HTTP (/v1/traces; Protobuf or JSON) on one port, until Ctrl-C. The file is as the
-/// OpenTelemetry Collector's file exporter writes it: a line of JSON a batch. What the disk can't take at once has its sender
-/// wait; of what is longer than 64 MiB nothing is taken. A second Ctrl-C doesn't wait for a request that is under way. To
+/// OpenTelemetry Collector's file exporter writes it: a line of JSON a batch, or several where one would be longer than 64 MiB.
+/// What the disk can't take at once has its sender wait; of a request that is longer than 64 MiB, decompressed, nothing is taken,
+/// and no span that is longer in JSON. A second Ctrl-C doesn't wait for a request that is under way. To
 /// compare two services run it twice, on two ports, and have each service send to its own
 /// (OTEL_EXPORTER_OTLP_ENDPOINT).
 ///

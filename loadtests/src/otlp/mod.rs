@@ -3,8 +3,12 @@
 
 mod held;
 pub mod lenient;
+mod lines;
 mod record;
 mod server;
+
+/// The longest batch, in bytes: as a request, decompressed, and as a line of a file.
+pub const LONGEST: usize = 64 << 20;
 
 pub use held::{Received, Receiver};
 pub use record::Recorder;

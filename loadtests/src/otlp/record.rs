@@ -1,21 +1,23 @@
-//! Spans into a file as the OpenTelemetry Collector's file exporter writes it: OTLP/JSON, a batch a line.
+//! Spans into a file as the OpenTelemetry Collector's file exporter writes it: OTLP/JSON, a batch a line, or several lines where
+//! it is long.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, anyhow};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::LONGEST;
+use super::lines::{Lined, count, lined};
 use super::server::{Refused, Server, Sink};
 
-/// Batches that wait for the disk; the next sender waits with them.
+/// Lines that wait for the disk; the next sender waits with them.
 const WAITING: usize = 8;
 /// Fast: what is written is read once or twice.
 const LEVEL: i32 = 1;
@@ -32,36 +34,43 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct ToFile {
-    batches: mpsc::Sender<Vec<ResourceSpans>>,
+    lines: mpsc::Sender<Vec<u8>>,
     spans: AtomicU64,
+    /// Of a line.
+    longest: usize,
 }
 
 #[tonic::async_trait]
 impl Sink for ToFile {
     async fn take(&self, sent: Vec<ResourceSpans>) -> Refused {
-        let spans = count(&sent);
-        if self.batches.send(sent).await.is_err() {
-            return Refused { spans, why: "the file can't be written".into() };
-        }
-        self.spans.fetch_add(spans as u64, Ordering::Relaxed);
-        Refused::default()
+        let (all, lines, longest) = (count(&sent), self.lines.clone(), self.longest);
+        // A long request takes a while to write.
+        let lining =
+            spawn_blocking(move || lined(sent, longest, &mut |line| lines.blocking_send(line).is_ok()));
+        let Lined { taken, long, lost } = lining.await.unwrap_or(Lined { lost: all, ..Lined::default() });
+        self.spans.fetch_add(taken as u64, Ordering::Relaxed);
+        let why = match lost {
+            0 => format!("a span is longer than {longest} bytes in JSON"),
+            _ => "the file can't be written".into(),
+        };
+        Refused { spans: long + lost, why }
     }
-}
-
-fn count(sent: &[ResourceSpans]) -> usize {
-    sent.iter().flat_map(|sent| &sent.scope_spans).map(|scope| scope.spans.len()).sum()
 }
 
 impl Recorder {
     /// Listens on `address` (port 0: a free one) and writes to `path`, compressed where its ending is `zst`.
     pub async fn start(address: SocketAddr, path: &Path) -> anyhow::Result<Self> {
+        Self::started(address, path, LONGEST).await
+    }
+
+    async fn started(address: SocketAddr, path: &Path, longest: usize) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| format!("{} can't be written", path.display()))?;
-        let (batches, waiting) = mpsc::channel(WAITING);
-        let sink = Arc::new(ToFile { batches, spans: AtomicU64::new(0) });
+        let (lines, waiting) = mpsc::channel(WAITING);
+        let sink = Arc::new(ToFile { lines, spans: AtomicU64::new(0), longest });
         let server = Server::start(address, Arc::clone(&sink) as Arc<dyn Sink>);
         let server = server.await.with_context(|| format!("can't listen on {address}"))?;
         let path = path.to_owned();
-        let writing = tokio::task::spawn_blocking(move || write(file, &path, waiting));
+        let writing = spawn_blocking(move || write(file, &path, waiting));
         Ok(Self { server, sink, writing })
     }
 
@@ -95,23 +104,22 @@ impl Recorder {
     }
 }
 
-fn write(file: File, path: &Path, mut waiting: mpsc::Receiver<Vec<ResourceSpans>>) -> anyhow::Result<()> {
+fn write(file: File, path: &Path, mut waiting: mpsc::Receiver<Vec<u8>>) -> anyhow::Result<()> {
     let named = || format!("{} can't be written", path.display());
     let plain = BufWriter::new(file);
     if path.extension().is_some_and(|ending| ending == ZSTD) {
         let mut encoder = zstd::Encoder::new(plain, LEVEL).with_context(named)?;
-        lines(&mut encoder, &mut waiting).with_context(named)?;
+        written(&mut encoder, &mut waiting).with_context(named)?;
         encoder.finish().and_then(|mut file| file.flush()).with_context(named)
     } else {
         let mut plain = plain;
-        lines(&mut plain, &mut waiting).and_then(|()| Ok(plain.flush()?)).with_context(named)
+        written(&mut plain, &mut waiting).and_then(|()| plain.flush()).with_context(named)
     }
 }
 
-fn lines(file: &mut impl Write, waiting: &mut mpsc::Receiver<Vec<ResourceSpans>>) -> anyhow::Result<()> {
-    while let Some(batch) = waiting.blocking_recv() {
-        serde_json::to_writer(&mut *file, &ExportTraceServiceRequest { resource_spans: batch })?;
-        file.write_all(b"\n")?;
+fn written(file: &mut impl Write, waiting: &mut mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(line) = waiting.blocking_recv() {
+        file.write_all(&line)?;
     }
     Ok(())
 }
@@ -120,11 +128,17 @@ fn lines(file: &mut impl Write, waiting: &mut mpsc::Receiver<Vec<ResourceSpans>>
 mod tests {
     use super::*;
     use crate::traces::{Spill, files};
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
     use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 
     fn request(trace: u8) -> ExportTraceServiceRequest {
-        let span = Span { trace_id: vec![trace; 16], span_id: vec![trace; 8], ..Span::default() };
+        let span = Span {
+            trace_id: vec![trace; 16],
+            span_id: vec![trace; 8],
+            start_time_unix_nano: 1,
+            ..Span::default()
+        };
         let scope_spans = vec![ScopeSpans { spans: vec![span; 3], ..ScopeSpans::default() }];
         ExportTraceServiceRequest {
             resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
@@ -146,6 +160,27 @@ mod tests {
             let read = Spill::read(&files(&path).unwrap(), &mut |_| {}).unwrap();
             assert_eq!((read.spans, read.troubles.list()), (6 * WAITING as u64, vec![]), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_longer_as_json_than_a_line_may_be_is_several_lines_that_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let recorder = Recorder::started(([127, 0, 0, 1], 0).into(), &path, 4000).await.unwrap();
+        let mut client = TraceServiceClient::connect(recorder.endpoint().to_owned()).await.unwrap();
+        let mut sent = request(1);
+        let spans = &mut sent.resource_spans[0].scope_spans[0].spans;
+        // Each is twice as long in JSON: one fits into a line.
+        spans.iter_mut().for_each(|span| span.name = "\"".repeat(1500));
+        spans[1].name = "\"".repeat(2000);
+        let partial = client.export(sent).await.unwrap().into_inner().partial_success.unwrap();
+        let told = (partial.rejected_spans, partial.error_message.as_str());
+        assert_eq!(told, (1, "a span is longer than 4000 bytes in JSON"));
+        assert_eq!(recorder.close().await.unwrap(), 2);
+        let lines = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(lines.lines().map(|line| line.len() < 4000).collect::<Vec<_>>(), [true, true]);
+        let read = Spill::read(&[path], &mut |_| {}).unwrap();
+        assert_eq!((read.spans, read.troubles.list()), (2, vec![]));
     }
 
     #[tokio::test]

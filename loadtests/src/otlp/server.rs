@@ -29,10 +29,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
+use super::LONGEST;
 use super::lenient::{self, Batch};
 
-/// The longest request, decompressed, in bytes.
-const LONGEST: usize = 64 << 20;
 /// Requests that are read or kept at a time; others wait unread, so that memory doesn't grow with the senders.
 const AT_ONCE: usize = 8;
 const PROTOBUF: &str = "application/x-protobuf";

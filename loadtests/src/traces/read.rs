@@ -16,10 +16,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::otlp::LONGEST;
 use crate::otlp::lenient::{self, Batch};
 
-/// The longest batch, in bytes: a Collector sends 8192 spans at once unless it is told otherwise.
-const LONGEST: usize = 64 << 20;
 /// At a time from the disk.
 const BUFFER: usize = 1 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
