@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use anyhow::bail;
-use hdrhistogram::Histogram;
 
 use super::begins::Windows;
+use super::counts::Counts;
 use super::look::{Look, together};
 use super::model::{Operation, Pairing, Row, Side, TracesReport};
 use super::requests::{Group, groups, of_service, pair};
@@ -63,13 +63,17 @@ struct Sum {
     structure: Structure,
     alone: [u64; 2],
     /// Durations of both sides of a pair together, in ns.
-    both: Histogram<u32>,
+    both: Counts,
 }
 
 impl Sum {
     fn new(name: &str) -> Self {
-        let both = Histogram::new(2).unwrap_or_else(|_| unreachable!("two digits are always allowed"));
-        Self { sums: Sums::new(name.to_owned()), structure: Structure::default(), alone: [0, 0], both }
+        Self {
+            sums: Sums::new(name.to_owned()),
+            structure: Structure::default(),
+            alone: [0, 0],
+            both: Counts::default(),
+        }
     }
 }
 
@@ -172,7 +176,7 @@ fn labels(read: &[Read; 2], options: &Options) -> [String; 2] {
 }
 
 fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Options) -> anyhow::Result<()> {
-    let pairs: u64 = known.all.iter().map(|(_, sum)| sum.both.len()).sum();
+    let pairs: u64 = known.all.iter().map(|(_, sum)| sum.both.sparse().count()).sum();
     if pairs > 0 {
         return Ok(());
     }
@@ -234,10 +238,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
             sum.sums.add(side, block, request, &options.waits);
         }
         sum.structure.compare([one, other], &options.variable);
-        let both = together([one, other]);
-        if sum.both.record(both).is_err() {
-            sum.both.saturating_record(both);
-        }
+        sum.both.add(together([one, other]));
     }
     for (side, request) in
         (0..).zip(&paired.alone).flat_map(|(side, all)| all.iter().map(move |one| (side, one)))
@@ -254,8 +255,7 @@ fn judged(
     options: &Options,
 ) -> anyhow::Result<Vec<Operation>> {
     let look = |(name, sum): (String, Sum)| {
-        let median = (!sum.both.is_empty()).then(|| sum.both.value_at_quantile(0.5));
-        let look = Look::new(&sum.sums, median);
+        let look = Look::new(&sum.sums, sum.both.sparse().percentile(50.0));
         (name, (sum, look))
     };
     let Known { by_name, all } = known;

@@ -7,6 +7,7 @@
 
 mod begins;
 mod compare;
+mod counts;
 mod links;
 mod look;
 #[cfg(test)]

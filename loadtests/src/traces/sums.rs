@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Sum;
 
-use hdrhistogram::Histogram;
-
+use super::counts::Counts;
 use super::model::{Row, Times};
 use super::path::times;
 use super::tree::Tree;
@@ -18,8 +17,6 @@ use crate::stats::{Bootstrap, Means, PAIRS_MIN, SAMPLES_BEYOND, Sample, Summed, 
 
 /// As many as give an interval, and few enough to hold many requests each.
 pub const BLOCKS: usize = 24;
-/// Steps of at most 1 %, in ns.
-const DIGITS: u8 = 2;
 /// Places of an operation that are told apart, so that names with ids in them don't fill the memory.
 const PLACES_MAX: usize = 200;
 /// Of names from the operation down.
@@ -37,35 +34,27 @@ struct Took {
 }
 
 /// What a place took in all requests of a side in one block.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Cell {
     spans: u64,
     requests: u64,
     /// Too wide for any number of the longest times to exceed it.
     critical: u128,
-    own: Histogram<u32>,
+    own: Counts,
 }
 
 impl Cell {
-    fn new() -> Self {
-        let own = Histogram::new(DIGITS).unwrap_or_else(|_| unreachable!("two digits are always allowed"));
-        Self { spans: 0, requests: 0, critical: 0, own }
-    }
-
     fn add(&mut self, took: Took) {
         self.spans += took.spans;
         self.requests += 1;
         self.critical += u128::from(took.critical);
-        // It grows as it needs to; a time that no histogram holds is the longest that it does.
-        if self.own.record(took.own).is_err() {
-            self.own.saturating_record(took.own);
-        }
+        self.own.add(took.own);
     }
 }
 
 /// A place in all requests: cells by block and side, made when there is something in them.
 #[derive(Debug)]
-struct Cells(Vec<[Option<Cell>; 2]>);
+struct Cells(Vec<[Option<Box<Cell>>; 2]>);
 
 impl Cells {
     fn new() -> Self {
@@ -73,11 +62,11 @@ impl Cells {
     }
 
     fn add(&mut self, block: usize, side: usize, took: Took) {
-        self.0[block][side].get_or_insert_with(Cell::new).add(took);
+        self.0[block][side].get_or_insert_default().add(took);
     }
 
     fn sum<T: Sum>(&self, side: usize, of: fn(&Cell) -> T) -> T {
-        self.0.iter().filter_map(|sides| sides[side].as_ref()).map(of).sum()
+        self.0.iter().filter_map(|sides| sides[side].as_deref()).map(of).sum()
     }
 }
 
@@ -209,7 +198,7 @@ impl Sums {
 
     /// Blocks with requests: of pairs, both sides have some in each.
     fn filled(&self) -> impl Iterator<Item = (usize, [u64; 2])> {
-        let requests = |sides: &[Option<Cell>; 2]| {
+        let requests = |sides: &[Option<Box<Cell>>; 2]| {
             sides.each_ref().map(|cell| cell.as_ref().map_or(0, |cell| cell.requests))
         };
         self.whole
@@ -228,7 +217,7 @@ impl Sums {
 
     /// Without its name.
     fn row(&self, cells: &Cells, means: &Means, resamples: usize, seed: u64) -> Row {
-        let cell = |block: usize, side: usize| cells.0[block][side].as_ref();
+        let cell = |block: usize, side: usize| cells.0[block][side].as_deref();
         let blocks: Vec<[Summed; 2]> = self
             .filled()
             .map(|(block, requests)| {
@@ -250,8 +239,7 @@ impl Sums {
             .filled()
             .map(|(block, _)| {
                 [0, 1].map(|side| {
-                    let latency =
-                        cell(block, side).map_or_else(Sparse::default, |cell| Sparse::of(&cell.own));
+                    let latency = cell(block, side).map_or_else(Sparse::default, |cell| cell.own.sparse());
                     Sample { latency, ..Sample::default() }
                 })
             })
@@ -279,8 +267,7 @@ impl Sums {
 }
 
 fn merged(cells: &Cells, side: usize) -> Sparse {
-    let parts: Vec<_> =
-        cells.0.iter().filter_map(|sides| Some(Sparse::of(&sides[side].as_ref()?.own))).collect();
+    let parts: Vec<_> = cells.0.iter().filter_map(|sides| Some(sides[side].as_ref()?.own.sparse())).collect();
     Sparse::merge(&parts)
 }
 
