@@ -153,15 +153,19 @@ impl Bootstrap {
 
     /// Ratios at several percentiles: each as `compare` gives it, however few lie beyond, for about the price of one.
     pub fn percentiles(&self, percentiles: &[f64]) -> Vec<Ratio> {
-        let of = |weights: &Vec<u64>| -> Vec<[f64; 2]> {
-            let merged = [0, 1].map(|contender| self.merged(weights, contender));
-            let at = |percentile: &f64| {
-                merged.each_ref().map(|counts| self.at(counts, *percentile).map_or(f64::NAN, |us| us as f64))
-            };
-            percentiles.iter().map(at).collect()
+        let mut merged = Vec::new();
+        let mut of = |weights: &Vec<u64>| -> Vec<[f64; 2]> {
+            let [first, second] = [0, 1].map(|contender| {
+                self.merge(weights, contender, &mut merged);
+                self.along(&merged, percentiles)
+            });
+            first.into_iter().zip(second).map(<[f64; 2]>::from).collect()
         };
-        let resampled: Vec<_> =
-            if self.pairs.len() < PAIRS_MIN { Vec::new() } else { self.resamples.iter().map(of).collect() };
+        let resampled: Vec<_> = if self.pairs.len() < PAIRS_MIN {
+            Vec::new()
+        } else {
+            self.resamples.iter().map(&mut of).collect()
+        };
         let ratios = |index: usize| resampled.iter().map(|each| each[index][0] / each[index][1]).collect();
         let all = of(&vec![1; self.pairs.len()]);
         all.into_iter().enumerate().map(|(index, values)| self.ratio(values, || ratios(index))).collect()
@@ -226,11 +230,34 @@ impl Bootstrap {
     }
 
     fn merged(&self, weights: &[u64], contender: usize) -> Vec<u64> {
-        let mut merged = vec![0; self.values.len()];
+        let mut merged = Vec::new();
+        self.merge(weights, contender, &mut merged);
+        merged
+    }
+
+    fn merge(&self, weights: &[u64], contender: usize, merged: &mut Vec<u64>) {
+        merged.clear();
+        merged.resize(self.values.len(), 0);
         for (weight, buckets) in weights.iter().zip(&self.buckets).filter(|(weight, _)| **weight > 0) {
             buckets[contender].iter().for_each(|(index, count)| merged[*index] += weight * count);
         }
-        merged
+    }
+
+    /// Several percentiles in one walk, each as [`Self::at`] finds it; what there isn't is no number.
+    fn along(&self, merged: &[u64], percentiles: &[f64]) -> Vec<f64> {
+        let all = merged.iter().sum();
+        let mut order: Vec<_> =
+            percentiles.iter().map(|percentile| rank(all, *percentile)).enumerate().collect();
+        order.sort_unstable_by_key(|(_, rank)| *rank);
+        let mut found = vec![f64::NAN; percentiles.len()];
+        let (mut seen, mut left) = (0, order.into_iter().peekable());
+        for (value, count) in self.values.iter().zip(merged) {
+            seen += count;
+            while let Some((index, _)) = left.next_if(|(_, rank)| seen >= *rank) {
+                found[index] = *value as f64;
+            }
+        }
+        found
     }
 
     fn percentile(&self, percentile: f64, weights: &[u64], contender: usize) -> Option<u64> {
