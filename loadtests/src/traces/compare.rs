@@ -15,7 +15,7 @@ use super::shape::Variable;
 use super::spill::Spill;
 use super::structure::Structure;
 use super::sums::{BLOCKS, Part, Sums};
-use super::survey::{Surveyed, by_attribute, survey};
+use super::survey::{MANY, Surveyed, by_attribute, survey};
 use super::tree::Tree;
 use super::vocabulary::Vocabulary;
 use super::waits::Wait;
@@ -119,7 +119,7 @@ pub fn compare(
         Ok(())
     })?;
     let labels = labels(&read, options);
-    paired_at_all(&known, &labels, options)?;
+    paired_at_all(&known, &labels, &spills, options)?;
     let operations = judged(&mut spills, &read, known, options)?;
     let [one, other] = read;
     let side = |index: usize, read: Read| Side {
@@ -175,7 +175,12 @@ fn labels(read: &[Read; 2], options: &Options) -> [String; 2] {
     [0, 1].map(|side| format!("{} {}", labels[side], ["A", "B"][side]))
 }
 
-fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Options) -> anyhow::Result<()> {
+fn paired_at_all(
+    known: &Known<Sum>,
+    [first, second]: &[String; 2],
+    spills: &[Spill; 2],
+    options: &Options,
+) -> anyhow::Result<()> {
     let pairs: u64 = known.all.iter().map(|(_, sum)| sum.both.sparse().count()).sum();
     if pairs > 0 {
         return Ok(());
@@ -185,7 +190,15 @@ fn paired_at_all(known: &Known<Sum>, [first, second]: &[String; 2], options: &Op
         Pairing::Attribute(key) => (format!("value of `{key}`"), ""),
         Pairing::Operation => return common(known, [first, second]),
     };
-    bail!("no request of {first} has the {by} of one of {second}: compare them by {other}--by operation")
+    let left_out: String = spills
+        .iter()
+        .flat_map(|spill| spill.troubles.list())
+        .filter(|trouble| trouble.what == MANY)
+        .map(|trouble| format!("; {trouble}"))
+        .collect();
+    bail!(
+        "no request of {first} has the {by} of one of {second}: compare them by {other}--by operation{left_out}"
+    )
 }
 
 /// Unpaired sides have to have an operation in common.

@@ -11,9 +11,6 @@ use super::waits::Wait;
 /// Spans of both sides with the same key.
 pub type Group<'a> = [&'a [Found]; 2];
 
-/// More spans than a trace may have that is compared: each is a place of its own in the sums, perhaps.
-pub const SPANS_MAX: usize = 4096;
-
 /// All groups of two sides, a bucket at a time; `each` gets those that one side alone has, too.
 pub fn groups(
     spills: &mut [Spill; 2],
@@ -21,7 +18,7 @@ pub fn groups(
 ) -> anyhow::Result<()> {
     for index in 0..BUCKETS {
         let [first, second] = spills;
-        let (ones, others) = (first.bucket(index)?, second.bucket(index)?);
+        let (ones, others) = (first.bucket(index)?.spans, second.bucket(index)?.spans);
         let (mut ones, mut others) = (by_key(&ones).peekable(), by_key(&others).peekable());
         loop {
             let group = match (ones.peek(), others.peek()) {
@@ -49,12 +46,9 @@ pub fn traces(spans: &[Found]) -> impl Iterator<Item = &[Found]> {
     spans.chunk_by(|one, other| one.span.trace_id == other.span.trace_id)
 }
 
-/// The requests of one service in a group's spans; of a trace with too many spans none.
+/// The requests of one service in a group's spans.
 pub fn of_service<'a>(spans: &'a [Found], whose: &Whose, waits: &[Wait]) -> Vec<Tree<'a>> {
-    traces(spans)
-        .filter(|trace| trace.len() <= SPANS_MAX)
-        .flat_map(|trace| Grown::new(trace, whose, waits).requests)
-        .collect()
+    traces(spans).flat_map(|trace| Grown::new(trace, whose, waits).requests).collect()
 }
 
 /// Requests of both sides, and those that have no partner.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +22,10 @@ use super::trouble::{Place, Troubles};
 pub const BUCKETS: usize = 128;
 /// Each bucket's buffer while it is filled.
 const BUFFER: usize = 32 << 10;
+/// More spans than a trace may have that is compared: each is a place of its own in the sums, perhaps.
+pub const SPANS_MAX: usize = 4096;
+/// The same of requests that one value of an attribute pairs: they are in memory together, as a trace's spans are.
+pub const KEYED_MAX: usize = 1 << 16;
 const TRACE_ID: usize = 16;
 const SPAN_ID: usize = 8;
 /// In April of 2262, in ns of the Unix epoch: as far as most clocks count.
@@ -76,6 +80,8 @@ pub struct Spill {
     /// By all that a process says of itself, encoded.
     known: HashMap<Vec<u8>, u32>,
     buckets: Vec<BufWriter<File>>,
+    /// Spans that one key may have.
+    most: usize,
     /// How many are held.
     pub spans: u64,
     /// What couldn't be used.
@@ -110,6 +116,7 @@ impl Spill {
             processes: Vec::new(),
             known: HashMap::new(),
             buckets: buckets.context("no place for the spans")?,
+            most: SPANS_MAX,
             spans: 0,
             troubles: Troubles::of(names),
         })
@@ -158,7 +165,8 @@ impl Spill {
     /// The same files with other spans in place of these: requests by another key than their trace's id.
     pub fn rekeyed(&self) -> anyhow::Result<Self> {
         let Self { processes, known, .. } = self;
-        Ok(Self { processes: processes.clone(), known: known.clone(), ..Self::new(Vec::new())? })
+        let (processes, known) = (processes.clone(), known.clone());
+        Ok(Self { processes, known, most: KEYED_MAX, ..Self::new(Vec::new())? })
     }
 
     /// Takes a span of a process that it knows, with its request's key.
@@ -184,24 +192,78 @@ impl Spill {
         })
     }
 
-    /// All spans of a bucket by their key, then by their trace's id; within a trace in the order in which they were read.
-    pub fn bucket(&mut self, index: usize) -> anyhow::Result<Vec<Found>> {
+    /// All spans of a bucket.
+    pub fn bucket(&mut self, index: usize) -> anyhow::Result<Bucket> {
         let bucket = &mut self.buckets[index];
         bucket.flush().context("no place for the spans")?;
         let file = bucket.get_mut();
         file.seek(SeekFrom::Start(0))?;
-        let mut bytes = Vec::new();
-        BufReader::new(&mut *file).read_to_end(&mut bytes)?;
-        let (mut rest, mut found) = (bytes.as_slice(), Vec::new());
-        while !rest.is_empty() {
-            let Record { process, file, line, key, span } = Record::decode_length_delimited(&mut rest)?;
+        let mut file = BufReader::with_capacity(BUFFER, file);
+        let mut keys: HashMap<Vec<u8>, Key> = HashMap::new();
+        let (mut bytes, mut spans) = (Vec::new(), Vec::new());
+        while let Some(record) = next(&mut file, &mut bytes)? {
+            let Record { process, file, line, key, span } = record;
             let process = self.processes[process as usize].clone();
-            found.push(Found { process, span, place: Place { file, line }, key });
+            let found = Found { process, span, place: Place { file, line }, key };
+            let known = match keys.get_mut(found.key()) {
+                Some(known) => known,
+                None => keys.entry(found.key().to_vec()).or_insert(Key { first: found.place, spans: 0 }),
+            };
+            known.spans += 1;
+            if known.spans <= self.most {
+                spans.push(found);
+            }
+        }
+        keys.retain(|_, key| key.spans > self.most);
+        if !keys.is_empty() {
+            spans.retain(|found| !keys.contains_key(found.key()));
         }
         let order = |found: &Found| (found.key().to_vec(), found.span.trace_id.clone());
-        found.sort_by_cached_key(order);
-        Ok(found)
+        spans.sort_by_cached_key(order);
+        let mut long: Vec<_> = keys.into_iter().collect();
+        long.sort_by_key(|(_, key)| key.first);
+        Ok(Bucket { spans, long })
     }
+}
+
+/// What there is of a bucket. No more than a key may have of spans is in memory for any.
+#[derive(Debug)]
+pub struct Bucket {
+    /// By their key, then by their trace's id; within a trace in the order in which they were read. Of a key with too many none.
+    pub spans: Vec<Found>,
+    /// The keys of those.
+    pub long: Vec<(Vec<u8>, Key)>,
+}
+
+/// The spans of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Where the first was read.
+    pub first: Place,
+    /// How many there are.
+    pub spans: usize,
+}
+
+/// The next record; `bytes` are for it. Nothing at the end.
+fn next(file: &mut impl BufRead, bytes: &mut Vec<u8>) -> anyhow::Result<Option<Record>> {
+    let begin = file.fill_buf()?;
+    if begin.is_empty() {
+        return Ok(None);
+    }
+    // The length has a byte for each seven bits; the last has no highest bit.
+    bytes.clear();
+    loop {
+        let mut byte = [0];
+        file.read_exact(&mut byte)?;
+        bytes.extend(byte);
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let length = prost::decode_length_delimiter(bytes.as_slice())?;
+    bytes.clear();
+    file.take(length as u64).read_to_end(bytes)?;
+    Ok(Some(Record::decode(bytes.as_slice())?))
 }
 
 /// `service.name`.
@@ -276,7 +338,7 @@ mod tests {
             let Found { process, span, place, .. } = found;
             (span.trace_id[0], span.span_id[0], process.service.clone(), place.line)
         };
-        (0..BUCKETS).map(|index| spill.bucket(index).unwrap().iter().map(shown).collect()).collect()
+        (0..BUCKETS).map(|index| spill.bucket(index).unwrap().spans.iter().map(shown).collect()).collect()
     }
 
     #[test]
@@ -299,6 +361,20 @@ mod tests {
             assert_eq!(together, wanted.collect::<Vec<_>>(), "and again");
         }
         assert_eq!((spill.spans, spill.processes.len()), (40, 2));
+    }
+
+    #[test]
+    fn a_key_of_more_spans_than_it_may_have_is_told_and_has_none() {
+        let mut spill = Spill::new(vec!["a".into()]).unwrap();
+        spill.most = 3;
+        let mut add = |line, sent| spill.add(Place { file: 0, line }, sent).unwrap();
+        add(1, sent("x", (1..=2).map(|id| span(7, id)).collect()));
+        add(2, sent("x", (3..=9).map(|id| span(7, id)).chain((1..=3).map(|id| span(8, id))).collect()));
+        let kept: Vec<_> = all(&mut spill).concat().into_iter().map(|(trace, id, ..)| (trace, id)).collect();
+        assert_eq!(kept, [(8, 1), (8, 2), (8, 3)]);
+        let long: Vec<_> = (0..BUCKETS).flat_map(|index| spill.bucket(index).unwrap().long).collect();
+        let key = Key { first: Place { file: 0, line: 1 }, spans: 9 };
+        assert_eq!(long, [(vec![7; 16], key)]);
     }
 
     #[test]

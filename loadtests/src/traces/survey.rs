@@ -7,11 +7,15 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::begins::Begins;
 use super::links::{Links, Whose};
-use super::requests::{SPANS_MAX, traces};
+use super::requests::traces;
 use super::shape::attributes;
-use super::spill::{BUCKETS, Found, Spill};
+use super::spill::{BUCKETS, Bucket, Found, KEYED_MAX, SPANS_MAX, Spill};
 use super::tree::{Grown, Tree};
 use super::waits::Wait;
+
+/// Of requests that are paired by an attribute: one value of it has more spans than can be compared.
+pub const MANY: &str =
+    "has requests that one value of the attribute pairs, of more spans than are compared: left out";
 
 /// What a side has to compare.
 #[derive(Debug)]
@@ -49,11 +53,17 @@ pub fn survey(
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
     let mut count = 0;
     for index in 0..BUCKETS {
-        let spans = spill.bucket(index)?;
+        let Bucket { spans, long } = spill.bucket(index)?;
+        for (id, trace) in &long {
+            let what = "has a trace of more spans than are compared: left out";
+            let detail = format!("{} in {}, at most {SPANS_MAX}", trace.spans, hex::encode(id));
+            spill.troubles.add(trace.first, what, detail);
+        }
+        count += long.len() as u64;
         spans.iter().for_each(|found| named(&found.span));
         for trace in traces(&spans) {
             count += 1;
-            meet(spill, trace, &mut services);
+            meet(trace, &mut services);
         }
     }
     let known: Vec<_> = services.keys().map(|name| format!("`{name}`")).collect();
@@ -71,7 +81,7 @@ pub fn survey(
         let whose = Whose { service, unsure: found.sure == 0 };
         let mut surveyed = Surveyed { whose, traces: count, began: Begins::none() };
         for index in 0..BUCKETS {
-            let spans = spill.bucket(index)?;
+            let spans = spill.bucket(index)?.spans;
             traces(&spans).for_each(|trace| look(spill, trace, waits, &mut surveyed));
         }
         if surveyed.began.count() > 0 {
@@ -89,13 +99,7 @@ pub fn survey(
 }
 
 /// Who has requests in a trace.
-fn meet(spill: &mut Spill, trace: &[Found], services: &mut BTreeMap<String, Service>) {
-    if trace.len() > SPANS_MAX {
-        let what = "has a trace of more spans than are compared: left out";
-        let id = hex::encode(&trace[0].span.trace_id);
-        spill.troubles.add(trace[0].place, what, format!("{} in {id}, at most {SPANS_MAX}", trace.len()));
-        return;
-    }
+fn meet(trace: &[Found], services: &mut BTreeMap<String, Service>) {
     for entry in Links::of(trace).entries() {
         let name = &entry.found.process.service;
         if !services.contains_key(name) {
@@ -111,9 +115,6 @@ fn meet(spill: &mut Spill, trace: &[Found], services: &mut BTreeMap<String, Serv
 
 /// What a trace has of the service, and what is odd in it.
 fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], surveyed: &mut Surveyed) {
-    if trace.len() > SPANS_MAX {
-        return;
-    }
     let Grown { requests, oddities } = Grown::new(trace, &surveyed.whose, waits);
     for (oddity, place, ns) in oddities {
         if oddity.lasts() {
@@ -138,8 +139,8 @@ fn look(spill: &mut Spill, trace: &[Found], waits: &[Wait], surveyed: &mut Surve
 pub fn by_attribute(mut spill: Spill, whose: &Whose, key: &str) -> anyhow::Result<Spill> {
     let mut keyed = spill.rekeyed()?;
     for index in 0..BUCKETS {
-        let spans = spill.bucket(index)?;
-        for trace in traces(&spans).filter(|trace| trace.len() <= SPANS_MAX) {
+        let spans = spill.bucket(index)?.spans;
+        for trace in traces(&spans) {
             for request in Grown::new(trace, whose, &[]).requests {
                 let root = request.nodes[0].found;
                 match attributes(&root.span.attributes).get(key) {
@@ -152,6 +153,13 @@ pub fn by_attribute(mut spill: Spill, whose: &Whose, key: &str) -> anyhow::Resul
             }
         }
     }
+    for index in 0..BUCKETS {
+        for (value, of) in keyed.bucket(index)?.long {
+            let detail =
+                format!("{} with {}, at most {KEYED_MAX}", of.spans, String::from_utf8_lossy(&value));
+            spill.troubles.add(of.first, MANY, detail);
+        }
+    }
     keyed.troubles = spill.troubles;
     Ok(keyed)
 }
@@ -162,4 +170,39 @@ fn write(keyed: &mut Spill, request: &Tree<'_>, value: &str) -> anyhow::Result<(
     root.span.parent_span_id.clear();
     let below = request.nodes[1..].iter().map(|node| node.found);
     [&root].into_iter().chain(below).try_for_each(|found| keyed.add_keyed(found, value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::made::{attribute, made, whose};
+    use crate::traces::trouble::Place;
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+
+    #[test]
+    fn a_value_that_would_pair_more_than_is_in_memory_at_once_is_told_and_pairs_nothing() {
+        let mut spans = Vec::new();
+        for index in 0..=KEYED_MAX as u64 + 1 {
+            let Found { mut span, .. } = made(&[("pay", 1, 0, 10, 20)]).remove(0);
+            span.trace_id = u128::from(index + 1).to_be_bytes().to_vec();
+            let value = if index < 2 { "rare" } else { "often" };
+            span.attributes = vec![attribute("k", Value::StringValue(value.into()))];
+            spans.push(span);
+        }
+        // One more is one too many.
+        spans.push(Span { trace_id: vec![9; 16], ..spans[2].clone() });
+        let mut spill = Spill::new(vec!["a.jsonl".into()]).unwrap();
+        let service = attribute("service.name", Value::StringValue(whose().service));
+        let resource = Resource { attributes: vec![service], ..Resource::default() };
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let sent = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
+        spill.add(Place { file: 0, line: 5 }, sent).unwrap();
+        let mut keyed = by_attribute(spill, &whose(), "k").unwrap();
+        let held: usize = (0..BUCKETS).map(|index| keyed.bucket(index).unwrap().spans.len()).sum();
+        assert_eq!(held, 2);
+        let told: Vec<_> = keyed.troubles.list().iter().map(ToString::to_string).collect();
+        assert_eq!(told, [format!("a.jsonl:5: {MANY} (65537 with \"often\", at most 65536)")]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Files of traces that nobody would wish for: what can't be used is named with its place, and the rest compared.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use loadtests::command::traces::again;
 use loadtests::traces::model::Row;
@@ -172,6 +172,18 @@ fn what_the_services_waited_for_the_hash_pool_lies_before_its_run() {
     assert_eq!(took(false), [2_578_264.0, 3_981_101.0]);
 }
 
+/// What is said of two files within a limit of memory.
+fn within(limit: &str, files: &[PathBuf; 2]) -> String {
+    let output = std::process::Command::new("prlimit")
+        .args([limit, env!("CARGO_BIN_EXE_loadtest"), "traces"])
+        .args(files)
+        .output()
+        .expect("prlimit (Debian: util-linux) runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
 #[test]
 fn memory_grows_with_places_and_not_with_traces() {
     // All of these spans at once would take several times as much.
@@ -185,12 +197,38 @@ fn memory_grows_with_places_and_not_with_traces() {
             .collect();
         file(folder.path(), service, lines)
     });
-    let output = std::process::Command::new("prlimit")
-        .args([LIMIT, env!("CARGO_BIN_EXE_loadtest"), "traces"])
-        .args(&files)
-        .output()
-        .expect("prlimit (Debian: util-linux) runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let said = within(LIMIT, &files);
     assert!(said.contains("40\u{202f}000 pairs by trace id") || said.contains("40 000 pairs"), "{said}");
+}
+
+#[test]
+fn many_places_with_few_requests_each_and_a_trace_without_end_take_little_memory() {
+    const LIMIT: &str = "--data=67108864";
+    // Each is in every window of time on both sides, with one or two requests.
+    const OPERATIONS: u64 = 12;
+    const PLACES: u64 = 20;
+    let of = |trace: u64| {
+        let began = 1_000_000 + trace * 100_000;
+        let named = format!("pay {}", trace % OPERATIONS);
+        let below = (1..PLACES).map(move |place| {
+            let from = began + place * 5000;
+            span(trace, place + 1, 1, &format!("place {place}"), [from, from + 4000 + trace % 91])
+        });
+        let root = span(trace, 1, 0, &named, [began, began + PLACES * 5000]);
+        [root].into_iter().chain(below).collect::<Vec<_>>()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["one", "two"].map(|service| {
+        let requests = (1..=OPERATIONS * 36).map(|trace| line(service, of(trace)));
+        let endless = (0..100u64).map(|part| {
+            let spans = (part * 1000 + 1..=part * 1000 + 1000)
+                .map(|id| span(1 << 40, id, u64::from(id > 1), "endless", [id, id + 1]));
+            line(service, spans.collect())
+        });
+        let endless: String = if service == "one" { endless.collect() } else { String::new() };
+        file(folder.path(), service, requests.collect::<String>() + &endless)
+    });
+    let said = within(LIMIT, &files);
+    assert!(said.contains("has a trace of more spans than are compared: left out (100000 in "), "{said}");
+    assert!(said.contains("432 pairs by trace id"), "{said}");
 }
