@@ -7,6 +7,8 @@
 mod means;
 mod resample;
 
+use std::rc::Rc;
+
 pub use means::{Means, Summed};
 pub use resample::Interval;
 
@@ -113,13 +115,45 @@ pub struct Bootstrap {
     values: Vec<u64>,
     /// For each pair and contender: indexes into `values`, and counts.
     buckets: Vec<[Vec<(usize, u64)>; 2]>,
-    /// How often each pair is in each resample.
-    resamples: Vec<Vec<u64>>,
+    /// How many those are.
+    counts: Vec<[u64; 2]>,
+    resamples: Resamples,
+}
+
+/// Room for a walk over a resample's counts, the same for all resamples.
+struct Walk {
+    /// Percentiles with their places.
+    ascending: Vec<(usize, f64)>,
+    merged: Vec<u64>,
+    /// At each percentile, of both.
+    found: Vec<[f64; 2]>,
+}
+
+impl Walk {
+    fn new(percentiles: &[f64]) -> Self {
+        let mut ascending: Vec<_> = percentiles.iter().copied().enumerate().collect();
+        ascending.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        Self { ascending, merged: Vec::new(), found: vec![[f64::NAN; 2]; percentiles.len()] }
+    }
+}
+
+/// How often each pair is in each resample: the same for all that is resampled alike.
+pub type Resamples = Rc<[Vec<u64>]>;
+
+/// So many resamples of `pairs` pairs; the same seed draws the same ones.
+pub fn resamples(pairs: usize, resamples: usize, seed: u64) -> Resamples {
+    draw_resamples(pairs, resamples, seed).into()
 }
 
 impl Bootstrap {
     /// Prepares `resamples` resamples of `pairs`; the same seed draws the same ones.
     pub fn new(pairs: Vec<Pair>, resamples: usize, seed: u64) -> Self {
+        let drawn = self::resamples(pairs.len(), resamples, seed);
+        Self::of(pairs, drawn)
+    }
+
+    /// Of pairs whose resamples were drawn before.
+    pub fn of(pairs: Vec<Pair>, resamples: Resamples) -> Self {
         let mut values: Vec<u64> =
             pairs.iter().flatten().flat_map(|s| s.latency.0.iter().map(|(value, _)| *value)).collect();
         values.sort_unstable();
@@ -129,8 +163,8 @@ impl Bootstrap {
             sample.latency.0.iter().filter_map(position).collect()
         };
         let buckets = pairs.iter().map(|pair| [index(&pair[0]), index(&pair[1])]).collect();
-        let resamples = draw_resamples(pairs.len(), resamples, seed);
-        Self { pairs, values, buckets, resamples }
+        let counts = pairs.iter().map(|pair| pair.each_ref().map(|sample| sample.latency.count())).collect();
+        Self { pairs, values, buckets, counts, resamples }
     }
 
     /// One quantity of both; nothing where it can't be said (too few samples, or nothing measured).
@@ -153,22 +187,18 @@ impl Bootstrap {
 
     /// Ratios at several percentiles: each as `compare` gives it, however few lie beyond, for about the price of one.
     pub fn percentiles(&self, percentiles: &[f64]) -> Vec<Ratio> {
-        let mut merged = Vec::new();
-        let mut of = |weights: &Vec<u64>| -> Vec<[f64; 2]> {
-            let [first, second] = [0, 1].map(|contender| {
-                self.merge(weights, contender, &mut merged);
-                self.along(&merged, percentiles)
-            });
-            first.into_iter().zip(second).map(<[f64; 2]>::from).collect()
-        };
-        let resampled: Vec<_> = if self.pairs.len() < PAIRS_MIN {
-            Vec::new()
-        } else {
-            self.resamples.iter().map(&mut of).collect()
-        };
-        let ratios = |index: usize| resampled.iter().map(|each| each[index][0] / each[index][1]).collect();
-        let all = of(&vec![1; self.pairs.len()]);
-        all.into_iter().enumerate().map(|(index, values)| self.ratio(values, || ratios(index))).collect()
+        let mut walk = Walk::new(percentiles);
+        let resampled: &[_] = if self.pairs.len() < PAIRS_MIN { &[] } else { &self.resamples };
+        let mut ratios = vec![Vec::with_capacity(resampled.len()); percentiles.len()];
+        for weights in resampled {
+            self.walk(weights, &mut walk);
+            ratios
+                .iter_mut()
+                .zip(&walk.found)
+                .for_each(|(ratios, [first, second])| ratios.push(first / second));
+        }
+        self.walk(&vec![1; self.pairs.len()], &mut walk);
+        walk.found.into_iter().zip(ratios).map(|(values, ratios)| self.ratio(values, || ratios)).collect()
     }
 
     fn ratio(&self, values: [f64; 2], resampled: impl FnOnce() -> Vec<f64>) -> Ratio {
@@ -243,21 +273,25 @@ impl Bootstrap {
         }
     }
 
-    /// Several percentiles in one walk, each as [`Self::at`] finds it; what there isn't is no number.
-    fn along(&self, merged: &[u64], percentiles: &[f64]) -> Vec<f64> {
-        let all = merged.iter().sum();
-        let mut order: Vec<_> =
-            percentiles.iter().map(|percentile| rank(all, *percentile)).enumerate().collect();
-        order.sort_unstable_by_key(|(_, rank)| *rank);
-        let mut found = vec![f64::NAN; percentiles.len()];
-        let (mut seen, mut left) = (0, order.into_iter().peekable());
-        for (value, count) in self.values.iter().zip(merged) {
-            seen += count;
-            while let Some((index, _)) = left.next_if(|(_, rank)| seen >= *rank) {
-                found[index] = *value as f64;
+    /// Percentiles of both, each as [`Self::at`] finds it; what there isn't is no number.
+    fn walk(&self, weights: &[u64], walk: &mut Walk) {
+        let Walk { ascending, merged, found } = walk;
+        found.fill([f64::NAN; 2]);
+        for contender in [0, 1] {
+            self.merge(weights, contender, merged);
+            let all =
+                weights.iter().zip(&self.counts).map(|(weight, counts)| weight * counts[contender]).sum();
+            let (mut seen, mut left) = (0, ascending.iter());
+            let mut next = || left.next().map(|(index, percentile)| (*index, rank(all, *percentile)));
+            let mut wanted = next();
+            for (value, count) in self.values.iter().zip(merged.iter()) {
+                seen += count;
+                while let Some((index, _)) = wanted.filter(|(_, rank)| seen >= *rank) {
+                    found[index][contender] = *value as f64;
+                    wanted = next();
+                }
             }
         }
-        found
     }
 
     fn percentile(&self, percentile: f64, weights: &[u64], contender: usize) -> Option<u64> {

@@ -33,20 +33,23 @@ impl Means {
 
     /// The difference, and its interval where there are blocks enough; nothing where a contender has nothing.
     pub fn difference(&self, blocks: &[[Summed; 2]]) -> Option<(f64, Option<Interval>)> {
-        let of = |weight: &dyn Fn(usize, usize) -> u64| {
+        let sides = [0, 1].map(|side| {
+            let of = |block: &[Summed; 2]| (block[side].sum as f64, block[side].count);
+            blocks.iter().map(of).collect::<Vec<_>>()
+        });
+        let of = |weights: [&[u64]; 2]| {
             let [first, second] = [0, 1].map(|side| {
-                let add = |(sum, count), (index, block): (usize, &[Summed; 2])| {
-                    let (weight, Summed { sum: more, count: others }) = (weight(side, index), block[side]);
-                    (sum + weight as f64 * more as f64, count + weight * others)
+                let add = |(sum, count), ((more, others), weight): (&(f64, u64), &u64)| {
+                    (sum + *weight as f64 * more, count + weight * others)
                 };
-                let (sum, count) = blocks.iter().enumerate().fold((0.0, 0), add);
+                let (sum, count) = sides[side].iter().zip(weights[side]).fold((0.0, 0), add);
                 sum / count as f64
             });
             second - first
         };
-        let all = of(&|_, _| 1);
+        let all = of([&vec![1; blocks.len()]; 2]);
         let resampled: Vec<_> =
-            self.resamples.iter().map(|weights| of(&|side, index| weights[side][index])).collect();
+            self.resamples.iter().map(|weights| of(weights.each_ref().map(Vec::as_slice))).collect();
         let interval = if resampled.is_empty() { None } else { interval_of(resampled, blocks.len()) };
         all.is_finite().then(|| (rounded(all), interval))
     }

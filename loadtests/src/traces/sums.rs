@@ -13,7 +13,9 @@ use super::path::times;
 use super::tree::Tree;
 use super::waits::{Wait, split, told};
 use crate::histogram::Sparse;
-use crate::stats::{Bootstrap, Means, PAIRS_MIN, SAMPLES_BEYOND, Sample, Summed, rounded};
+use crate::stats::{
+    Bootstrap, Means, PAIRS_MIN, Resamples, SAMPLES_BEYOND, Sample, Summed, resamples, rounded,
+};
 
 /// As many as give an interval, and few enough to hold many requests each.
 pub const BLOCKS: usize = 24;
@@ -176,16 +178,16 @@ impl Sums {
     ///
     /// `paired`: a block holds the same requests on both sides; else each side is resampled by itself, with the blocks in which
     /// it has none, and ratios of percentiles have no interval.
-    pub fn rows(&self, paired: bool, waits: &[Wait], resamples: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
+    pub fn rows(&self, paired: bool, waits: &[Wait], count: usize, seed: u64) -> (Row, Vec<(Part, Row)>) {
         let means = if paired { Means::new } else { Means::apart };
-        let enough = if self.fewest() < PAIRS_MIN { 0 } else { resamples };
+        let enough = if self.fewest() < PAIRS_MIN { 0 } else { count };
         let means = means(self.filled().count(), enough, seed);
-        let resamples = if paired { enough } else { 0 };
+        let drawn = resamples(self.filled().count(), if paired { enough } else { 0 }, seed);
         let row = |(order, wait): Part, cells: &Cells| Row {
             path: self.places[order].path.clone(),
             order,
             wait: wait.map(|index| waits[index].key.clone()),
-            ..self.row(cells, &means, resamples, seed)
+            ..self.row(cells, &means, &drawn)
         };
         let whole = row((0, None), &self.whole);
         let parts = self
@@ -216,7 +218,7 @@ impl Sums {
     }
 
     /// Without its name.
-    fn row(&self, cells: &Cells, means: &Means, resamples: usize, seed: u64) -> Row {
+    fn row(&self, cells: &Cells, means: &Means, drawn: &Resamples) -> Row {
         let cell = |block: usize, side: usize| cells.0[block][side].as_deref();
         let blocks: Vec<[Summed; 2]> = self
             .filled()
@@ -244,7 +246,7 @@ impl Sums {
                 })
             })
             .collect();
-        let bootstrap = Bootstrap::new(pairs, resamples, seed);
+        let bootstrap = Bootstrap::of(pairs, drawn.clone());
         let ratios = bootstrap.percentiles(&PERCENTILES);
         let times = [0, 1].map(|side| {
             let merged = merged(cells, side);
