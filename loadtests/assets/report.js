@@ -54,7 +54,7 @@
       series: [{ label: "pair" }, ...series],
       // One pointer for all charts of a scenario.
       cursor: { sync: { key: "slices" + scenario } },
-      values: [Array.from(values[0] ?? [], (_, i) => i + 1), ...values],
+      values: [plots.pairs, ...values],
     };
   };
 

@@ -196,7 +196,7 @@ pub struct Scenario {
 }
 
 /// Changes from the command line, each in place of the file's value.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Overrides {
     /// Flows a second in every stage and in the warm-up.
     pub rate: Option<f64>,

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
+use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::compare::{OUT, RESAMPLES, VOID, timestamp};
@@ -19,7 +20,8 @@ use crate::report::replace;
 use crate::report::wording::whole;
 use crate::traces::model::Pairing;
 use crate::traces::{
-    BLOCKS, Options, Spill, TracesReport, Variable, Wait, compare, files, page, paired, text,
+    Above, Asked, BLOCKS, Blocks, Options, Spill, TracesReport, Variable, Wait, compare, files, page, paired,
+    text,
 };
 use twins::TwinsArgs;
 
@@ -35,12 +37,16 @@ fn waits() -> anyhow::Result<Vec<Wait>> {
 
 type Figure = fn(&TracesReport) -> u64;
 
+const UNPAIRED: &str = "unpaired";
+/// In place of an attribute's key.
+const BY_OPERATION: &str = "operation";
+
 /// What may be asserted.
 const FIGURES: [(&str, Figure); 4] = [
     ("structure_differences", |report| {
         report.operations.iter().map(|one| one.differences.len() as u64).sum()
     }),
-    ("unpaired", |report| report.operations.iter().flat_map(|one| one.alone).sum()),
+    (UNPAIRED, |report| report.operations.iter().flat_map(|one| one.alone).sum()),
     ("troubles", |report| report.sides.iter().flat_map(|side| &side.troubles).map(|one| one.count).sum()),
     ("vocabulary", |report| report.vocabulary.len() as u64),
 ];
@@ -77,27 +83,27 @@ pub struct TracesArgs {
     twins: TwinsArgs,
     /// By what requests are paired: trace, or an attribute's key (its value in the request's first span), or operation: not at
     /// all, and without paired statistics
-    #[arg(long, default_value = "trace", value_name = "trace|KEY|operation")]
+    #[arg(long, default_value = "trace", value_name = "trace|KEY|operation", requires = "first")]
     by: String,
     /// The service of A whose requests are compared, by its service.name: its spans whose parent isn't there or is another
     /// service's, with all below [default: the one with the most that are served below none that is]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "first")]
     service_a: Option<String>,
     /// The same of B
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "first")]
     service_b: Option<String>,
     /// What A is called [default: its service.name]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", requires = "first")]
     label_a: Option<String>,
     /// What B is called [default: its service.name]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", requires = "first")]
     label_b: Option<String>,
     /// An attribute whose value may differ (it has to be there on both sides); may be given again. Waits always may
-    #[arg(long = "may-differ", value_name = "KEY")]
+    #[arg(long = "may-differ", value_name = "KEY", requires = "first")]
     may_differ: Vec<String>,
     /// An attribute that tells how long its span waited before its work began, with its unit (ns, us, ms, s); may be given
     /// again. Such a wait is a row of its own. With :before it was over when the span began, without it the span began with it
-    #[arg(long = "wait", value_name = "KEY=UNIT[:before]", default_values = WAITS)]
+    #[arg(long = "wait", value_name = "KEY=UNIT[:before]", default_values = WAITS, requires = "first")]
     waits: Vec<Wait>,
     /// A threshold, such as 'structure_differences==0'; may be given again. Left, one of structure_differences (places where
     /// the trees differ), unpaired (requests without a partner), troubles (what couldn't be used, and what was odd),
@@ -113,32 +119,42 @@ impl TracesArgs {
     /// Does it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let asserts = self.asserts.iter().map(|text| known(text)).collect::<Result<Vec<_>, _>>()?;
-        let (report, void, out) = match (&self.first, &self.second) {
-            (Some(first), Some(second)) => (self.compared([first, second])?, Vec::new(), self.out.clone()),
+        if let Some((text, ..)) =
+            asserts.iter().find(|(_, of, _)| of.name == UNPAIRED && self.by == BY_OPERATION)
+        {
+            let why = format!("with --by {BY_OPERATION} nothing is paired: it would always be 0");
+            return Err(AssertError::new(text, why).into());
+        }
+        if self.first.is_some() && self.twins.changes() {
+            bail!(
+                "--rate, --pairs and the like change what is played here: they cannot be used with A and B"
+            );
+        }
+        let (report, played, out) = match (&self.first, &self.second) {
+            (Some(first), Some(second)) => (self.compared([first, second])?, None, self.out.clone()),
             _ => {
                 let at = timestamp(OffsetDateTime::now_utc())?;
                 let out = self.out.clone().unwrap_or_else(|| Path::new(OUT).join(format!("{at}-traces")));
-                let (report, void) = self.twins.play(&out)?;
-                (report, void, Some(out))
+                let (report, played) = self.twins.play(&out)?;
+                (report, Some(played), Some(out))
             }
         };
         print!("{}", text(&report));
-        if let Some(folder) = &out {
-            std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-            let (html, json) = (folder.join("traces.html"), folder.join("traces.json"));
-            replace(&json, &(serde_json::to_string_pretty(&report)? + "\n"))?;
-            replace(&html, &page(&report)?)?;
-            println!("\n{}", html.display());
-        }
-        let mut held = true;
-        for (text, threshold, figure) in asserts {
+        let asked = |(text, threshold, figure): (&str, Threshold, Figure)| {
             let found = figure(&report);
-            let holds = threshold.holds(found as f64);
-            let of = paired(&report);
-            println!("{}: {text}: it is {}, of {of}", if holds { "held" } else { "not held" }, whole(found));
-            held &= holds;
+            let measured = format!("it is {}, of {}", whole(found), paired(&report));
+            Asked { assert: text.into(), measured, held: threshold.holds(found as f64) }
+        };
+        let above = Above { played, asserts: asserts.into_iter().map(asked).collect() };
+        if let Some(folder) = &out {
+            println!("\n{}", write(folder, &report, &above)?.display());
         }
+        for Asked { assert, measured, held } in &above.asserts {
+            println!("{}: {assert}: {measured}", if *held { "held" } else { "not held" });
+        }
+        let void = above.played.map(|played| played.void).unwrap_or_default();
         void.iter().for_each(|reason| println!("void: {reason}"));
+        let held = above.asserts.iter().all(|asked| asked.held);
         Ok(ExitCode::from(if void.is_empty() { u8::from(!held) } else { VOID }))
     }
 
@@ -164,19 +180,35 @@ impl TracesArgs {
         let options = Options {
             pairing: match self.by.as_str() {
                 "trace" => Pairing::Trace,
-                "operation" => Pairing::Operation,
+                BY_OPERATION => Pairing::Operation,
                 key => Pairing::Attribute(key.to_owned()),
             },
             labels: [self.label_a.clone(), self.label_b.clone()],
             services: [self.service_a.clone(), self.service_b.clone()],
             variable,
             waits: self.waits.clone(),
-            blocks: BLOCKS,
+            blocks: Blocks::Windows(BLOCKS),
             resamples: RESAMPLES,
             seed: 1,
         };
         compare(spills, names, &options)
     }
+}
+
+/// Writes traces.json and traces.html: the page's path.
+fn write(folder: &Path, report: &TracesReport, above: &Above) -> anyhow::Result<PathBuf> {
+    #[derive(Serialize)]
+    struct All<'a> {
+        #[serde(flatten)]
+        above: &'a Above,
+        #[serde(flatten)]
+        report: &'a TracesReport,
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    let html = folder.join("traces.html");
+    replace(&folder.join("traces.json"), &(serde_json::to_string_pretty(&All { above, report })? + "\n"))?;
+    replace(&html, &page(report, above)?)?;
+    Ok(html)
 }
 
 fn read(path: &Path, files: &[PathBuf]) -> anyhow::Result<Spill> {

@@ -12,7 +12,7 @@ use super::workload;
 use crate::report::{Document, page, run_page, summary, verify, verify_run};
 use crate::scenario::Scenario;
 use crate::trace::Trace;
-use crate::traces::TracesReport;
+use crate::traces::{Blocks, TracesReport};
 
 /// Compute every figure of a report again from its raw histograms and counts
 ///
@@ -98,7 +98,8 @@ fn told_otherwise(folder: &Path, traced: &[TracesReport]) -> anyhow::Result<Vec<
             continue;
         }
         let labels = report.sides.each_ref().map(|side| side.label.clone());
-        if again(&files, labels, report.blocks, report.resamples, report.seed)? != *report {
+        let slices = report.slices.clone().context("traces of a play without its slices")?;
+        if again(&files, labels, Blocks::Slices(slices), report.resamples, report.seed)? != *report {
             differences.push(format!(
                 "{}, {}: the traces don't say what the report says of them",
                 files[0].display(),

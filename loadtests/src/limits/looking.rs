@@ -137,7 +137,7 @@ fn rows(saturated: &Saturated, places: &[(Twin, f64)], dropped: &[u64]) -> Vec<L
     rows
 }
 
-/// Cells of each row: request, service, what is traced, measurements, rate, its ratio, CPU, its ratio, spans lost.
+/// Cells of each row: request, service, what is traced, measurements, rate, its ratio, CPU, its ratio, spans lost (of all kinds of request together).
 pub fn cells(row: &Looked) -> [String; 9] {
     let ratio =
         |ratio: &Option<Ratio>| ratio.as_ref().map_or("–".to_owned(), crate::report::wording::repeated);
@@ -160,8 +160,17 @@ pub fn cells(row: &Looked) -> [String; 9] {
 }
 
 /// Over [`cells`].
-pub const HEAD: [&str; 9] =
-    ["", "service", "traced", "n", "replies/s", "by untraced", "CPU a reply µs", "by untraced", "spans lost"];
+pub const HEAD: [&str; 9] = [
+    "",
+    "service",
+    "traced",
+    "n",
+    "replies/s",
+    "by untraced",
+    "CPU a reply µs",
+    "by untraced",
+    "spans lost in all",
+];
 
 /// For the terminal.
 pub fn table(looking: &Looking) -> String {

@@ -66,12 +66,18 @@ pub fn cells(controls: &[Control], pick: impl Fn(&Control) -> Option<&Ratio>) ->
 /// What was played, and whether it may be believed.
 pub fn note(scenario: &ScenarioReport, control: &Control) -> String {
     let (played, of) = (control.report.scenario.pairs, scenario.scenario.pairs);
-    let pairs = if played == of { format!("all {of}") } else { format!("the first {played} of {of}") };
-    let kept = kept(&control.report.validity);
-    format!(
-        "Control (A/A): {} against a second instance of itself, {pairs} pairs of slices; {kept}.",
-        control.label
-    )
+    let part = if played == of { String::new() } else { format!(", the first of {of}") };
+    let (pairs, kept) = (pairs(&control.report), kept(&control.report.validity));
+    format!("Control (A/A): {} against a second instance of itself, {pairs}{part}; {kept}.", control.label)
+}
+
+/// Of how many pairs the figures are.
+pub fn pairs(report: &ScenarioReport) -> String {
+    let kept = report.slices.iter().map(Vec::len).min().unwrap_or(0);
+    match report.basis.set_aside.len() {
+        0 => format!("{kept} pairs of slices"),
+        count => format!("{kept} pairs of slices ({count} more were set aside: the host had the core)"),
+    }
 }
 
 /// Whether every bound was kept, or which weren't.
@@ -161,9 +167,14 @@ mod tests {
         let cells = cells(&controls, |control| control.metric("p99"));
         assert_eq!(cells, ["Rust 1.010 [0.980, 1.030]", "Go too few requests"]);
         let mut whole = scenario(24, vec![]);
-        let wanted = "Control (A/A): Rust against a second instance of itself, the first 12 of 24 pairs of slices; every bound was kept.";
+        let wanted = "Control (A/A): Rust against a second instance of itself, 12 pairs of slices, the first of 24; every bound was kept.";
         assert_eq!(note(&whole, &controls[0]), wanted);
         whole.scenario.pairs = 12;
-        assert!(note(&whole, &controls[0]).contains("itself, all 12 pairs of slices;"));
+        assert!(note(&whole, &controls[0]).contains("itself, 12 pairs of slices; every"));
+        let mut disturbed = same("Go");
+        disturbed.report.basis.set_aside = vec![3, 7];
+        disturbed.report.slices.iter_mut().for_each(|slices| slices.truncate(10));
+        let wanted = "itself, 10 pairs of slices (2 more were set aside: the host had the core); every";
+        assert!(note(&whole, &disturbed).contains(wanted));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::model::{Metric, Report, ScenarioReport};
-use super::standing::standing;
+use super::standing::{is_trial, standing};
 use super::table::{align, plain};
 use super::wording::{change, interval, labels, number, ratio};
 
@@ -70,7 +70,9 @@ fn scenario<'a>(run: &'a Run, name: &str) -> Option<&'a ScenarioReport> {
 /// What differs beside the figures, a line each.
 fn beside(runs: &[Run], common: &[String]) -> Vec<String> {
     let mut found = Vec::new();
-    for run in runs.iter().filter(|run| !run.report.void.is_empty() || !run.report.allowed.is_empty()) {
+    let odd =
+        |run: &&Run| !run.report.void.is_empty() || !run.report.allowed.is_empty() || is_trial(&run.report);
+    for run in runs.iter().filter(odd) {
         let (standing, reasons) = standing(&run.report);
         found.push(format!("{}: {standing} {}", run.letter, reasons.join(" ")));
     }

@@ -28,10 +28,10 @@ pub use model::{
     ContenderReport, CurvePoint, Environment, FORMAT, Failed, GeneratorReport, Metric, OperationRow,
     RawSlice, Report, ScenarioReport, Version,
 };
-pub(crate) use page::{assets, data, scripts};
+pub(crate) use page::{assets, class_of, data, scripts};
 pub use page::{page, run_page};
 pub use rows::{Compared, Given, Rows};
 pub(crate) use table::{align, plain};
 pub use table::{half_widths, summary, table};
-pub use traced::Traced;
+pub use traced::{Traced, sliced};
 pub use verify::{Redraw, Verified, verify, verify_run};

@@ -9,6 +9,8 @@ mod objections;
 mod plots;
 mod run;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use run::run_page;
 
@@ -26,10 +28,10 @@ use super::control::{self, objections};
 use super::model::{Report, ScenarioReport};
 use super::rows::{self, Cells};
 use super::server;
-use super::standing::{VOID, assert_word, is_void, is_void_traced, reasons_of_traced, standing};
+use super::standing::{VOID, assert_word, is_trial, is_void, is_void_traced, reasons_of_traced, standing};
 use super::wording::{
-    IDLE, MEMORY, counts, interval, is_difference, labels, millis, number, operation_cells, ratio, starts,
-    verdict, verdict_word, whole,
+    IDLE, MEMORY, counted, counts, interval, is_difference, labels, millis, number, operation_cells, ratio,
+    starts, verdict, verdict_word, whole,
 };
 use crate::assert::Asserted;
 use crate::compare::{Generator, Usage};
@@ -62,15 +64,17 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         title => format!("{} against {}", labels[0], labels[1]),
         labels => labels.clone(),
         standing => standing(report).0,
-        reasons => standing(report).1.to_vec(),
-        class => class_of(&report.void, &report.allowed),
+        reasons => standing(report).1,
+        class => class_of(&report.void, &report.allowed, is_trial(report)),
         report => Value::from(Serde(context_of(report))),
         asserts => Value::from(Serde(asserts(report))),
         starts => starts(report),
+        // A service that was there before says nothing of what it was built from.
+        started_here => report.contenders.iter().all(|one| !one.version.commit.is_empty()),
         idle => IDLE,
         memory => MEMORY,
         seconds => number(report.seconds),
-        command => report.command.join(" "),
+        command => command_line(&report.command),
         scenarios => Value::from(Serde(scenarios)),
         doubts => Value::from(Serde(doubts(report))),
         beside => Value::from(Serde(beside)),
@@ -79,6 +83,17 @@ pub fn page(report: &Report) -> anyhow::Result<String> {
         ..scripts()
     })?;
     Ok(text)
+}
+
+/// As a shell takes it. Whoever plays a resumed run again begins anew.
+fn command_line(command: &[String]) -> String {
+    let resume = command.iter().position(|word| word == "--resume");
+    let resumed = |place: usize, word: &str| {
+        word.starts_with("--resume=") || resume.is_some_and(|resume| (resume..resume + 2).contains(&place))
+    };
+    let kept = command.iter().enumerate().filter(|(place, word)| !resumed(*place, word));
+    let kept: Vec<_> = kept.map(|(_, word)| word.as_str()).collect();
+    shlex::try_join(kept.iter().copied()).unwrap_or_else(|_| kept.join(" "))
 }
 
 /// The templates.
@@ -96,8 +111,8 @@ pub(crate) fn scripts() -> Value {
 }
 
 /// Of what stands on top.
-fn class_of(void: &[String], allowed: &[String]) -> &'static str {
-    match (void.is_empty(), allowed.is_empty()) {
+pub(crate) fn class_of(void: &[String], allowed: &[String], trial: bool) -> &'static str {
+    match (void.is_empty(), allowed.is_empty() && !trial) {
         (false, _) => "void",
         (true, false) => "allowed",
         (true, true) => "valid",
@@ -238,7 +253,8 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
         .flatten()
         .collect(),
     };
-    let curves = scenario.curves[0].iter().zip(&scenario.curves[1]);
+    let [ones, others] = [0, 1].map(|side| scenario.curves.get(side).map_or(&[][..], Vec::as_slice));
+    let curves = ones.iter().zip(others);
     let sentence = |metric: &super::Metric| unbroken(verdict(metric, controls, &labels));
     View {
         name: scenario.scenario.name.clone(),
@@ -272,10 +288,11 @@ fn view(report: &Report, scenario: &ScenarioReport) -> View {
 
 fn operation(row: &super::OperationRow, controls: &[super::Control]) -> Row {
     let doubted = !objections(controls, |control| control.operation(&row.operation)).is_empty();
-    Row {
-        class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)),
-        cells: operation_cells(row).into(),
+    let mut cells = operation_cells(row);
+    if row.ratio.differs() && doubted {
+        cells[4] += ", its control doubts it";
     }
+    Row { class: class(row.ratio.differs() && !doubted, &row.ratio, Some(true)), cells: cells.into() }
 }
 
 fn traced(report: &Report, scenario: &ScenarioReport, traced: &super::Traced) -> Value {
@@ -316,13 +333,9 @@ fn unbroken(sentence: String) -> String {
 }
 
 fn played(scenario: &ScenarioReport) -> String {
-    let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
-    let set_aside = match scenario.basis.set_aside.len() {
-        0 => String::new(),
-        count => format!(" ({count} more were set aside: the host had the core)"),
-    };
     format!(
-        "{pairs} pairs of slices of {} ms each{set_aside}, of a trace of {} requests (sha256 {}…).",
+        "{}, each of {} ms, of a trace of {} requests (sha256 {}…).",
+        control::pairs(scenario),
         scenario.scenario.slice_ms,
         whole(scenario.requests as u64),
         scenario.trace_sha256.get(..12).unwrap_or_default()
@@ -389,7 +402,12 @@ fn generator(report: &Report, scenario: &ScenarioReport) -> Vec<(String, String)
             (format!("{what}, {label}’s slices"), text)
         })
     };
-    let mut lines: Vec<_> = us("From due to sent", generator.lag_us).collect();
+    let mut lines: Vec<_> = us("From due to sent, or queued for a connection", generator.lag_us).collect();
+    let queued = |slices: &Vec<super::RawSlice>| slices.iter().map(|slice| slice.queued).sum::<u64>();
+    let queued = scenario.slices.iter().map(queued).zip(labels(report));
+    lines.extend(queued.map(|(count, label)| {
+        (format!("Queued for a connection, {label}’s slices"), counted(count, "request"))
+    }));
     lines.extend(us("From due to the sending thread awake", generator.wake_lag_us));
     lines.extend(usage(&generator.generator, &generator.usage));
     lines

@@ -54,7 +54,9 @@ pub fn cells(scenario: &ScenarioReport, between: &str) -> Option<Cells> {
     let rows = scenario.rows.as_ref()?;
     let columns: Vec<_> =
         std::iter::once(scenario).chain(rows.compared.iter().map(|one| &one.report)).collect();
-    let head = columns.iter().map(|column| column.basis.labels.join(" / "));
+    let void =
+        |column: &ScenarioReport| if column.validity.iter().any(Bound::voids) { " (void)" } else { "" };
+    let head = columns.iter().map(|column| column.basis.labels.join(" / ") + void(column));
     let line = |metric: &Metric| {
         let cells = columns.iter().map(|column| cell(column, &metric.name, between));
         std::iter::once(metric.label.clone()).chain(cells).collect()
@@ -85,10 +87,11 @@ pub fn sentences(scenario: &ScenarioReport) -> Vec<String> {
     let of = |compared: &Compared| {
         let Compared { label, report, .. } = compared;
         let of_metric = |metric| verdict(metric, &scenario.controls, &report.basis.labels);
-        let said = report.metrics.iter().map(of_metric).filter(|_| compared.name == TUNED);
-        let kept = control::kept(&report.validity);
-        said.chain([format!("{label}: {} pairs of slices; {kept}.", report.scenario.pairs)])
-            .collect::<Vec<_>>()
+        let void = report.validity.iter().any(Bound::voids);
+        let said = report.metrics.iter().filter(|_| compared.name == TUNED && !void).map(of_metric);
+        let (pairs, kept) = (control::pairs(report), control::kept(&report.validity));
+        let so = if void { "Void, these numbers are not a result: " } else { "" };
+        said.chain([format!("{so}{label}: {pairs}; {kept}.")]).collect::<Vec<_>>()
     };
     scenario.rows.iter().flat_map(|rows| &rows.compared).flat_map(of).collect()
 }
@@ -147,6 +150,21 @@ mod tests {
         assert!(said[0].contains("Rust tuned’s is 10 % lower than Go tuned’s"), "{said:?}");
         assert_eq!(said[1], "Rust tuned against Go tuned: 12 pairs of slices; every bound was kept.");
         assert_eq!(said[2..], ["Go tuned against Go: 12 pairs of slices; every bound was kept."]);
+        let bound = |held| Bound {
+            name: "lag".into(),
+            asks: String::new(),
+            measured: "late".into(),
+            held,
+            allowed: false,
+            applies: true,
+        };
+        let void = &mut whole.rows.as_mut().unwrap().compared[0].report.validity;
+        *void = vec![bound(false)];
+        let said = sentences(&whole);
+        let wanted = "Void, these numbers are not a result: Rust tuned against Go tuned: 12 pairs of slices; missed: lag (late).";
+        assert_eq!((said.len(), said[0].as_str()), (2, wanted));
+        assert_eq!(cells(&whole, ": ").unwrap().0[2], "Rust tuned / Go tuned (void)");
+        whole.rows.as_mut().unwrap().compared[0].report.validity = vec![bound(true)];
         whole.controls = vec![control("Go", vec![metric(1.05, Some((1.02, 1.08)))])];
         assert!(sentences(&whole)[0].contains("not called a difference"));
     }

@@ -11,7 +11,7 @@ use crate::scenario::{Overrides, Scenario};
 use crate::solo::{MemoryOverTime, SoloRun, StageReport};
 use crate::stats::{Interval, Ratio};
 use crate::traces::TracesReport;
-use crate::traces::model::{Pairing, Side};
+use crate::traces::model::{Operation, Pairing, Row, Side, Times};
 use crate::validity::Bound;
 
 /// p99 with this ratio; the second's is 10 ms.
@@ -46,7 +46,7 @@ pub fn scenario(pairs: usize, metrics: Vec<Metric>) -> ScenarioReport {
         curves: vec![],
         validity: vec![],
         generator: GeneratorReport { generator, lag_us: [[0; 4]; 2], wake_lag_us: [[0; 4]; 2], usage },
-        slices: vec![],
+        slices: vec![vec![slice(); pairs]; 2],
         controls: vec![],
         basis: Basis { labels: vec!["Rust".into(), "Go".into()], ..Basis::default() },
         curve_ratios: vec![],
@@ -76,12 +76,41 @@ pub fn traced(validity: Vec<Bound>) -> Traced {
         sides: [side.clone(), side],
         pairing: Pairing::Trace,
         blocks: 0,
+        slices: None,
         resamples: 0,
         seed: 0,
         operations: vec![],
         vocabulary: vec![],
     };
     Traced { traces, play: scenario(12, vec![]), lost: [0; 2], validity }
+}
+
+/// One of which so many requests were compared, and so many had no partner; nothing differs.
+pub fn operation(requests: [u64; 2], alone: [u64; 2]) -> Operation {
+    let ratio = Ratio { estimate: None, interval: None, no_interval: None };
+    let whole = Row {
+        path: vec!["pay".into()],
+        order: 0,
+        wait: None,
+        spans: requests,
+        requests,
+        times: [Times::default(); 2],
+        ratios: [ratio.clone(), ratio.clone(), ratio],
+        critical_ns: [1e6; 2],
+        difference_ns: 0.0,
+        interval: None,
+    };
+    Operation {
+        name: "pay".into(),
+        requests,
+        alone,
+        whole,
+        rows: vec![],
+        explained_ns: 0.0,
+        differences: vec![],
+        tails: [None, None],
+        examples: vec![],
+    }
 }
 
 /// `checkout` on one service, in which nothing happened.

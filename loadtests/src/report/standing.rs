@@ -19,22 +19,35 @@ pub const VOID: &str = "Void: these numbers are not a result.";
 const PART: &str = "Void in part: what is named here is not a result; everything else is.";
 
 /// What stands above everything: whether it may be believed, and where not, why.
-pub fn standing(report: &Report) -> (&'static str, &[String]) {
+pub fn standing(report: &Report) -> (&'static str, Vec<String>) {
     if report.void.is_empty() || is_void_whole(report) {
-        return standing_of(&report.void, &report.allowed);
+        return standing_of(&report.void, &report.allowed, is_trial(report));
     }
-    (PART, &report.void)
+    let only =
+        report.allowed.iter().map(|reason| format!("Only a trial, as a missed bound was allowed: {reason}"));
+    (PART, report.void.iter().cloned().chain(only).collect())
 }
 
-/// The same by the reasons for its being void, and the missed bounds that were allowed to be.
-pub fn standing_of<'a>(void: &'a [String], allowed: &'a [String]) -> (&'static str, &'a [String]) {
-    match (void.is_empty(), allowed.is_empty()) {
-        (false, _) => (VOID, void),
-        (true, false) => {
-            ("Valid only as a trial: these bounds were missed, and were allowed to be.", allowed)
+/// The same by the reasons for its being void, and the missed bounds that were allowed to be; `trial`: it was short, with
+/// light hashes and loose bounds.
+pub fn standing_of(void: &[String], allowed: &[String], trial: bool) -> (&'static str, Vec<String>) {
+    match (void.is_empty(), allowed.is_empty(), trial) {
+        (false, ..) => (VOID, void.to_vec()),
+        (true, false, _) => {
+            ("Valid only as a trial: these bounds were missed, and were allowed to be.", allowed.to_vec())
         }
-        (true, true) => ("Valid: every bound was kept.", &[]),
+        (true, true, true) => (
+            "Valid only as a trial: short, with light hashes, under loose bounds; each of them was kept.",
+            vec![],
+        ),
+        (true, true, false) => ("Valid: every bound was kept.", vec![]),
     }
+}
+
+/// Whether it, or a part of it, was only to show that everything works.
+pub fn is_trial(report: &Report) -> bool {
+    let compared = report.scenarios.iter().map(|scenario| scenario.basis.trial);
+    compared.chain(report.alone.iter().map(|run| run.basis.trial)).any(|trial| trial)
 }
 
 /// A scenario's own figures are no result. One whose controls are void is void: a control that isn't valid controls nothing.
@@ -68,7 +81,12 @@ fn is_void_whole(report: &Report) -> bool {
 pub fn assert_word(report: &Report, asserted: &Asserted) -> &'static str {
     let scenario = report.scenarios.iter().find(|one| one.scenario.name == asserted.scenario);
     let void = scenario.map_or(!report.void.is_empty(), |scenario| is_void(report, scenario));
-    match (void, asserted.held) {
+    assert_word_of(void, asserted.held)
+}
+
+/// The same of figures that are void or aren't.
+pub fn assert_word_of(void: bool, held: bool) -> &'static str {
+    match (void, held) {
         (true, _) => "the run is void",
         (false, true) => "held",
         (false, false) => "NOT HELD",
@@ -233,6 +251,21 @@ mod tests {
             void(|report| report.scenarios[1].validity.push(bound(false))),
             (PART, [false, false, true])
         );
+    }
+
+    #[test]
+    fn a_trial_says_so_and_an_allowed_miss_is_told_beside_what_is_void() {
+        let mut report = valid();
+        report.scenarios[1].basis.trial = true;
+        let (said, reasons) = standing(&report);
+        assert!(said.starts_with("Valid only as a trial: short") && reasons.is_empty(), "{said}");
+        report.allowed = vec!["read, lag: late.".into()];
+        assert_eq!(standing(&report).1, ["read, lag: late."]);
+        report.scenarios[0].validity.push(bound(false));
+        report.void = super::reasons(&report, Bound::voids);
+        let (said, reasons) = standing(&report);
+        let allowed = "Only a trial, as a missed bound was allowed: read, lag: late.";
+        assert_eq!((said, reasons.len(), reasons[1].as_str()), (PART, 2, allowed));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::model::{RawSlice, Report, ScenarioReport};
 use super::standing::reasons;
-use super::traced::Traced;
+use super::traced::{Traced, sliced};
 use crate::assert::{Assert, Asserted};
 use crate::compare::{Plan, computed};
 use crate::histogram::decode;
@@ -130,6 +130,11 @@ impl Verified {
     /// their files are there.
     fn traced(&mut self, name: &str, traced: &Traced, trace: Option<&Trace>) -> anyhow::Result<()> {
         self.scenario(name, &traced.play, trace)?;
+        if let Some(trace) = trace {
+            let slices = [traced.traces.slices.clone(), Some(sliced(trace, &traced.play))];
+            let [printed, again] = [serde_json::to_value(&slices[0])?, serde_json::to_value(&slices[1])?];
+            self.walk(&format!("{name}: slices of the traces"), &printed, &again, &[]);
+        }
         let [printed, again] =
             [serde_json::to_value(&traced.validity)?, serde_json::to_value(traced.judged())?];
         self.walk(&format!("{name}: validity"), &printed, &again, &[]);

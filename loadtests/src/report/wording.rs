@@ -199,7 +199,7 @@ pub fn verdict(metric: &Metric, controls: &[Control], labels: &[String]) -> Stri
         Finding::Untold => format!("{label}: {both}: {}.", interval(ratio)),
         Finding::KeepsUp(offered) => {
             let offered = number(offered);
-            format!("{label}: both keep up with the {offered} {unit} that are offered ({both}).")
+            format!("{label}: both answer the {offered} requests/s that are offered ({both}).")
         }
         Finding::Noise(found) => {
             let ends = ends(&found);
@@ -351,14 +351,14 @@ mod tests {
         assert_eq!(verdict_word(&kept, &[], &labels), "both keep up");
         assert_eq!(
             verdict(&kept, &[], &labels),
-            "Rate: both keep up with the 100 replies/s that are offered (Rust 99.9 replies/s and Go 99.1 replies/s)."
+            "Rate: both answer the 100 requests/s that are offered (Rust 99.9 replies/s and Go 99.1 replies/s)."
         );
         for lost in [rate([99.9, 98.9], 1.005, 1.02), rate([101.1, 100.0], 1.005, 1.02)] {
             assert_eq!(
                 verdict_word(&lost, &[], &labels),
                 format!("Rust {} higher", percent(lost.values[0] / lost.values[1] - 1.0))
             );
-            assert!(!verdict(&lost, &[], &labels).contains("keep up"));
+            assert!(!verdict(&lost, &[], &labels).contains("both answer"));
         }
         let unclear = rate([98.0, 98.5], 0.98, 1.01);
         assert!(verdict_word(&unclear, &[], &labels).starts_with("no difference seen"));

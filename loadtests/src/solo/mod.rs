@@ -21,7 +21,7 @@ pub use figures::{computed, percentiles};
 pub use judge::{Judged, judge, overall};
 pub use model::{
     Block, Capacity, Footprint, MemoryOverTime, Probe, Row, ServiceCapacity, SoloReport, SoloRun,
-    StageReport, Used, footprint_ratio,
+    StageReport, Used, footprint_n, footprint_ratio, footprint_rows,
 };
 pub use play::{Order, Played, Sample, Settle, aside, play};
 pub use search::{Bracket, Outcome, Reach, Search};

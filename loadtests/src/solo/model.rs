@@ -181,6 +181,14 @@ pub struct ServiceCapacity {
     pub blocks: Vec<Block>,
 }
 
+impl ServiceCapacity {
+    /// How many searches `kept` is of: `2 of 3` where another one found none.
+    pub fn searches(&self) -> String {
+        let (found, of) = (self.kept.as_ref().map_or(0, |kept| kept.values.len()), self.blocks.len());
+        if found == of { of.to_string() } else { format!("{found} of {of}") }
+    }
+}
+
 /// One search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Block {
@@ -243,6 +251,27 @@ impl Footprint {
 pub fn footprint_ratio(footprints: &[Footprint], name: &str) -> Option<Ratio> {
     let [first, second] = footprints else { return None };
     Some(first.figure(name)?.ratio_to(second.figure(name)?))
+}
+
+/// The rows that any of them has, once each: in the first one's order, then what only others have.
+pub fn footprint_rows(footprints: &[Footprint]) -> Vec<&Row> {
+    let mut rows: Vec<&Row> = Vec::new();
+    for row in footprints.iter().flat_map(|footprint| &footprint.rows) {
+        if !rows.iter().any(|known| known.name == row.name) {
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// Of how many repetitions a figure is: once where each has as many.
+pub fn footprint_n(footprints: &[Footprint], name: &str) -> String {
+    let count = |footprint: &Footprint| footprint.figure(name).map_or(0, |figure| figure.values.len());
+    let mut counts: Vec<_> = footprints.iter().map(count).collect();
+    if counts.iter().all(|count| *count == counts[0]) {
+        counts.truncate(1);
+    }
+    counts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// One figure of it.

@@ -1,7 +1,8 @@
 //! Services by themselves, as tables for the terminal.
 
 use super::model::{
-    Capacity, Footprint, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport, footprint_ratio,
+    Capacity, Footprint, MemoryOverTime, ServiceCapacity, SoloReport, SoloRun, StageReport, footprint_n,
+    footprint_ratio, footprint_rows,
 };
 use crate::report::standing::standing_of;
 use crate::report::wording::{number, repeated, spread};
@@ -32,7 +33,7 @@ pub fn run_table(run: &SoloRun) -> String {
     align(&mut table, &Vec::from_iter(0..10));
     let mut text =
         format!("{} alone, {}: {}\n", run.service.label, run.scenario.name, run.scenario.description);
-    let (standing, reasons) = standing_of(&run.void, &run.allowed);
+    let (standing, reasons) = standing_of(&run.void, &run.allowed, run.basis.trial);
     text += &format!("{standing}\n");
     reasons.iter().for_each(|reason| text += &format!("- {reason}\n"));
     text += &format!("{table}\n");
@@ -80,18 +81,19 @@ pub fn solo_table(report: &SoloReport) -> String {
 
 fn capacity(capacity: &Capacity) -> String {
     let mut table =
-        plain(&["", "kept, requests/s", "in each block, flows/s", "most good/s", "what was full"]);
+        plain(&["", "kept, requests/s", "n", "in each block, flows/s", "most good/s", "what was full"]);
     for service in &capacity.services {
         let full: Vec<_> = service.blocks.iter().map(|block| block.full.clone()).collect();
         table.add_row([
             service.label.clone(),
             service.kept.as_ref().map_or("none".into(), spread),
+            service.searches(),
             brackets(service),
             service.most_goodput.as_ref().map_or("–".into(), spread),
             full.join("\n"),
         ]);
     }
-    align(&mut table, &[1]);
+    align(&mut table, &[1, 2]);
     let Capacity { scenario, p99_ms, trial_seconds, .. } = capacity;
     format!(
         "\n{scenario}: capacity, the highest rate with a p99 below {} ms in trials of {} s\n{table}\n{}",
@@ -113,18 +115,20 @@ fn brackets(service: &ServiceCapacity) -> String {
 
 /// Figures of services beside each other, in the first one's order; nothing of none.
 pub fn footprint_table(title: &str, footprints: &[Footprint]) -> String {
-    let Some(first) = footprints.first() else { return String::new() };
+    if footprints.is_empty() {
+        return String::new();
+    }
     let between = footprints.iter().map(|footprint| footprint.label.as_str()).collect::<Vec<_>>().join("/");
     let mut header = vec![""];
     header.extend(footprints.iter().map(|footprint| footprint.label.as_str()));
     header.extend(["unit", &between, "n"]);
     let mut table = plain(&header);
-    for row in &first.rows {
+    for row in footprint_rows(footprints) {
         let of = |footprint: &Footprint| footprint.figure(&row.name).map_or("–".into(), spread);
         let ratio = footprint_ratio(footprints, &row.name).map_or("–".into(), |found| repeated(&found));
         let mut cells = vec![row.label.clone()];
         cells.extend(footprints.iter().map(of));
-        cells.extend([row.unit.clone(), ratio, row.figure.values.len().to_string()]);
+        cells.extend([row.unit.clone(), ratio, footprint_n(footprints, &row.name)]);
         table.add_row(cells);
     }
     let left_out = footprints

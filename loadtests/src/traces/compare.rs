@@ -12,6 +12,7 @@ use super::look::{Look, together};
 use super::model::{Operation, Pairing, Row, Side, TracesReport};
 use super::requests::{Group, groups, of_service, pair};
 use super::shape::Variable;
+use super::slices::Slices;
 use super::spill::Spill;
 use super::structure::Structure;
 use super::sums::{BLOCKS, Part, Sums};
@@ -40,12 +41,39 @@ pub struct Options {
     pub variable: Variable,
     /// Attributes that are waits.
     pub waits: Vec<Wait>,
-    /// Windows of time that are independent of each other, at most [`BLOCKS`]: of a play in slices, its slices.
-    pub blocks: usize,
+    /// What the intervals resample.
+    pub blocks: Blocks,
     /// For the intervals.
     pub resamples: usize,
     /// Of the resamples.
     pub seed: u64,
+}
+
+/// Stretches of time that are independent of each other.
+#[derive(Debug, Clone)]
+pub enum Blocks {
+    /// So many, at most [`BLOCKS`], with as many requests each.
+    Windows(usize),
+    /// Those of a play: several of them together where there are more than [`BLOCKS`]. What was in none that counts is left
+    /// out.
+    Slices(Slices),
+}
+
+impl Blocks {
+    fn count(&self) -> usize {
+        let count = match self {
+            Self::Windows(count) => *count,
+            Self::Slices(slices) => slices.count(),
+        };
+        count.clamp(1, BLOCKS)
+    }
+
+    fn slices(&self) -> Option<&Slices> {
+        match self {
+            Self::Windows(_) => None,
+            Self::Slices(slices) => Some(slices),
+        }
+    }
 }
 
 /// A side as it is compared.
@@ -134,7 +162,8 @@ pub fn compare(
     Ok(TracesReport {
         sides: [side(0, one), side(1, other)],
         pairing: options.pairing.clone(),
-        blocks: blocks(options),
+        blocks: options.blocks.count(),
+        slices: options.blocks.slices().cloned(),
         resamples: options.resamples,
         seed: options.seed,
         operations,
@@ -158,7 +187,7 @@ fn surveyed(
             bail!("{label}: no request has the attribute `{key}`, by which they were to be paired");
         }
     }
-    let windows = surveyed.began.clone().windows(blocks(options));
+    let windows = surveyed.began.clone().windows(options.blocks.count());
     Ok((spill, Read { files, spans, surveyed, windows }))
 }
 
@@ -221,13 +250,29 @@ fn common(known: &Known<Sum>, labels: [&String; 2]) -> anyhow::Result<()> {
     bail!("nothing to compare, no operation is on both sides: {}; {}", has(0), has(1))
 }
 
-fn blocks(options: &Options) -> usize {
-    options.blocks.clamp(1, BLOCKS)
+/// The block of a side's request.
+fn block(request: &Tree<'_>, read: &Read, options: &Options) -> usize {
+    let first = &request.nodes[0];
+    match &options.blocks {
+        Blocks::Slices(slices) => {
+            let slice = slices.of(&first.found.span.trace_id).unwrap_or(0);
+            slice * options.blocks.count() / slices.count().max(1)
+        }
+        Blocks::Windows(_) => read.windows.of(first.start),
+    }
 }
 
 /// The requests of a group's sides that are compared.
 fn compared<'a>(group: Group<'a>, read: &[Read; 2], options: &Options) -> [Vec<Tree<'a>>; 2] {
-    [0, 1].map(|side| of_service(group[side], &read[side].surveyed.whose, &options.waits))
+    let counts = |request: &Tree<'_>| {
+        let of = |slices: &Slices| slices.of(&request.nodes[0].found.span.trace_id);
+        options.blocks.slices().is_none_or(|slices| of(slices).is_some())
+    };
+    [0, 1].map(|side| {
+        let mut requests = of_service(group[side], &read[side].surveyed.whose, &options.waits);
+        requests.retain(counts);
+        requests
+    })
 }
 
 fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut Known<Sum>) {
@@ -237,7 +282,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
             (0..).zip(requests).flat_map(|(side, all)| all.into_iter().map(move |one| (side, one)))
         {
             let sum = known.of(&request, Sum::new);
-            let block = read[side].windows.of(request.nodes[0].start);
+            let block = block(&request, &read[side], options);
             sum.sums.add(side, block, &request, &options.waits);
             sum.structure.form(side, &request);
         }
@@ -246,7 +291,7 @@ fn first_look(group: Group<'_>, read: &[Read; 2], options: &Options, known: &mut
     let paired = pair(requests);
     for [one, other] in &paired.pairs {
         let sum = known.of(one, Sum::new);
-        let block = read[0].windows.of(one.nodes[0].start);
+        let block = block(one, &read[0], options);
         for (side, request) in [one, other].into_iter().enumerate() {
             sum.sums.add(side, block, request, &options.waits);
         }

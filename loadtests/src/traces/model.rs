@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::shape::Spot;
+use super::slices::Slices;
 use super::trouble::Trouble;
 use crate::stats::{Interval, Ratio};
 
@@ -25,8 +26,11 @@ pub struct TracesReport {
     pub sides: [Side; 2],
     /// By what.
     pub pairing: Pairing,
-    /// Windows of time that the intervals resample.
+    /// Windows of time that the intervals resample; of a play, stretches of whole slices.
     pub blocks: usize,
+    /// Of a play: its slices; unset: files were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
     /// How often.
     pub resamples: usize,
     /// What the resamples were drawn from.
@@ -114,6 +118,13 @@ pub struct Row {
     pub difference_ns: f64,
     /// Of that.
     pub interval: Option<Interval>,
+}
+
+impl Row {
+    /// Whether its difference is told from nothing.
+    pub fn told(&self) -> bool {
+        self.interval.is_some_and(|interval| interval.low > 0.0 || interval.high < 0.0)
+    }
 }
 
 /// A difference of structure, and how often.

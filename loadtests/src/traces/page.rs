@@ -8,23 +8,71 @@ use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde::Serialize;
 
-use super::model::{Operation, Row, Tail, Times, TracesReport};
+use super::model::{Operation, Pairing, Row, Tail, Times, TracesReport};
 use super::text::{alike, cells, difference, explained, micros, most, paired, place, remarked};
+use crate::report::standing::{assert_word_of, standing_of};
 use crate::report::wording::{counted, number, ratio, whole};
-use crate::report::{assets, data, scripts};
-use crate::stats::Ratio;
+use crate::report::{assets, class_of, data, scripts};
+use crate::stats::{PAIRS_MIN, Ratio};
+use crate::validity::Bound;
 use icicle::{Icicle, icicle};
 use waterfall::{Pair, pair};
 
 /// Parts of a tail that are shown.
 const PARTS: usize = 6;
 
+/// What stands above the figures, on a page of its own and in traces.json.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Above {
+    /// What was played here; unset: files were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub played: Option<Played>,
+    /// The caller's thresholds, and how they came out.
+    pub asserts: Vec<Asked>,
+}
+
+/// Whether what was played may be believed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Played {
+    /// Why the figures aren't a result; empty: they are.
+    pub void: Vec<String>,
+    /// Missed bounds that the caller allowed.
+    pub allowed: Vec<String>,
+    /// It was short, with light hashes and loose bounds.
+    pub trial: bool,
+    /// Every bound.
+    pub validity: Vec<Bound>,
+}
+
+/// A threshold.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Asked {
+    /// As the caller wrote it.
+    pub assert: String,
+    /// What it looked at.
+    pub measured: String,
+    /// Whether that is as asked.
+    pub held: bool,
+}
+
 /// traces.html.
-pub fn page(report: &TracesReport) -> anyhow::Result<String> {
+pub fn page(report: &TracesReport, above: &Above) -> anyhow::Result<String> {
     let labels = report.sides.each_ref().map(|side| side.label.clone());
+    let standing =
+        above.played.as_ref().map(|played| standing_of(&played.void, &played.allowed, played.trial));
+    let void = above.played.as_ref().is_some_and(|played| !played.void.is_empty());
+    let assert = |Asked { assert, measured, held }: &Asked| Line {
+        class: if *held && !void { "held" } else { "missed" },
+        cells: vec![assert.clone(), measured.clone(), assert_word_of(void, *held).into()],
+    };
     let text = assets()?.get_template("traces.html")?.render(context! {
         title => format!("{} against {}, by their traces", labels[0], labels[1]),
-        class => "traces",
+        class => above.played.as_ref().map_or("traces", |played| class_of(&played.void, &played.allowed, played.trial)),
+        standing => standing.as_ref().map(|(standing, _)| *standing),
+        reasons => standing.as_ref().map(|(_, reasons)| reasons.clone()),
+        validity => above.played.as_ref().map(|played| Value::from(Serde(&played.validity))),
+        asserts => Value::from(Serde(above.asserts.iter().map(assert).collect::<Vec<_>>())),
+        file => "traces.json",
         traces => part(report),
         data => data(&labels, [(); 0], &[])?,
         ..scripts()
@@ -51,6 +99,8 @@ pub fn part(report: &TracesReport) -> Value {
         labels => report.sides.each_ref().map(|side| side.label.clone()),
         sides => Value::from(Serde(sides)),
         paired => paired(report),
+        in_pairs => report.pairing != Pairing::Operation,
+        intervals => (report.blocks >= PAIRS_MIN).then_some(report.blocks),
         differences => Value::from(Serde(differences(report))),
         alike => alike(report),
         vocabulary => report.vocabulary.iter().map(|remark| remarked(remark, report)).collect::<Vec<_>>(),
@@ -125,25 +175,24 @@ fn view(operation: &Operation, report: &TracesReport) -> View {
 fn sentences(operation: &Operation, report: &TracesReport) -> Vec<String> {
     let [first, second] = [0, 1].map(|side| report.sides[side].label.as_str());
     let [one, other] = operation.whole.critical_ns.map(micros);
-    let requests = match operation.requests {
-        [ones, others] if ones == others => counted(ones, "pair"),
-        [ones, others] => format!("{} and {}", whole(ones), counted(others, "request")),
+    let requests = match (&report.pairing, operation.requests) {
+        (Pairing::Operation, [ones, others]) => format!("{} and {}", whole(ones), counted(others, "request")),
+        (Pairing::Trace | Pairing::Attribute(_), [ones, _]) => counted(ones, "pair"),
     };
     let mean = format!(
         "{requests}: {first} takes {one} µs and {second} {other} µs in the mean; {second} less {first}: {} µs.",
         difference(&operation.whole)
     );
-    let most = operation
-        .rows
-        .iter()
-        .find(|row| told(row) && told(&operation.whole))
-        .map(|row| format!("Most of it: {}, {} µs.", place(row), difference(row)));
-    [Some(mean), most, Some(explained(operation))].into_iter().flatten().collect()
+    [Some(mean), largest(operation), Some(explained(operation))].into_iter().flatten().collect()
 }
 
-/// Whether a row's difference is told from nothing.
-fn told(row: &Row) -> bool {
-    row.interval.is_some_and(|interval| interval.low > 0.0 || interval.high < 0.0)
+/// What adds the most to the difference, where both are told from nothing; what works against it is no part of it.
+fn largest(operation: &Operation) -> Option<String> {
+    let whole = &operation.whole;
+    let adds = |row: &&Row| row.told() && row.difference_ns.signum() == whole.difference_ns.signum();
+    let row = operation.rows.iter().filter(|_| whole.told()).find(adds)?;
+    let share = number(row.difference_ns / whole.difference_ns * 100.0);
+    Some(format!("The largest part of it: {}, {} µs ({share} %).", place(row), difference(row)))
 }
 
 /// The whole, then each place.
@@ -167,7 +216,7 @@ fn line(name: String, row: &Row, whole: &Row) -> Line {
             None => "too few".to_owned(),
         }
     };
-    let class = match (told(row), row.difference_ns > 0.0) {
+    let class = match (row.told(), row.difference_ns > 0.0) {
         (true, true) => "first",
         (true, false) => "second",
         (false, _) => "",
@@ -226,4 +275,77 @@ fn tail_view(side: usize, tail: &Tail, operation: &Operation, report: &TracesRep
     };
     let rows = parts.into_iter().take(PARTS).map(row).collect();
     Some(TailView { said, rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::{self, traced};
+    use crate::stats::Interval;
+
+    fn row(name: &str, us: f64, half: f64) -> Row {
+        let interval = Some(Interval { low: (us - half) * 1e3, high: (us + half) * 1e3 });
+        let path = vec!["pay".into(), name.into()];
+        Row { path, difference_ns: us * 1e3, interval, ..sample::operation([3, 3], [0, 0]).whole }
+    }
+
+    fn operation(whole: Row, rows: Vec<Row>) -> Operation {
+        let explained_ns = rows.iter().map(|row| row.difference_ns).sum();
+        Operation { whole, explained_ns, rows, ..sample::operation([3, 3], [0, 0]) }
+    }
+
+    #[test]
+    fn the_largest_part_adds_to_the_difference_and_is_told_from_nothing() {
+        let against = || vec![row("find", -300.0, 9.0), row("bank", 250.0, 300.0), row("hash", 150.0, 9.0)];
+        let said = largest(&operation(row("", 100.0, 50.0), against())).unwrap();
+        assert_eq!(said, "The largest part of it: hash, +150 [141, 159] µs (150 %).");
+        assert_eq!(largest(&operation(row("", 100.0, 200.0), against())), None);
+        assert_eq!(largest(&operation(row("", 100.0, 50.0), vec![row("find", -300.0, 9.0)])), None);
+        let share = |half| explained(&operation(row("", 100.0, half), vec![row("hash", 50.0, 9.0)]));
+        assert!(share(50.0).contains("explain 50.0 µs (50.0 %)") && !share(200.0).contains(" %)"));
+    }
+
+    #[test]
+    fn a_page_of_its_own_says_whether_its_figures_are_a_result() {
+        let report = traced(vec![]).traces;
+        let given = page(&report, &Above::default()).unwrap();
+        assert!(!given.contains("class=\"standing") && !given.contains("May it be believed?"));
+        let bound = Bound {
+            name: "traced".into(),
+            asks: "no span is lost".into(),
+            measured: "3".into(),
+            held: false,
+            allowed: false,
+            applies: true,
+        };
+        let assert = Asked { assert: "unpaired==0".into(), measured: "it is 0".into(), held: true };
+        let void = vec!["a <span> was lost.".into()];
+        let played = Played { void, allowed: vec![], trial: false, validity: vec![bound] };
+        let mut above = Above { played: Some(played), asserts: vec![assert] };
+        let html = page(&report, &above).unwrap();
+        for wanted in [
+            "Void: these numbers are not a result.",
+            "<li>a &lt;span&gt; was lost.</li>",
+            "<b>no span is lost</b>",
+            "<td>the run is void</td>",
+            "traces.json beside this page",
+        ] {
+            assert!(html.contains(wanted), "no {wanted:?} in {html}");
+        }
+        if let Some(played) = &mut above.played {
+            played.void.clear();
+            played.trial = true;
+        }
+        let html = page(&report, &above).unwrap();
+        assert!(html.contains("Valid only as a trial: short") && html.contains("<td>held</td>"));
+    }
+
+    #[test]
+    fn what_isn_t_paired_is_not_called_pairs() {
+        let mut report = traced(vec![]).traces;
+        report.operations = vec![operation(row("", 100.0, 50.0), vec![])];
+        assert!(page(&report, &Above::default()).unwrap().contains("<li>3 pairs: "));
+        report.pairing = Pairing::Operation;
+        assert!(page(&report, &Above::default()).unwrap().contains("<li>3 and 3 requests: "));
+    }
 }

@@ -107,7 +107,7 @@ fn options(pairing: Pairing) -> Options {
         services: [None, None],
         variable: Variable::from([WAIT.to_owned()]),
         waits: vec![format!("{WAIT}=ms").parse().unwrap()],
-        blocks: BLOCKS,
+        blocks: Blocks::Windows(BLOCKS),
         resamples: 400,
         seed: 1,
     }
@@ -357,7 +357,7 @@ fn fewer_slices_than_an_interval_needs_give_none_and_it_is_said() {
     let sides = || [side("one", USUAL, 1, |_| {}), side("two", USUAL, 2, |_| {})];
     let files = || [vec!["one".into()], vec!["two".into()]];
     for (blocks, told) in [(12, false), (9, true)] {
-        let asked = Options { blocks, ..options(Pairing::Trace) };
+        let asked = Options { blocks: Blocks::Windows(blocks), ..options(Pairing::Trace) };
         let report = compare(sides(), files(), &asked).unwrap();
         let rows = || only(&report).rows.iter().chain([&only(&report).whole]);
         assert!(rows().all(|row| row.interval.is_none() == told), "{blocks}");
@@ -464,11 +464,37 @@ fn where_there_is_nothing_to_compare_it_says_why() {
 }
 
 #[test]
+fn sides_without_an_operation_in_common_say_what_each_has() {
+    let renamed: Change = |spans| {
+        let number = u64::from(spans[0].span_id[6]) % 7;
+        spans[0].name = format!("sell {number}");
+    };
+    let sides = [side("one", USUAL, 1, |_| {}), side("two", USUAL, 2, renamed)];
+    let files = [vec!["one".into()], vec!["two".into()]];
+    let error = compare(sides, files, &options(Pairing::Operation)).unwrap_err().to_string();
+    let wanted = "nothing to compare, no operation is on both sides: one has `pay`; two has `sell ";
+    assert!(error.starts_with(wanted) && error.ends_with(" and 2 more"), "{error}");
+}
+
+#[test]
+fn what_was_in_a_slice_that_was_set_aside_is_not_compared() {
+    let sides = || [side("one", USUAL, 1, |_| {}), side("two", Took { bank: 6000.0, ..USUAL }, 2, |_| {})];
+    let files = || [vec!["one".into()], vec!["two".into()]];
+    let edges = (0..=20).map(|slice| slice * 100 + 1).collect();
+    let slices = Slices { edges, left_out: vec![3, 7, 19] };
+    let asked = Options { blocks: Blocks::Slices(slices), ..options(Pairing::Trace) };
+    let report = compare(sides(), files(), &asked).unwrap();
+    assert_eq!((only(&report).requests, only(&report).alone, report.blocks), ([1700; 2], [0; 2], 17));
+    assert!(paired(&report).ends_with("what was in 3 pairs of slices that were set aside isn’t among them"));
+    assert_eq!(report.sides[0].requests, REQUESTS, "all of them were read");
+}
+
+#[test]
 fn the_page_holds_what_was_found() {
     let report =
         compared(Took { bank: 6000.0, ..USUAL }, |spans| spans[1].name = "find <all>".into(), Pairing::Trace);
-    let page = page(&report).unwrap();
-    for wanted in ["find &lt;all&gt;", "class=\"icicle\"", "class=\"pair\"", "Most of it: bank"] {
+    let page = page(&report, &Above::default()).unwrap();
+    for wanted in ["find &lt;all&gt;", "class=\"icicle\"", "class=\"pair\"", "The largest part of it: bank"] {
         assert!(page.contains(wanted), "{wanted}");
     }
 }

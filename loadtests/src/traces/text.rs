@@ -65,8 +65,12 @@ pub fn paired(report: &TracesReport) -> String {
         few @ ..PAIRS_MIN => format!("; from {few} slices, too few for intervals"),
         _ => String::new(),
     };
+    let left_out = match report.slices.as_ref().map_or(0, |slices| slices.left_out.len()) {
+        0 => String::new(),
+        count => format!("; what was in {count} pairs of slices that were set aside isn’t among them"),
+    };
     format!(
-        "{pairs} pairs by {by}; without a partner: {} of {first}, {} of {second}{few}",
+        "{pairs} pairs by {by}; without a partner: {} of {first}, {} of {second}{few}{left_out}",
         alone[0], alone[1]
     )
 }
@@ -163,7 +167,11 @@ pub fn place(row: &Row) -> String {
 /// What is explained of an operation's difference.
 pub fn explained(operation: &Operation) -> String {
     let (gap, explained) = (operation.whole.difference_ns, operation.explained_ns);
-    let share = if gap == 0.0 { String::new() } else { format!(" ({} %)", number(explained / gap * 100.0)) };
+    // Of what may be nothing, a share says nothing.
+    let share = match operation.whole.told() {
+        true => format!(" ({} %)", number(explained / gap * 100.0)),
+        false => String::new(),
+    };
     let rest = micros(gap - explained);
     format!(
         "Of the difference of {} µs spans below explain {} µs{share}; {rest} µs are the operation's own, of which the traces don't say what they are.",

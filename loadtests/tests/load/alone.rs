@@ -38,7 +38,7 @@ fn staged() -> Scenario {
     let stage = |rate: f64| Stage { rate, seconds: 0.8 };
     let solo = Some(Settings { sheds: true, ..Settings::default() });
     let stages = vec![stage(100.0), stage(200.0), stage(100.0)];
-    Scenario { stages, solo, pairs: 1, slice_ms: 2400, drain_ms: 3000, ..toy }
+    Scenario { stages, solo, pairs: 2, slice_ms: 1200, drain_ms: 3000, ..toy }
 }
 
 fn played() -> (SoloRun, Vec<Event>) {

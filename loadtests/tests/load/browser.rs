@@ -22,6 +22,8 @@ const PROBE: &str = r#"<script>
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     over: [...document.querySelectorAll("body *")].filter((part) => !part.closest(".wide, nav") && part.getBoundingClientRect().right > document.documentElement.clientWidth).map((part) => part.outerHTML.slice(0, 100)),
     cut: [...document.querySelectorAll(".wide")].filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth).map((box) => box.innerText),
+    // What stays in sight of a table that scrolls, of what there is to see of it.
+    held: Math.max(0, ...[...document.querySelectorAll(".wide")].filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth).map((box) => box.querySelector("tbody th").getBoundingClientRect().width / box.clientWidth)),
     widest: Math.max(...[...document.querySelectorAll(".plot canvas")].map((canvas) => canvas.getBoundingClientRect().right)),
     canvases: [...document.querySelectorAll(".plot canvas")].map((canvas) => {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -133,6 +135,7 @@ pub fn fits_a_phone(html: &str, folder: &Path) {
     let (dom, said) = browse(&path, &["--dump-dom"]);
     for look in seen(&dom, &said) {
         assert_eq!(look["overflow"], 0, "the page is wider than a phone: {look}");
+        assert!(look["held"].as_f64() < Some(0.6), "a table's names hide its figures: {look}");
         assert!(look["widest"].as_u64() <= Some(390), "a chart is wider than a phone: {look}");
     }
 }

@@ -84,7 +84,7 @@ fn a_control_of_each_service_stands_beside_the_ratios() {
     for file in ["report.html", "summary.md"] {
         let text = fs::read_to_string(out.path().join(file)).expect("written");
         for wanted in [
-            "Go against a second instance of itself, the first 2 of 3 pairs of slices",
+            "Go against a second instance of itself, 2 pairs of slices, the first of 3",
             "Each was compared with a second instance of itself, too",
         ] {
             assert!(text.contains(wanted), "{file} lacks {wanted:?}");

@@ -20,8 +20,8 @@ use loadtests::realtime::settle;
 use loadtests::scenario::{Overrides, Scenario};
 use loadtests::stats::Interval;
 use loadtests::trace::Trace;
-use loadtests::traces::TracesReport;
 use loadtests::traces::model::{Operation, Row};
+use loadtests::traces::{Blocks, TracesReport};
 use loadtests::workload::Sampled;
 use stack::instance::{AcquirerOptions, Instance, Twin};
 
@@ -145,7 +145,8 @@ async fn compared(
     }
     network.stop().await;
     bench.stop().await.expect("it stops");
-    let report = again(&files, ["A", "B"].map(String::from), load.pairs, 500, 1).expect("traces");
+    let report =
+        again(&files, ["A", "B"].map(String::from), Blocks::Windows(load.pairs), 500, 1).expect("traces");
     (report, held[1].mean_ns() - held[0].mean_ns())
 }
 

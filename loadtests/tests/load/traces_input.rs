@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use loadtests::command::traces::again;
+use loadtests::traces::Blocks;
 use loadtests::traces::model::Row;
 use serde_json::Value;
 
@@ -160,7 +161,7 @@ fn what_the_collector_wrote_says_the_same_as_what_was_received() {
 fn what_the_services_waited_for_the_hash_pool_lies_before_its_run() {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/collector");
     let files = ["rust", "go"].map(|side| recorded.join(side).join("received.jsonl"));
-    let report = again(&files, ["rust", "go"].map(String::from), 1, 0, 1).expect("traces");
+    let report = again(&files, ["rust", "go"].map(String::from), Blocks::Windows(1), 0, 1).expect("traces");
     let made = report.operations.iter().find(|one| one.name == "POST /v1/payment_tokens").expect("one");
     let took = |waited: bool| {
         let hashed = |row: &&Row| row.path.last().is_some_and(|name| name == "hash_pool.run");

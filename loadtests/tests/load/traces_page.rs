@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use loadtests::report::Traced;
-use loadtests::traces::{TracesReport, page};
+use loadtests::traces::{Above, TracesReport, page};
 
 use crate::browser::{Shown, fits_a_phone, number, rows, shown};
 use crate::spans::{Took, compare, file, line, request, span};
@@ -58,13 +58,17 @@ pub fn report() -> &'static TracesReport {
         let json = std::fs::read(out.join("traces.json")).expect("traces.json");
         let report: TracesReport = serde_json::from_slice(&json).expect("JSON");
         let html = std::fs::read_to_string(out.join("traces.html")).expect("traces.html");
-        assert_eq!(html, page(&report).expect("a page"), "the page is what traces.json says");
+        assert_eq!(
+            html,
+            page(&report, &Above::default()).expect("a page"),
+            "the page is what traces.json says"
+        );
         report
     })
 }
 
 fn html() -> String {
-    page(report()).expect("a page").replace("</body>", &format!("{SEARCH}</body>"))
+    page(report(), &Above::default()).expect("a page").replace("</body>", &format!("{SEARCH}</body>"))
 }
 
 /// An attribute that a script has left.
@@ -129,7 +133,7 @@ fn the_figures_of_the_traces_are_those_of_traces_json() {
     let wanted = ["pay", "on one side only", "–", "ask <again>", "30"].map(str::to_owned);
     assert_eq!(structure.len(), 1);
     assert_eq!(structure[0][..5], wanted);
-    assert!(shown.text.contains("Most of it: bank, "), "{}", shown.text);
+    assert!(shown.text.contains("The largest part of it: bank, "), "{}", shown.text);
 }
 
 #[test]
@@ -167,4 +171,29 @@ fn a_comparisons_page_has_its_traces_too() {
     assert_eq!(rows(&of_both.dom, "contributions"), rows(&of_traces.dom, "contributions"));
     assert_eq!(left(&of_both, "found"), left(&of_traces, "found"));
     assert!(of_both.text.contains("toy, by its traces"), "{}", of_both.text);
+}
+
+#[test]
+fn options_of_files_and_of_a_play_are_not_mixed_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["one", "two"].map(|service| file(folder.path(), service, line(service, request(1, LONG))));
+    let loadtest = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        let output = command.arg("traces").args(arguments).output().expect("it runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let [one, two] = files.each_ref().map(|file| file.to_str().expect("a name"));
+    for option in ["--by=operation", "--service-a=x", "--label-b=x", "--may-differ=x", "--wait=x=ms"] {
+        let (code, said) = loadtest(&[option]);
+        assert!(code == Some(2) && said.contains("required") && said.contains("<A>"), "{option}: {said}");
+    }
+    for option in ["--smoke", "--scenario=read", "--pair=go,go", "--allow-void=lag", "--rate=5", "--pairs=3"]
+    {
+        let (code, said) = loadtest(&[one, two, option]);
+        assert!(code == Some(2) && said.contains("cannot be used with"), "{option}: {said}");
+    }
+    let (code, said) = loadtest(&[one, two, "--by", "operation", "--assert", "unpaired==0"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("with --by operation nothing is paired: it would always be 0"), "{said}");
+    assert_eq!(loadtest(&[one, two, "--by", "operation", "--label-a", "x"]).0, Some(0));
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use loadtests::assert::{Assert, Asserted};
 use loadtests::compare::computed;
 use loadtests::report::standing::reasons;
-use loadtests::report::{Report, Traced, Verified, verify};
+use loadtests::report::{Report, Traced, Verified, sliced, verify};
 use loadtests::scenario::Scenario;
 use loadtests::trace::Trace;
 use serde_json::{Value, json};
@@ -113,8 +113,11 @@ fn each_kind_of_wrong_figure_is_named() {
 /// The toy comparison, played once more with traces, of which none is missing.
 fn traced() -> Report {
     let (mut report, mut traces) = (whole().clone(), crate::traces_page::report().clone());
-    traces.operations.iter_mut().for_each(|operation| operation.alone = [0; 2]);
     let play = report.scenarios[0].clone();
+    let trace = redraw(&play.scenario).expect("drawn").expect("a trace");
+    traces.slices = Some(sliced(&trace, &play));
+    traces.operations[0].requests = [0, 1].map(|side| play.slices[side].iter().map(|slice| slice.sent).sum());
+    traces.operations[0].alone = [0; 2];
     report.scenarios[0].traced = Some(Box::new(Traced::of(traces, play, [0; 2])));
     report.allowed = reasons(&report, |bound| bound.allowed);
     report
@@ -135,7 +138,8 @@ fn a_play_with_traces_is_judged_again_by_its_slices_and_its_spans() {
         ("validity/0/measured".into(), "toy, traced: validity.rate.measured: ".into()),
         ("play/validity/0/held".into(), "toy, traced: validity.rate.held: ".into()),
         ("play/slices/0/4/sent".into(), "toy, traced: validity.counts.measured: ".into()),
-        ("play/requests".into(), format!("{of_spans}measured: ")),
+        ("play/requests".into(), "toy, traced: requests: ".into()),
+        ("traces/slices/edges/3".into(), "toy, traced: slices of the traces.edges.3: ".into()),
     ] {
         let mut json = serde_json::to_value(&report).expect("JSON");
         grow(json.pointer_mut(&format!("/scenarios/0/traced/{place}")).unwrap_or_else(|| panic!("{place}")));

@@ -22,7 +22,7 @@ use crate::payments::capacity::Searching;
 use crate::payments::footprint::footprints;
 use crate::payments::{Pair, label};
 use crate::progress::Progress;
-use crate::report::{Compared, ContenderReport, Control, ScenarioReport, Traced};
+use crate::report::{Compared, ContenderReport, Control, ScenarioReport, Traced, sliced};
 use crate::scenario::Scenario;
 use crate::stats::rounded;
 use crate::surroundings::Care;
@@ -170,7 +170,7 @@ impl Run {
         let sides = self.unless_stopped(ground.others(&format!("{}_traced", of.name), &pair)).await?;
         let (report, dropped) = self.interleaved(ground, sides, &act).await?;
         self.progress.doing(&format!("{}: comparing the traces", act.name));
-        let slices = report.slices[0].len();
+        let slices = sliced(&act.trace, &report);
         let traces = recording.compared(slices, self.resamples, self.order_seed).await?;
         Ok(Traced::of(traces, report, dropped))
     }

@@ -8,7 +8,7 @@ use super::waits;
 use crate::otlp::Recorder;
 use crate::payments::Pair;
 use crate::traces::model::Pairing;
-use crate::traces::{Options, Spill, TracesReport, Variable, compare};
+use crate::traces::{Blocks, Options, Slices, Spill, TracesReport, Variable, compare};
 
 /// A receiver a service.
 pub struct Recording {
@@ -34,21 +34,21 @@ impl Recording {
     }
 
     /// What the traces say, when both services have ended and so sent all that they had.
-    pub async fn compared(self, blocks: usize, resamples: usize, seed: u64) -> anyhow::Result<TracesReport> {
+    pub async fn compared(self, slices: Slices, resamples: usize, seed: u64) -> anyhow::Result<TracesReport> {
         let Self { recorders, files, labels } = self;
         for recorder in recorders {
             recorder.close().await?;
         }
-        let compare = move || again(&files, labels, blocks, resamples, seed);
+        let compare = move || again(&files, labels, Blocks::Slices(slices), resamples, seed);
         tokio::task::spawn_blocking(compare).await.context("the comparison of the traces panicked")?
     }
 }
 
-/// What two files say, the same each time; `blocks`: the slices in which they were made.
+/// What two files say, the same each time.
 pub fn again(
     files: &[PathBuf; 2],
     labels: [String; 2],
-    blocks: usize,
+    blocks: Blocks,
     resamples: usize,
     seed: u64,
 ) -> anyhow::Result<TracesReport> {

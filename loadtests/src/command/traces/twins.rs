@@ -16,7 +16,10 @@ use crate::command::{OverrideArgs, draw_payments, interleavable};
 use crate::environment;
 use crate::payments::{Bench, Layout, Pair};
 use crate::progress::Progress;
-use crate::traces::TracesReport;
+use crate::report::standing::reasons_of_traced;
+use crate::scenario::Overrides;
+use crate::traces::{Played, TracesReport};
+use crate::validity::Bound;
 
 /// Pairs of slices, unless an option says otherwise.
 const PAIRS: usize = 20;
@@ -25,24 +28,29 @@ const PAIRS: usize = 20;
 #[derive(Debug, Args)]
 pub struct TwinsArgs {
     /// A file, or the name of one in loadtests/scenarios without its ending
-    #[arg(long, default_value = "checkout", value_name = "NAME|FILE")]
+    #[arg(long, default_value = "checkout", value_name = "NAME|FILE", conflicts_with = "first")]
     scenario: String,
     #[command(flatten)]
     overrides: OverrideArgs,
     /// Who is compared: `rust,go`, or `rust,rust` or `go,go`, of which the traces should be alike
-    #[arg(long, default_value_t, value_name = "A,B")]
+    #[arg(long, default_value_t, value_name = "A,B", conflicts_with = "first")]
     pair: Pair,
     /// Seconds long, with light hashes; a busy machine and a debug build don't void it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "first")]
     smoke: bool,
     /// Bounds that may be missed without voiding what was played: see `loadtest compare --help`
-    #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
+    #[arg(long, value_name = "BOUNDS", value_delimiter = ',', conflicts_with = "first")]
     allow_void: Vec<String>,
 }
 
 impl TwinsArgs {
-    /// Plays, and compares the traces; with why it is void, where it is. The files are in `out`.
-    pub fn play(&self, out: &Path) -> anyhow::Result<(TracesReport, Vec<String>)> {
+    /// Whether a scenario's values are to be others.
+    pub fn changes(&self) -> bool {
+        self.overrides.overrides() != Overrides::default()
+    }
+
+    /// Plays, and compares the traces; with whether that may be believed. The files are in `out`.
+    pub fn play(&self, out: &Path) -> anyhow::Result<(TracesReport, Played)> {
         let allowed = allowed(&self.allow_void, self.smoke)?;
         let mut overrides = self.overrides.overrides();
         if self.smoke {
@@ -71,8 +79,9 @@ impl TwinsArgs {
         };
         match runtime.block_on(self.perform(run, layout, &task, &folder)) {
             Ok(Outcome::Traced { of, traced }) => {
-                let void = Outcome::Traced { of, traced: traced.clone() }.void();
-                Ok((traced.traces, void))
+                let reasons = |which| reasons_of_traced(&of, &traced, which);
+                let (void, allowed) = (reasons(Bound::voids), reasons(|bound| bound.allowed));
+                Ok((traced.traces, Played { void, allowed, trial: self.smoke, validity: traced.validity }))
             }
             Ok(_) => anyhow::bail!("{} came to something else", task.name()),
             Err(error) => Err(folder.give_up(error)),

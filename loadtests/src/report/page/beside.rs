@@ -10,8 +10,11 @@ use crate::development::{self, Development};
 use crate::limits::looking::{self, Looking};
 use crate::limits::{Between, Limits, Saturation, between};
 use crate::report::Report;
-use crate::report::wording::{labels, number, repeated, spread};
-use crate::solo::{Capacity, Footprint, SoloRun, StageReport, footprint_ratio, memory_over_time};
+use crate::report::standing::{VOID, reasons_of_alone};
+use crate::report::wording::{labels, number, repeated, spread, whole};
+use crate::solo::{
+    Capacity, Footprint, SoloRun, StageReport, footprint_n, footprint_ratio, footprint_rows, memory_over_time,
+};
 use crate::spread::Spread;
 use crate::surroundings::Surroundings;
 use crate::validity::Bound;
@@ -33,6 +36,10 @@ pub(super) struct Beside {
     folded: Option<String>,
     /// Of the scenario, where it is one.
     settings: Vec<(String, String)>,
+    /// The same: its bounds, and why it is no result where one of them makes it void.
+    validity: Vec<Bound>,
+    void: Option<&'static str>,
+    reasons: Vec<String>,
 }
 
 /// All that this run has, and its charts.
@@ -127,7 +134,7 @@ fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
             service.label.clone(),
             told(service.kept.as_ref()),
             told(service.most_goodput.as_ref()),
-            service.blocks.len().to_string(),
+            service.searches(),
         ])
     };
     let bound = number(capacity.p99_ms);
@@ -135,7 +142,7 @@ fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
         title: format!("{}: how much each takes alone", capacity.scenario),
         note: with(
             format!(
-                "Every trial of {} s by the rate that it was offered: a full point was kept (p99 below {bound} ms, at most one in 1\u{202f}000 not served), an empty one missed. n: searches, each on a fresh service; median (least to most).",
+                "Every trial of {} s by the rate that it was offered: a full point was kept (p99 below {bound} ms, at most one in 1\u{202f}000 not served), an empty one missed. n: searches that found such a rate, each on a fresh service; median (least to most).",
                 number(capacity.trial_seconds)
             ),
             &capacity.surroundings,
@@ -147,7 +154,7 @@ fn capacity(capacity: &Capacity, chart: usize) -> anyhow::Result<[Beside; 3]> {
         ..Beside::default()
     };
     let found = Beside {
-        note: "What each search found: the highest rate kept, the lowest missed, and what was full where it was missed. Where that is the database or the generator, the rate isn’t the service’s.".into(),
+        note: "What each search found: the highest rate kept, the lowest missed, and what was full where it was missed. Where that is the database or the generator, the rate isn’t the service’s. A flow is what one customer asks for, one request after another.".into(),
         class: "brackets",
         head: head(&["", "search", "kept, flows/s", "missed, flows/s", "trials", "what was full"]),
         rows: brackets(capacity),
@@ -224,7 +231,9 @@ fn development(found: &Development) -> Option<Beside> {
 }
 
 fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Beside> {
-    let first = footprints.first()?;
+    if footprints.is_empty() {
+        return None;
+    }
     let mut columns = head(&[""]);
     columns.extend(footprints.iter().map(|footprint| footprint.label.clone()));
     let labels: Vec<_> = footprints.iter().map(|footprint| footprint.label.as_str()).collect();
@@ -234,7 +243,7 @@ fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Bes
         let mut cells = vec![known.label.clone()];
         cells.extend(footprints.iter().map(of));
         cells.push(footprint_ratio(footprints, &known.name).map_or("–".into(), |found| repeated(&found)));
-        cells.push(known.figure.values.len().to_string());
+        cells.push(footprint_n(footprints, &known.name));
         row(cells)
     };
     let note = footprints.iter().fold(note, |note, footprint| match footprint.surroundings.line() {
@@ -250,7 +259,7 @@ fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Bes
         note,
         class: "footprints",
         head: columns,
-        rows: first.rows.iter().map(line).collect(),
+        rows: footprint_rows(footprints).into_iter().map(line).collect(),
         missing: footprints.iter().flat_map(left_out).collect(),
         ..Beside::default()
     })
@@ -259,22 +268,23 @@ fn footprints(title: &str, note: String, footprints: &[Footprint]) -> Option<Bes
 fn alone(run: &SoloRun) -> Beside {
     let percent = |count: u64, of: u64| number(count as f64 / of.max(1) as f64 * 100.0);
     let line = |stage: &StageReport| {
-        let other = stage.offered.saturating_sub(stage.expected + stage.shed);
         let mut cells = vec![
             format!("{} s", number(stage.from_seconds)),
             number(stage.rate),
+            whole(stage.expected),
             number(stage.offered_rate()),
             number(stage.goodput()),
             percent(stage.shed, stage.offered),
-            percent(other, stage.offered),
+            percent(stage.other(), stage.offered),
         ];
         cells.extend(stage.latency_ms.map(|ms| ms.map_or("too few".into(), number)));
         row(cells)
     };
+    let reasons = reasons_of_alone(run, Bound::voids);
     Beside {
         title: format!("{}: {} alone", run.scenario.name, run.service.label),
         note: format!(
-            "{} A stage a row; latencies in ms from the due time, of what was answered as expected. CPU a reply: {} µs. Memory: {}.",
+            "{} A stage a row; flows/s: how many customers begin a second, each with one request after another; n: requests answered as expected (good), of which the latencies are, in ms from the due time; shed: refused for want of capacity; other: answered wrongly, skipped, dropped or unanswered. CPU a reply: {} µs. Memory: {}.",
             run.scenario.description,
             number(run.cpu_us_a_reply),
             memory_over_time(&run.memory)
@@ -283,6 +293,7 @@ fn alone(run: &SoloRun) -> Beside {
         head: head(&[
             "from",
             "flows/s",
+            "n",
             "offered/s",
             "good/s",
             "shed, %",
@@ -294,6 +305,9 @@ fn alone(run: &SoloRun) -> Beside {
         ]),
         rows: run.stages.iter().map(line).collect(),
         settings: settings(&run.scenario, run.requests, &run.trace_sha256, None),
+        validity: run.validity.clone(),
+        void: (!reasons.is_empty()).then_some(VOID),
+        reasons,
         ..Beside::default()
     }
 }
@@ -307,6 +321,59 @@ mod tests {
 
     fn of(values: &[f64]) -> Spread {
         Spread::of(values).unwrap()
+    }
+
+    #[test]
+    fn a_run_of_one_service_that_is_void_says_so_where_its_figures_stand() {
+        let mut report = sample::report();
+        report.contenders = ["Rust", "Go"].map(sample::contender).into();
+        let mut run = sample::alone("Rust");
+        (run.stages[0].offered, run.stages[0].expected) = (10_000, 9_990);
+        let bound = |held| Bound {
+            name: "lag".into(),
+            asks: "early enough".into(),
+            measured: "late".into(),
+            held,
+            allowed: false,
+            applies: true,
+        };
+        run.validity = vec![bound(true)];
+        let of = |run: &SoloRun| page(&Report { alone: vec![run.clone()], ..report.clone() }).unwrap();
+        let valid = of(&run);
+        assert!(!valid.contains("checkout, Rust alone, lag") && valid.contains("<b>early enough</b>"));
+        assert!(valid.contains("<td>9\u{202f}990</td>"), "n");
+        run.validity = vec![bound(false)];
+        let void = of(&run);
+        let alone = void.split_once("checkout: Rust alone").unwrap().1;
+        let wanted = "checkout, Rust alone, lag: early enough; it was late.";
+        assert!(alone.contains(VOID) && alone.contains(wanted), "{alone}");
+    }
+
+    #[test]
+    fn what_only_one_service_has_is_shown_with_its_own_n() {
+        let row = |name: &str, values: &[f64]| crate::solo::Row {
+            name: name.into(),
+            label: name.into(),
+            unit: "ms".into(),
+            figure: of(values),
+        };
+        let footprint = |label: &str, rows| Footprint {
+            label: label.into(),
+            rows,
+            left_out: vec![],
+            surroundings: Surroundings::default(),
+        };
+        let both = [
+            footprint("Rust", vec![row("start", &[1.0, 2.0, 3.0])]),
+            footprint("Go", vec![row("start", &[1.0, 2.0]), row("request", &[5.0])]),
+        ];
+        let shown = footprints("", String::new(), &both).unwrap();
+        let cells: Vec<_> =
+            shown.rows.iter().map(|row| (row.cells[0].as_str(), row.cells[4].as_str())).collect();
+        assert_eq!(cells, [("start", "3; 2"), ("request", "0; 1")]);
+        assert_eq!(shown.rows[1].cells[1..3], ["– ms", "5.00 ms"]);
+        let text = crate::solo::footprint_table("", &both);
+        assert!(text.contains("request") && text.contains("3; 2"), "{text}");
     }
 
     #[test]

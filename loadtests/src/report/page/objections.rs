@@ -17,13 +17,14 @@ type Answer = (&'static str, fn(&Report) -> String);
 
 /// All of them.
 pub(super) fn objections(report: &Report) -> Vec<Objection> {
-    let answers: [Answer; 10] = [
+    let answers: [Answer; 11] = [
         ("Did both do the same work?", same_work),
         ("Were they warm?", warm),
         ("Does a stall hide the requests that it held up (coordinated omission)?", omission),
         ("Is a difference more than noise?", noise),
         ("So many 95 % intervals: how many exclude 1 by chance?", chance),
         ("Who had which core?", cores),
+        ("What would they do on more cores?", scale),
         ("Does it matter who goes first?", order),
         ("Does the idle one disturb the other?", idle),
         ("Was the generator, or the database, the limit?", limits),
@@ -67,7 +68,7 @@ fn warm(report: &Report) -> String {
 fn omission(report: &Report) -> String {
     let lag = each(report, |scenario| bound(scenario, name::LAG));
     format!(
-        "No: requests go out when they are due, whatever the replies do, and latency counts from the due time. Beside it stands the latency from the actual send (dashed), which hides such waits. 99 of 100 requests left at most so long after they were due: {lag}."
+        "No: requests go out when they are due, whatever the replies do, and latency counts from the due time. Beside it stands the latency from the actual send (dashed), which hides such waits. 99 of 100 requests left, or where each connection was busy were queued for one, at most so long after they were due: {lag}; a wait in that queue is part of the latency."
     )
 }
 
@@ -121,10 +122,18 @@ fn cores(report: &Report) -> String {
     let others = each(report, |scenario| bound(scenario, name::OTHERS));
     let stolen = each(report, |scenario| bound(scenario, name::STOLEN));
     let disturbed = each(report, |scenario| bound(scenario, name::DISTURBED));
-    format!(
-        "{layout}CPU used by other processes: {others} of a core; taken by the host: {stolen}. A pair in which the host took more than {} % of a core is set aside, both slices of it, whatever they gave: {disturbed}.",
-        STOLEN_MAX * 100.0
-    )
+    let aside = match report.scenarios.iter().all(|scenario| scenario.basis.trial) {
+        true => "In a trial like this one no pair is set aside for that.".to_owned(),
+        false => format!(
+            "A pair in which the host took more than {} % of a core is set aside, both slices of it, whatever they gave: {disturbed}.",
+            STOLEN_MAX * 100.0
+        ),
+    };
+    format!("{layout}CPU used by other processes: {others} of a core; taken by the host: {stolen}. {aside}")
+}
+
+fn scale(_: &Report) -> String {
+    "That isn’t told here. Each was measured on the cores named above, and only there: how a service scales over more is another question, and neither ratio says anything of it.".into()
 }
 
 fn order(report: &Report) -> String {
@@ -136,7 +145,7 @@ fn order(report: &Report) -> String {
         counts.join(" and ")
     });
     format!(
-        "It would: whoever is first meets what the other left in the caches. So the order within each pair is drawn at random, half each: {} were first in {firsts} pairs.",
+        "It would: whoever is first meets what the other left in the caches. So the order within each pair is drawn at random, half of all pairs each: of those that count, {} were first in {firsts}.",
         labels.join(" and ")
     )
 }

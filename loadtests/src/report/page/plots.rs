@@ -16,6 +16,8 @@ const EDGES: [u64; 3] = [1, 2, 5];
 /// What the script draws: lists a contender, in the order of curve or pairs.
 #[derive(Serialize)]
 pub(super) struct Plots {
+    /// Each pair's place in the plan, from 1.
+    pairs: Vec<usize>,
     percentiles: Vec<f64>,
     latency: Vec<Vec<f64>>,
     service: Vec<Vec<f64>>,
@@ -44,6 +46,7 @@ pub(super) fn plots(scenario: &ScenarioReport) -> Plots {
     };
     let first = scenario.curves.first().map(|curve| &curve[..points]).unwrap_or_default();
     Plots {
+        pairs: numbers(scenario),
         percentiles: first.iter().map(|point| point.percentile).collect(),
         latency: curve(|point| point.latency_us),
         service: curve(|point| point.service_us),
@@ -83,6 +86,12 @@ pub(super) fn processes_known(scenario: &ScenarioReport) -> bool {
     scenario.slices.iter().flatten().any(|slice| slice.cpu_ns > 0)
 }
 
+/// Places of the pairs in the plan, from 1: those that were set aside are missing.
+fn numbers(scenario: &ScenarioReport) -> Vec<usize> {
+    let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
+    (1..).filter(|number| !scenario.basis.set_aside.contains(&(number - 1))).take(pairs).collect()
+}
+
 /// What a column is called, and its cell of a slice.
 type Column = (&'static str, fn(&RawSlice) -> String);
 
@@ -103,8 +112,6 @@ pub(super) fn slices(report: &Report, scenario: &ScenarioReport) -> (Vec<String>
     let both =
         |(what, _): &(&str, _)| labels.iter().map(move |label| format!("{label} {what}")).collect::<Vec<_>>();
     head.extend(columns.iter().flat_map(both));
-    let pairs = scenario.slices.iter().map(Vec::len).min().unwrap_or(0);
-    let numbers = (1..).filter(|number| !scenario.basis.set_aside.contains(&(number - 1)));
     let row = |(pair, number): (usize, usize)| {
         let slices: Vec<_> = scenario.slices.iter().map(|slices| &slices[pair]).collect();
         let first = slices.iter().position(|slice| slice.first).and_then(|index| labels.get(index));
@@ -114,7 +121,7 @@ pub(super) fn slices(report: &Report, scenario: &ScenarioReport) -> (Vec<String>
         );
         Row { class: "", cells }
     };
-    (head, (0..pairs).zip(numbers).map(row).collect())
+    (head, numbers(scenario).into_iter().enumerate().map(row).collect())
 }
 
 /// How many replies took how long: a class of latencies, and each contender's part.

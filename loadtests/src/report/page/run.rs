@@ -6,10 +6,10 @@ use minijinja::{Value, context};
 use super::chart::{Chart, ChartLine, Style, data};
 use super::plots::DRAWN_FROM;
 use super::settings::settings;
-use super::{Row, assets, class_of, facts_of, unbroken, usage};
+use super::{Row, assets, class_of, command_line, facts_of, unbroken, usage};
 use crate::histogram::{Sparse, decode};
 use crate::report::standing::standing_of;
-use crate::report::wording::{number, whole};
+use crate::report::wording::{counted, number, whole};
 use crate::solo::{SoloRun, StageReport, memory_over_time};
 use crate::stats::rounded;
 
@@ -21,15 +21,15 @@ pub fn run_page(run: &SoloRun) -> anyhow::Result<String> {
     let several = run.stages.len() > 1;
     let mut charts = vec![rates(run), latencies(run, &parts), memory(run)];
     charts.extend(several.then(|| by_stage(run)));
-    let (standing, reasons) = standing_of(&run.void, &run.allowed);
+    let (standing, reasons) = standing_of(&run.void, &run.allowed, run.basis.trial);
     let name = &run.scenario.name;
     let text = assets()?.get_template("run.html")?.render(context! {
         title => format!("{} alone: {name}", run.service.label),
         name => name.clone(),
         description => run.scenario.description.clone(),
-        class => class_of(&run.void, &run.allowed),
+        class => class_of(&run.void, &run.allowed, run.basis.trial),
         standing,
-        reasons => reasons.to_vec(),
+        reasons,
         run => Value::from(Serde(facts_of(run))),
         seconds => number(run.seconds),
         played => played(run),
@@ -41,7 +41,7 @@ pub fn run_page(run: &SoloRun) -> anyhow::Result<String> {
         looks => Value::from(Serde(looks(run))),
         generator => generator(run),
         settings => settings(&run.scenario, run.requests, &run.trace_sha256, None),
-        command => run.command.join(" "),
+        command => command_line(&run.command),
         data => data(std::slice::from_ref(&run.service.label), (), &charts)?,
         ..super::scripts()
     })?;
@@ -248,7 +248,8 @@ fn looks(run: &SoloRun) -> Vec<Row> {
 fn generator(run: &SoloRun) -> Vec<(String, String)> {
     let [p50, p99, p999, most] = run.lag_us;
     let lag = format!("p50 {p50} µs, p99 {p99} µs, p99.9 {p999} µs, most {most} µs");
-    let mut lines = vec![("From due to sent".to_owned(), lag)];
+    let queued = ("Queued for a connection".to_owned(), counted(run.load.queued, "request"));
+    let mut lines = vec![("From due to sent, or queued for a connection".to_owned(), lag), queued];
     lines.extend(usage(&run.generator, &run.usage));
     lines
 }
