@@ -13,6 +13,7 @@ mod record;
 mod timer;
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -118,7 +120,9 @@ struct Shared {
     /// When `in_flight` was last counted in the record.
     counted_ns: Cell<u64>,
     opening: Semaphore,
-    /// A connection has opened, or nothing is in flight any more.
+    /// Why one couldn't be opened, the last time.
+    refused: RefCell<Option<io::Error>>,
+    /// A connection has opened or couldn't be, or nothing is in flight any more.
     settled: Notify,
     recording: RefCell<Recording>,
 }
@@ -127,9 +131,20 @@ impl Shared {
     /// A new connection, and the permission to open it, to be kept until it is of use: a listener has a bounded queue.
     async fn connect(&self, address: SocketAddr) -> Option<(TcpStream, SemaphorePermit<'_>)> {
         let permit = self.opening.acquire().await.ok()?;
-        let stream = TcpStream::connect(address).await.ok()?;
-        stream.set_nodelay(true).ok()?;
-        Some((stream, permit))
+        match TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => Some((stream, permit)),
+            Err(error) => {
+                self.refused.replace(Some(error));
+                self.settled.notify_one();
+                None
+            }
+        }
+    }
+
+    /// This process may open no more: waiting doesn't help.
+    fn is_out_of_descriptors(&self) -> bool {
+        let found = self.refused.borrow().as_ref().and_then(io::Error::raw_os_error);
+        found.is_some_and(|number| [Errno::EMFILE, Errno::ENFILE].contains(&Errno::from_raw(number)))
     }
 
     fn greeting(&self, door: Door) -> Option<Prepared> {
@@ -236,6 +251,7 @@ impl Target {
             in_flight: Cell::new(0),
             counted_ns: Cell::new(0),
             opening: Semaphore::new(OPENING),
+            refused: RefCell::new(None),
             settled: Notify::new(),
             recording,
         });
@@ -258,15 +274,24 @@ impl Target {
             }
         }
         let wanted = self.limits.connections * self.lanes.len();
+        self.shared.refused.take();
         let all_open = async {
-            while self.open_connections() < wanted {
+            while self.open_connections() < wanted && !self.shared.is_out_of_descriptors() {
                 self.shared.settled.notified().await;
             }
         };
-        if tokio::time::timeout(OPEN_LIMIT, all_open).await.is_err() {
-            let open = self.open_connections();
+        // Past the limit there are fewer, too.
+        let _ = tokio::time::timeout(OPEN_LIMIT, all_open).await;
+        let open = self.open_connections();
+        if open < wanted {
             let addresses: Vec<_> = self.lanes.iter().map(|(_, address, _)| address.to_string()).collect();
-            bail!("{}: only {open} of {wanted} connections to {} opened", self.name, addresses.join(" and "));
+            let remedy = match self.shared.is_out_of_descriptors() {
+                true => "; let it open more files (ulimit -n), or ask for fewer connections",
+                false => "",
+            };
+            let why = self.shared.refused.take().map_or(String::new(), |error| format!(": {error}{remedy}"));
+            let (name, addresses) = (&self.name, addresses.join(" and "));
+            bail!("{name}: only {open} of {wanted} connections to {addresses} opened{why}");
         }
         Ok(())
     }

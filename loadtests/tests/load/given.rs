@@ -287,6 +287,23 @@ fn where_a_process_is_not_known_cpu_and_memory_are_left_out_and_that_is_said() {
 }
 
 #[test]
+fn where_no_more_connections_may_be_opened_it_says_so_at_once() {
+    let (one, other) = (Service::start(0), Service::start(0));
+    let out = tempfile::tempdir().expect("a folder");
+    // What a program has open by itself, and fewer than the scenario's 16 to each.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "ulimit -n $0; exec \"$@\"", "36"]);
+    let mut command = compare([&one, &other], &["--pairs", "2"]);
+    command.arg("--out").arg(out.path());
+    let output = limited.arg(command.get_program()).args(command.get_args()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("of 16 connections to ") && last.contains("Too many open files"), "{last}");
+    assert!(last.ends_with("; let it open more files (ulimit -n), or ask for fewer connections"), "{last}");
+}
+
+#[test]
 fn a_full_disk_leaves_the_old_report_as_it_was() {
     let (one, other) = (Service::start(0), Service::start(0));
     let out = tempfile::tempdir().expect("a folder");
