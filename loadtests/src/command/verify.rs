@@ -26,7 +26,7 @@ use crate::traces::{Blocks, TracesReport};
 /// number of requests due in each slice.
 ///
 /// Of what was measured beside a comparison: each trial by the rule, each bracket by the search's rule, medians, shares of
-/// limits, ratios to what is untraced. Of a play with traces: its bounds, from that play and the counts of spans. Of a run of
+/// limits, ratios to what is untraced; not what was full, which was seen and noted. Of a play with traces: its bounds, from that play and the counts of spans. Of a run of
 /// one service: its stages, and the load, from their parts, CPU, the slope of memory, and the bounds.
 ///
 /// Given a folder, its summary.md and report.html are made again from report.json and compared line by line. They differ

@@ -201,6 +201,30 @@ fn of_two_services_that_run_the_one_that_spends_less_is_found_to() {
 }
 
 #[test]
+fn a_trace_that_was_written_is_the_one_that_is_played() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, out) = (folder.path().join("trace.jsonl"), folder.path().join("out"));
+    let load = ["--pairs", "3", "--slice", "400", "--warm-up", "1", "--seed", "7"];
+    let mut write = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    write.args(["trace", "--scenario", "plain-example", "--rate", "30"]).args(load).arg("--out").arg(&file);
+    let said = String::from_utf8(write.output().expect("it runs").stdout).expect("text");
+    let sha256 = said.trim_end().rsplit_once("sha256 ").expect("a hash").1;
+    let (one, other) = (Service::start(0), Service::start(0));
+    // Drawn for a trial it would be another one.
+    let mut command = compare([&one, &other], &load);
+    let output = command.arg("--trace").arg(&file).arg("--out").arg(&out).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = Report::read(&out.join("report.json")).expect("a report");
+    assert_eq!(report.scenarios[0].trace_sha256, sha256);
+    let replies: u64 = report.scenarios[0].slices.iter().flatten().map(|slice| slice.replies).sum();
+    assert!(replies > 20, "{replies} replies");
+    let verify =
+        Command::new(env!("CARGO_BIN_EXE_loadtest")).arg("verify").arg(&out).output().expect("it runs");
+    let said = String::from_utf8_lossy(&verify.stdout);
+    assert!(verify.status.success() && said.contains("0 of 1 traces could be drawn again"), "{said}");
+}
+
+#[test]
 fn http_2_is_spoken_where_it_is_asked_for() {
     let (one, other) = (Service::start_with(0, Some(HTTP2)), Service::start_with(0, Some(HTTP2)));
     let out = tempfile::tempdir().expect("a folder");

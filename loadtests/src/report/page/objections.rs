@@ -175,7 +175,7 @@ fn limits(report: &Report) -> String {
 }
 
 fn checked(_: &Report) -> String {
-    "Every slice’s raw histograms and counts are in report.json. `loadtest verify` computes each figure again from them and draws the trace again; a run that misses a bound of its validity says so on top and isn’t a result.".into()
+    "Every slice’s raw histograms and counts are in report.json. `loadtest verify` computes each figure again from them (what was full was seen, and is noted) and draws the trace again; a run that misses a bound of its validity says so on top and isn’t a result.".into()
 }
 
 #[cfg(test)]
