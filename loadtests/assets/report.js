@@ -50,7 +50,7 @@
     const values = kinds.flatMap(([kind]) => plots[kind]);
     return {
       scales: { x: { time: false }, y: fromZero },
-      axes: axes({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v : "") }, { size: 52 }),
+      axes: axes({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v : "") }, { size: 60 }),
       series: [{ label: "pair" }, ...series],
       // One pointer for all charts of a scenario.
       cursor: { sync: { key: "slices" + scenario } },
