@@ -144,6 +144,36 @@ func isServed(t *testing.T, to string) {
 	}
 }
 
+// use makes ordinary calls, as many at once as a connection may: the garbage that the collector leaves after any load is then there.
+func use(t *testing.T, to string) {
+	t.Helper()
+	conn, framer := openHTTP2(t, to)
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := framer.WriteWindowUpdate(0, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	for round := range uint32(200) {
+		for n := range uint32(maxStreams) {
+			head := http2.HeadersFrameParam{StreamID: (round*maxStreams+n)*2 + 1, BlockFragment: callHead, EndHeaders: true, EndStream: true}
+			if err := framer.WriteHeaders(head); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for ended := 0; ended < maxStreams; {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s, round %d, after %d calls: %v", to, round, ended, err)
+			}
+			_, reset := frame.(*http2.RSTStreamFrame)
+			last, isLast := frame.(interface{ StreamEnded() bool })
+			if reset || isLast && last.StreamEnded() {
+				ended++
+			}
+		}
+	}
+	_ = conn.Close()
+}
+
 func TestAFloodEndsInGoAwayOrCostsABoundedMemory(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t, settings{})
@@ -152,6 +182,9 @@ func TestAFloodEndsInGoAwayOrCostsABoundedMemory(t *testing.T) {
 		}
 	}()
 	for _, door := range []string{p.app.HTTPAddr, p.app.GRPCAddr} {
+		fresh := p.resident()
+		use(t, door)
+		t.Logf("ordinary calls on %s: %d KiB more", door, (p.resident()-fresh)>>10)
 		for name, part := range floods {
 			for _, reads := range []bool{true, false} {
 				before := p.resident()
