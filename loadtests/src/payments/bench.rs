@@ -312,7 +312,7 @@ impl Bench {
             line("Autovacuum", &upkeep::autovacuum(&self.postgres.url("postgres")).await?),
             line(
                 "Vacuum and analyze",
-                "once on both databases, by their owner, after three quarters of the warm-up",
+                "once on what holds rows in both databases, by their owner, after three quarters of the warm-up",
             ),
             line(
                 "Card network latency",
