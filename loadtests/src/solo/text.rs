@@ -66,7 +66,11 @@ pub fn memory_over_time(memory: &MemoryOverTime) -> String {
     let slope = memory.slope_mib_an_hour.map_or("too short for a slope".into(), |slope| {
         let interval =
             format!("95 % interval {} to {}", number(slope.interval.low), number(slope.interval.high));
-        let so = if slope.is_flat() { "flat" } else { "not flat" };
+        let so = match memory.risen_mib() {
+            Some(mib) => format!("rose by {} MiB", number(mib)),
+            None if slope.is_flat() => "flat".into(),
+            None => "no rise of 5 %".into(),
+        };
         format!("{so}: {} MiB an hour, {interval}", number(slope.estimate))
     });
     format!("{} MiB at first, {} at most, {slope}", mib(first.rss_bytes), mib(most))
