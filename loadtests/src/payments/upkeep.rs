@@ -56,7 +56,8 @@ pub async fn vacuum(owner_urls: &[String]) -> anyhow::Result<()> {
             .context("asking for the tables")?;
         let mut filled = Vec::new();
         for table in tables {
-            let enough = format!("select count(*) >= {FEW} from (select from {table} limit {FEW}) as counted");
+            let enough =
+                format!("select count(*) >= {FEW} from (select from {table} limit {FEW}) as counted");
             let enough = sqlx::query_scalar::<_, bool>(sqlx::AssertSqlSafe(enough));
             if enough.fetch_one(&mut connection).await.with_context(|| format!("counting rows of {table}"))? {
                 filled.push(table);
